@@ -1,0 +1,73 @@
+"""The batch: the only contract between data and training.
+
+A batch is a plain dict of NumPy arrays with a leading batch axis B. `S` is the side of the square crop in pixels.
+Geometry is in camera axes (x right, y down, z forward), metres; 2-D points are in crop coordinates, where the crop
+spans [-0.5, 0.5] in x and y.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+Batch = Mapping[str, np.ndarray]
+
+# name: (shape without B, dtype). "S" is the crop side, "D" the side of the dense targets.
+REQUIRED: dict[str, tuple[tuple[int | str, ...], str]] = {
+    "image": (("S", "S", 3), "uint8"),  # RGB
+    "keypoints_2d": ((44, 3), "float32"),  # x, y in crop coordinates, confidence (0 = absent)
+    "keypoints_3d": ((44, 4), "float32"),  # metres, confidence
+    "pose": ((24, 3), "float32"),  # axis-angle; row 0 is global_orient in camera axes
+    "betas": ((10,), "float32"),
+    "has_pose": ((), "float32"),
+    "has_betas": ((), "float32"),
+    "valid": ((), "float32"),  # 0 for the padding of a last batch
+    "index": ((), "int64"),  # the number of the example in its stream: names it in messages
+}
+OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
+    "mask": (("D", "D"), "uint8"),  # 1 on the person
+    "depth": (("D", "D"), "float32"),  # metres minus the pelvis's depth, 0 off the person
+    "parts": (("D", "D"), "uint8"),  # 0 background, 1 + SMPL joint that owns the nearest surface
+    "has_mask": ((), "float32"),
+    "has_depth": ((), "float32"),
+    "has_parts": ((), "float32"),
+    "box_center": ((2,), "float32"),  # of the crop, px of the source image
+    "box_size": ((), "float32"),  # side of the crop, px of the source image
+    "image_size": ((2,), "float32"),  # width, height of the source image, px
+    "intrinsics": ((3, 3), "float32"),  # of the source image, px
+}
+
+
+class BatchSource(Protocol):
+    """Batches as a pure function of the step: calling it with a step gives the batches from that step on."""
+
+    def __call__(self, step: int) -> Iterator[Batch]: ...
+
+
+def zeros(batch_size: int, crop_size: int, optional: tuple[str, ...] = (), dense_size: int = 0) -> dict[str, np.ndarray]:
+    """An all-zero batch, for initialising a model and for tests."""
+    sides = {"S": crop_size, "D": dense_size}
+    schema = REQUIRED | {name: OPTIONAL[name] for name in optional}
+    return {
+        name: np.zeros((batch_size, *(sides.get(n, n) for n in shape)), dtype)  # type: ignore[arg-type]
+        for name, (shape, dtype) in schema.items()
+    }
+
+
+def check(batch: Batch) -> None:
+    """Raises ValueError, naming the key, where a batch breaks the contract."""
+    schema = REQUIRED | OPTIONAL
+    for name in REQUIRED:
+        if name not in batch:
+            raise ValueError(f"The batch has no '{name}'; it must hold {', '.join(REQUIRED)}.")
+    size = len(batch["image"])
+    sides = {"S": batch["image"].shape[1]}
+    for name, array in batch.items():
+        if name not in schema:
+            raise ValueError(f"The batch holds '{name}', which is not part of the contract in hmr_jax/batch.py.")
+        shape, dtype = schema[name]
+        if "D" in shape:
+            sides.setdefault("D", array.shape[1] if array.ndim > 1 else -1)
+        expected = (size, *(sides.get(n, n) for n in shape))  # type: ignore[arg-type]
+        if array.shape != expected or array.dtype != dtype:
+            raise ValueError(f"'{name}' of the batch is {array.dtype}{array.shape}; expected {dtype}{expected}.")

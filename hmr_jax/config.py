@@ -1,0 +1,242 @@
+"""The whole experiment as frozen, documented dataclasses; no computation.
+
+A file in configs/ returns one `Config` from `get_config()`. Every field is read somewhere; `[default]` marks what the
+papers do not state and is this project's own decision.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """ViTPose's vision transformer (papers: HMR2.0 and DeforHMR use the huge size)."""
+
+    image_size: tuple[int, int] = (256, 192)
+    """Height and width of the network's input: the centre columns of the square crop, in pixels."""
+    patch_size: int = 16
+    """Side of a patch."""
+    dim: int = 1280
+    """Width of a token."""
+    depth: int = 32
+    """Number of blocks."""
+    num_heads: int = 16
+    """Attention heads."""
+    mlp_ratio: int = 4
+    """Hidden width of the MLP in units of dim."""
+    drop_path: float = 0.0
+    """Largest stochastic depth rate, linear over depth; training only."""
+    remat: bool = False
+    """Recompute block activations in the backward pass to save memory."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Transformer decoder from SMPL query tokens and a feature map to parameters."""
+
+    queries: Literal["multi", "single"] = "multi"
+    """"multi": 24 pose + shape + camera tokens (DeforHMR); "single": one token for everything (HMR2.0)."""
+    attention: Literal["deformable", "plain"] = "deformable"
+    """Cross-attention to sampled points, or to the feature map as it is."""
+    dim: int = 1024
+    """Token width."""
+    depth: int = 6
+    """Layers of self-attention, cross-attention, MLP."""
+    num_heads: int = 8
+    """Attention heads."""
+    head_dim: int = 64
+    """Width of a head."""
+    mlp_dim: int = 1024
+    """Hidden width of the MLP."""
+    dropout: float = 0.0
+    """Dropout rate, training only."""
+    offset_groups: int = 8
+    """Groups of channels that share sampling points. [default]"""
+    offset_kernel: int = 5
+    """Depth-wise kernel of the offset network. [default]"""
+    offset_stride: int = 1
+    """Stride of the sampling grid over the feature map. [default]"""
+    offset_range: float = 2.0
+    """Bound of the offsets: tanh times this many half cells; negative: unbounded and clipped to the map. [default]"""
+    share_offsets: bool = False
+    """One offset network for all layers rather than one each. [default]"""
+    key_position_code: bool = True
+    """Add a sine code of the sampled position to the keys. [default]"""
+    sampling: Literal["matmul", "gather"] = "matmul"
+    """Back end of bilinear sampling: equal results; matmul has the faster backward pass."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is built by `hmr_jax.models.build_model`."""
+
+    name: Literal["deforhmr", "dense"] = "deforhmr"
+    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Image encoder."""
+    decoder: DecoderConfig = DecoderConfig()
+    """Token decoder; unused by "dense"."""
+    body: str = "default"
+    """"default" or a path to an SMPL .pkl or .npz file."""
+    focal_length: float = 5000.0
+    """Focal length in pixels of the virtual camera of a 256-pixel crop (HMR2.0)."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Computation type of encoder and decoder; "auto": bfloat16 on accelerators. Geometry and losses are float32."""
+    attention: Literal["xla", "cudnn"] = "xla"
+    """Back end of dot-product attention in the encoder."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the losses. Each loss is a sum over joints and coordinates and a mean over the batch."""
+
+    keypoints_2d: float = 0.01 * 48
+    """L1 on crop coordinates. HMR2.0 sums over a batch of 48: its weights times 48 keep their meaning here."""
+    keypoints_3d: float = 0.05 * 48
+    """L1 in metres, pelvis-aligned."""
+    global_orient: float = 0.001 * 48
+    """Squared error of the root's rotation matrix."""
+    body_pose: float = 0.001 * 48
+    """Squared error of the body's rotation matrices."""
+    betas: float = 0.0005 * 48
+    """Squared error of the shape."""
+    heatmaps: float = 1.0
+    """Dense pretraining: keypoint heatmaps."""
+    parts: float = 1.0
+    """Dense pretraining: body-part segmentation, cross-entropy."""
+    depth: float = 1.0
+    """Dense pretraining: pelvis-relative depth, L1 in metres on the person."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up and cosine decay."""
+
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    warmup_steps: int = 2000
+    """Linear warm-up."""
+    final_fraction: float = 0.0
+    """Learning rate at the end, as a fraction of the peak."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay, on matrices only."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm."""
+    accumulate: int = 1
+    """Number of micro-batches that make one optimiser step."""
+    ema: float = 0.0
+    """Decay of the exponential moving average of the parameters that evaluation uses; 0: off."""
+    frozen: tuple[str, ...] = ("encoder",)
+    """Top-level parameter groups that are not trained: no gradient, no optimiser memory."""
+    encoder_scale: float = 1.0
+    """Learning-rate factor of the encoder when it is trained."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of HMR2.0 (n is a standard normal, u uniform in [0, 1))."""
+
+    scale: float = 0.3
+    """Box scale 1 + scale * clip(n, -1, 1)."""
+    rotation: float = 30.0
+    """Degrees, times clip(n, -2, 2)."""
+    rotation_probability: float = 0.6
+    """How often a sample is rotated."""
+    shift: float = 0.02
+    """Box shift per axis in units of its side, times clip(n, -1, 1)."""
+    flip_probability: float = 0.5
+    """How often a sample is mirrored."""
+    color: float = 0.2
+    """Per-channel gain in 1 +- color."""
+    extreme_crop_probability: float = 0.1
+    """How often the box is shrunk to a part of the body."""
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """One data set of a mixture."""
+
+    name: str = "synthetic_people"
+    """TFDS name, as built by `python -m data_pipelines.build`."""
+    weight: float = 1.0
+    """Share of the mixture."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where examples come from and what happens to them."""
+
+    source: Literal["records", "synthetic"] = "records"
+    """"records": TFDS data sets on disk (needs TensorFlow); "synthetic": people generated on the fly (NumPy)."""
+    directory: str = "data"
+    """Where the TFDS data sets are."""
+    datasets: tuple[DatasetConfig, ...] = (DatasetConfig(),)
+    """The training mixture."""
+    crop_size: int = 256
+    """Side of the square crop."""
+    dense: tuple[Literal["mask", "depth", "parts"], ...] = ()
+    """Dense targets that ride in the batch."""
+    dense_size: int = 64
+    """Side of the dense targets."""
+    augment: AugmentConfig = AugmentConfig()
+    """Augmentation of the training split."""
+    workers: int = 0
+    """Threads that make batches; 0: one per core."""
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How devices are laid out."""
+
+    fsdp: int = 1
+    """Devices over which parameters are sharded; the rest replicate over "data"."""
+    min_shard_size: int = 2**18
+    """Parameters with fewer elements are replicated."""
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written and which are kept."""
+
+    every: int = 1000
+    """Steps between saves."""
+    keep: int = 2
+    """Latest checkpoints kept, besides the best by `metric`."""
+    metric: str = "mpjpe"
+    """Validation metric that names the best checkpoint; lower is better."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    name: str = "deforhmr"
+    """Name of the run's folder under `output`."""
+    output: str = "runs"
+    """Folder of all runs."""
+    seed: int = 0
+    """Seed of initialisation, data order and augmentation."""
+    steps: int = 100_000
+    """Optimiser steps."""
+    batch_size: int = 256
+    """Examples per optimiser step over all devices and hosts."""
+    log_every: int = 50
+    """Steps between log lines."""
+    eval_every: int = 1000
+    """Steps between evaluations on the validation split; 0: never."""
+    eval_examples: int = 0
+    """Validation examples used during training; 0: all."""
+    init_from: str = ""
+    """Weights to start from: a checkpoint folder, or "encoder" for the shipped encoder; groups that fit are taken."""
+    model: ModelConfig = ModelConfig()
+    """Network and body."""
+    loss: LossConfig = LossConfig()
+    """Loss weights."""
+    optim: OptimConfig = OptimConfig()
+    """Optimiser."""
+    data: DataConfig = DataConfig()
+    """Data."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """Devices."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Checkpoints."""
