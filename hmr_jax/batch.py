@@ -1,4 +1,4 @@
-"""The batch: the only contract between data and training.
+"""The batch and the prediction: the only contract between data, models and training.
 
 A batch is a plain dict of NumPy arrays with a leading batch axis B. `S` is the side of the square crop in pixels.
 Geometry is in camera axes (x right, y down, z forward), metres; 2-D points are in crop coordinates, where the crop
@@ -8,7 +8,9 @@ spans [-0.5, 0.5] in x and y.
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+import jax
 import numpy as np
+from flax import struct
 
 Batch = Mapping[str, np.ndarray]
 
@@ -71,3 +73,35 @@ def check(batch: Batch) -> None:
         expected = (size, *(sides.get(n, n) for n in shape))  # type: ignore[arg-type]
         if array.shape != expected or array.dtype != dtype:
             raise ValueError(f"'{name}' of the batch is {array.dtype}{array.shape}; expected {dtype}{expected}.")
+
+
+@struct.dataclass
+class Prediction:
+    """What a model says about a batch; fields that a model does not have are None.
+
+    Camera axes, metres. The body is placed in the crop's virtual camera by `geometry.crop_translation(camera)`;
+    vertices, joints and keypoints_3d are without that translation.
+    """
+
+    global_orient: jax.Array
+    """(B, 1, 3, 3) rotation of the body's axes to the camera's."""
+    body_pose: jax.Array
+    """(B, 23, 3, 3) rotations relative to the parent joint."""
+    betas: jax.Array
+    """(B, 10)."""
+    camera: jax.Array
+    """(B, 3) weak-perspective scale s and shift tx, ty."""
+    joints: jax.Array
+    """(B, J, 3)."""
+    keypoints_3d: jax.Array
+    """(B, 44, 3)."""
+    keypoints_2d: jax.Array
+    """(B, 44, 2) in crop coordinates."""
+    vertices: jax.Array | None = None
+    """(B, V, 3)."""
+    sigma: jax.Array | None = None
+    """(B, 44) predicted error of each keypoint, metres."""
+    silhouette: jax.Array | None = None
+    """(B, D, D) probability of the person."""
+    sampling_points: jax.Array | None = None
+    """(B, L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""

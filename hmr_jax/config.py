@@ -4,8 +4,11 @@ A file in configs/ returns one `Config` from `get_config()`. Every field is read
 papers do not state and is this project's own decision.
 """
 
+import dataclasses
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,14 @@ class DecoderConfig:
     """Stride of the sampling grid over the feature map. [default]"""
     offset_range: float = 2.0
     """Bound of the offsets: tanh times this many half cells; negative: unbounded and clipped to the map. [default]"""
+    offset_grid: Literal["cells", "dat"] = "cells"
+    """Points before any offset: on the cells' centres, or DAT's, which lie half a cell further. [default]"""
     share_offsets: bool = False
     """One offset network for all layers rather than one each. [default]"""
     key_position_code: bool = True
     """Add a sine code of the sampled position to the keys. [default]"""
+    position_bias: bool = False
+    """Learned attention bias per token, head and place, the counterpart of DAT's relative bias. [default]"""
     sampling: Literal["matmul", "gather"] = "matmul"
     """Back end of bilinear sampling: equal results; matmul has the faster backward pass."""
 
@@ -240,3 +247,29 @@ class Config:
     """Devices."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Checkpoints."""
+
+
+def to_dict(config: Any) -> dict:
+    """A configuration as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
+    """The inverse of `to_dict`; unknown keys raise ValueError with the nearest known name."""
+    hints = get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            nearest = difflib.get_close_matches(name, hints, 1)
+            hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; it has {', '.join(hints)}."
+            raise ValueError(f"{kind.__name__} has no field '{name}'{hint}")
+    return kind(**{name: _from_json(value, hints[name]) for name, value in values.items()})
+
+
+def _from_json(value: Any, hint: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_dict(value, hint)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        kinds = (kinds[0],) * len(value) if kinds[-1] is Ellipsis else kinds
+        return tuple(_from_json(item, item_kind) for item, item_kind in zip(value, kinds, strict=True))
+    return value

@@ -1,0 +1,19 @@
+"""Body models: loading, skinning, joint sets."""
+
+from hmr_jax.body.default_body import mirror_vertices
+from hmr_jax.body.loading import load_body_model
+from hmr_jax.body.model import BodyModel
+from hmr_jax.body.regressors import JointSet, joint_set_matrix, keypoint_matrix, keypoint_vertices
+from hmr_jax.body.skinning import BodyOutput, skin
+
+__all__ = [
+    "BodyModel",
+    "BodyOutput",
+    "JointSet",
+    "joint_set_matrix",
+    "keypoint_matrix",
+    "keypoint_vertices",
+    "load_body_model",
+    "mirror_vertices",
+    "skin",
+]

@@ -1,0 +1,14 @@
+"""Losses as pure functions: arrays in, per-sample values out."""
+
+from hmr_jax.losses.dense import depth_loss, heatmap_loss, heatmap_points, part_loss
+from hmr_jax.losses.keypoints import keypoint_2d_loss, keypoint_3d_loss, parameter_loss
+
+__all__ = [
+    "depth_loss",
+    "heatmap_loss",
+    "heatmap_points",
+    "keypoint_2d_loss",
+    "keypoint_3d_loss",
+    "parameter_loss",
+    "part_loss",
+]

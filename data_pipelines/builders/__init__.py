@@ -1,0 +1,27 @@
+"""Data set builders: each turns files as their owners publish them into records.
+
+A builder is a TFDS `GeneratorBasedBuilder` with the features of `records.features()` and a `report`
+(`builders.report.Report`) through which its records pass. Importing this package imports no builder.
+"""
+
+import difflib
+from importlib import import_module
+
+BUILDERS = {
+    "synthetic_people": "data_pipelines.builders.synthetic_people:SyntheticPeople",
+}
+"""Name of the data set: module and class of its builder."""
+
+
+def load_builder(name: str) -> type:
+    """The builder class of a data set; imports TensorFlow Datasets.
+
+    Raises:
+        ValueError: There is no such data set.
+    """
+    if name not in BUILDERS:
+        near = difflib.get_close_matches(name, BUILDERS)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(BUILDERS)}."
+        raise ValueError(f"No builder for a data set '{name}'. {hint}")
+    module, _, builder = BUILDERS[name].partition(":")
+    return getattr(import_module(module), builder)

@@ -1,0 +1,154 @@
+"""Reads records at random from the ArrayRecord files of a TFDS data set and decodes them.
+
+This is the careful edge of the pipeline: what is missing, truncated or of another schema is refused when a data set is
+opened; a single record that cannot be used raises `BadRecord`, which the pipeline survives.
+"""
+
+import difflib
+import io
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from PIL import Image
+
+from data_pipelines.records import FIELDS, Record
+
+
+class BadRecord(ValueError):
+    """One record cannot be used."""
+
+
+class MissingSplit(ValueError):
+    """A data set lacks a split."""
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow, quiet and kept off the accelerators, which belong to JAX.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # a notice on stderr, and nothing here that it would speed up
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            "Reading records needs TensorFlow: `pip install 'hmr_jax[train]'`, or use --data.source synthetic."
+        ) from error
+    for kind in ("GPU", "TPU"):
+        if tf.config.list_physical_devices(kind):
+            tf.config.set_visible_devices([], kind)
+    return tf
+
+
+class RecordReader:
+    """One split of one data set: random access to its records, safe to use from many threads."""
+
+    def __init__(self, directory: str | Path, name: str, split: str):
+        """Opens a split.
+
+        Args:
+            directory: Where the data sets are.
+            name: Of the data set, with "/configuration" appended where it has several.
+            split: "train", "validation" or "test".
+
+        Raises:
+            FileNotFoundError: No such data set.
+            MissingSplit: No such split.
+            ValueError: Truncated files, or a schema other than `records.FIELDS`.
+        """
+        self._example = import_tensorflow().train.Example
+        import tensorflow_datasets as tfds
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        self.name, self.split = name, split
+        info = tfds.builder_from_directory(find_version(Path(directory), name)).info
+        if split not in info.splits or not info.splits[split].num_examples:
+            raise MissingSplit(f"Data set '{name}' has no split '{split}'; it has {', '.join(info.splits)}.")
+        stored = tfds.core.utils.flatten_nest_dict(info.features.get_serialized_info())
+        if difference := stored.keys() ^ FIELDS.keys():
+            names = ", ".join(sorted(difference))
+            raise ValueError(f"Data set '{name}' has another record schema ({names} differ): build it again.")
+        paths = [os.fspath(path) for path in info.splits[split].filepaths]
+        for path, expected in zip(paths, info.splits[split].shard_lengths, strict=True):
+            try:
+                found = len(ArrayRecordDataSource(path))
+            except (RuntimeError, OSError, ValueError):
+                found = 0
+            if found != expected:
+                raise ValueError(
+                    f"{path} is truncated or missing ({found} of {expected} records can be read): "
+                    f"build '{name}' again with --overwrite."
+                )
+        self._files = ArrayRecordDataSource(paths)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def topology(self) -> str:
+        """Of the body whose parameters the data set holds; "" where it holds none."""
+        for index in range(len(self)):
+            try:
+                return self[index]["topology"]
+            except BadRecord:
+                continue
+        return ""
+
+    def __getitem__(self, index: int) -> Record:
+        """Record number `index`, its pictures still encoded.
+
+        Raises:
+            BadRecord: It cannot be read, or holds numbers that are not finite.
+        """
+        try:
+            feature = self._example.FromString(self._files[int(index)]).features.feature
+            record: Record = {name: _value(feature[name], *field) for name, field in FIELDS.items()}
+        except Exception as error:  # checksum, wire format, missing or misshapen value: each library has its own class
+            raise BadRecord(f"unreadable ({error})") from error
+        for name, value in record.items():
+            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                raise BadRecord(f"{name} is not finite")
+        if not record["box/size"] > 0:
+            raise BadRecord("box/size is not positive")
+        return record
+
+
+def _value(feature, shape: tuple[int, ...], dtype: str) -> str | bytes | int | np.ndarray:
+    if dtype == "float32":
+        return np.array(feature.float_list.value, np.float32).reshape(shape)
+    if dtype == "int64":
+        return feature.int64_list.value[0]
+    value = feature.bytes_list.value[0]
+    return value.decode() if dtype == "str" else value
+
+
+def find_version(directory: Path, name: str) -> Path:
+    """The folder of a data set's newest version; FileNotFoundError with the nearest names where there is none."""
+    versions = [path.parent for path in (directory / name).glob("*/dataset_info.json")]
+    versions = [path for path in versions if path.name.replace(".", "").isdigit()]  # not a build under way
+    if versions:
+        return max(versions, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+    built = sorted({str(path.parents[1].relative_to(directory)) for path in directory.glob("*/**/dataset_info.json")})
+    near = difflib.get_close_matches(name, built, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else f" There: {', '.join(built)}." if built else ""
+    raise FileNotFoundError(
+        f"No data set '{name}' in '{directory}'.{hint} "
+        f"Build it with `python -m data_pipelines.build {name.split('/')[0]} --data-dir {directory}`."
+    )
+
+
+def decode_image(encoded: bytes) -> np.ndarray:
+    """JPEG or PNG -> (H, W, 3) uint8 RGB.
+
+    Raises:
+        BadRecord: The picture cannot be decoded.
+    """
+    try:
+        image = Image.open(io.BytesIO(encoded))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadRecord(f"its picture cannot be decoded ({error})") from error

@@ -1,0 +1,148 @@
+"""Where a run gets its batches: the one function that training and evaluation call.
+
+Importing this module imports neither TensorFlow nor the generator of synthetic people.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from data_pipelines.index_stream import IndexStream, InOrder, batch_numbers
+from hmr_jax.batch import Batch, BatchSource
+from hmr_jax.config import Config
+
+if TYPE_CHECKING:
+    from data_pipelines.decode import RecordReader
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+def make_source(
+    config: Config,
+    split: Split,
+    *,
+    topology: str | None = None,
+    examples: int | None = None,
+    process_index: int | None = None,
+    process_count: int | None = None,
+) -> BatchSource:
+    """Batches of a split as a function of the step.
+
+    The training split is an endless, shuffled, augmented mixture of `config.data.datasets`. The other splits come in
+    order and unchanged, all data sets one after another, and end with a batch padded by examples with valid = 0. All
+    hosts get the same number of batches, each its own contiguous slice.
+
+    Args:
+        config: `data`, `seed` and `batch_size` are read.
+        split: "train", "validation" or "test".
+        topology: Of the body model that the data must fit; None: the data sets need only agree with one another.
+        examples: Ends the stream after so many; None: all of an evaluation split, an endless training stream.
+        process_index: Which host this is; None: as JAX says.
+        process_count: How many hosts there are; None: as JAX says.
+
+    Raises:
+        FileNotFoundError: A data set has not been built.
+        ValueError: An unknown split, an empty mixture, topologies that do not fit, or dense targets that are not there.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"There is no split '{split}': use {', '.join(SPLITS)}.")
+    if process_index is None or process_count is None:
+        import jax
+
+        process_index, process_count = jax.process_index(), jax.process_count()
+    if config.data.source == "synthetic":
+        from data_pipelines.synthetic.source import synthetic_source
+
+        return synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
+    return RecordSource(config, split, topology, examples, process_index, process_count)
+
+
+class RecordSource:
+    """Batches from TFDS data sets on disk; see `make_source`."""
+
+    def __init__(
+        self,
+        config: Config,
+        split: Split,
+        topology: str | None,
+        examples: int | None,
+        process_index: int,
+        process_count: int,
+    ):
+        """Opens the data sets."""
+        from data_pipelines.pipeline import ExampleMaker
+
+        data, training = config.data, split == "train"
+        if "parts" in data.dense:
+            raise ValueError(
+                "Records hold no body parts: use --data.source synthetic, or leave 'parts' out of data.dense."
+            )
+        if not data.datasets:
+            raise ValueError("data.datasets is empty: name at least one data set.")
+        batch_numbers(0, config.batch_size, process_index, process_count)  # a batch that cannot be shared fails now
+        readers = _open(config, split)
+        _check_topology(readers, topology)
+        sizes = tuple(len(reader) for reader in readers)
+        if training:
+            locate: IndexStream | InOrder = IndexStream(
+                sizes, tuple(dataset.weight for dataset in data.datasets), config.seed
+            )
+        else:
+            examples = min(examples or sum(sizes), sum(sizes))
+            locate = InOrder(sizes)
+        self._make = ExampleMaker(
+            readers,
+            locate,
+            data.crop_size,
+            dense=data.dense,
+            dense_size=data.dense_size,
+            augmentation=data.augment if training else None,
+            seed=config.seed,
+            examples=examples,
+        )
+        self._config, self._process = config, (process_index, process_count)
+        self.examples = examples
+        """How many there are; None: endless."""
+
+    @property
+    def skipped(self) -> int:
+        """Records met so far that could not be used and were replaced."""
+        return self._make.skipped
+
+    def __call__(self, step: int) -> Iterator[Batch]:
+        """The batches from `step` on; nothing before is computed."""
+        from data_pipelines.pipeline import batches
+
+        batch_size = self._config.batch_size
+        last = None if self.examples is None else -(-self.examples // batch_size)
+        return batches(self._make, batch_size, step, last, *self._process, workers=self._config.data.workers)
+
+
+def _open(config: Config, split: Split) -> list["RecordReader"]:
+    """A reader of each data set; for evaluation, of each that has the split."""
+    from data_pipelines.decode import MissingSplit, RecordReader
+
+    readers, missing = [], []
+    for dataset in config.data.datasets:
+        try:
+            readers.append(RecordReader(config.data.directory, dataset.name, split))
+        except MissingSplit as error:
+            missing.append(error)
+    if missing and (split == "train" or not readers):
+        raise missing[0]
+    return readers
+
+
+def _check_topology(readers: list["RecordReader"], wanted: str | None) -> None:
+    """Refuses a mix; a data set without body parameters (topology "") fits any body."""
+    found = {reader.name: topology for reader in readers if (topology := reader.topology)}
+    if wanted is not None:
+        for name, topology in found.items():
+            if topology != wanted:
+                raise ValueError(
+                    f"Data set '{name}' has poses of a '{topology}' body, but the model's body is '{wanted}': "
+                    "choose another data set or set model.body."
+                )
+    if len(set(found.values())) > 1:
+        listed = ", ".join(f"'{name}' has '{topology}'" for name, topology in found.items())
+        raise ValueError(f"Data sets of different bodies cannot be mixed: {listed}.")

@@ -1,0 +1,1 @@
+"""Synthetic people: rendered on the fly with exact labels, by NumPy and Numba alone."""

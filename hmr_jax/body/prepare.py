@@ -1,0 +1,143 @@
+"""Convert a user's SMPL files once, and say what is still missing for what.
+
+    python -m hmr_jax.body.prepare FILE... --out DIR
+
+Files are recognised by what is in them, whatever their names. SMPL models become npz files with the extra regressors
+inside, which `load_body_model` reads fast and alone. A later run with files that were missing completes the folder.
+"""
+
+import argparse
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmr_jax.body.model import Array, BodyModel
+from hmr_jax.body.research_files import read_contents
+from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, read_smpl
+
+_SMPL = "SMPL for Python at smpl.is.tue.mpg.de"
+_SPIN = "SPIN's data archive"
+# Everything that is looked for: what it is good for, where it comes from.
+WANTED = {
+    "SMPL_NEUTRAL": ("SMPL predictions, and training or evaluation on data with SMPL labels", _SMPL),
+    "SMPL_MALE": ("the exact ground truth of data with gendered labels, such as 3DPW", _SMPL),
+    "SMPL_FEMALE": ("the exact ground truth of data with gendered labels, such as 3DPW", _SMPL),
+    "SMPL_to_J19": ("the 44 keypoints as HMR2.0 defines them", "HMR2.0's (4D-Humans) data archive"),
+    "J_regressor_extra": ("the 44 keypoints as SPIN defines them, where SMPL_to_J19 is missing", _SPIN),
+    "J_regressor_h36m": ("evaluation with 14 or 17 joints on Human3.6M and 3DPW", _SPIN),
+    "smpl_mean_params": ("starting training from SPIN's mean pose", _SPIN),
+    "smplx2smpl": ("data with SMPL-X labels", "SMPL-X's model transfer data at smpl-x.is.tue.mpg.de"),
+}
+
+
+def prepare(files: list[Path], out: Path) -> list[str]:
+    """Converts files, and those already in `out`, into `out`.
+
+    Args:
+        files: SMPL models, regressors and the other files of `WANTED`, by any name.
+        out: folder for the results; made if need be.
+
+    Returns:
+        The report: a line for each file written and each thing that is missing.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        ValueError: a file is damaged or of no known kind; nothing is written then.
+    """
+    contents = {path: read_contents(path) for path in [*sorted(out.glob("*.np[yz]")), *files]}
+    kinds = {path: identify(content) for path, content in contents.items()}
+    for path in files:
+        if kinds[path] != "smpl" and kinds[path] not in WANTED:
+            known = ", ".join(list(WANTED)[3:])
+            raise ValueError(f"{path} is {kinds[path] or 'of no known kind'}: give SMPL models or {known}.")
+
+    results: dict[str, Any] = {kind: contents[path] for path, kind in kinds.items() if kind in WANTED}
+    regressors = {name: results[stem] for name, (stem, _) in REGRESSOR_FILES.items() if stem in results}
+    for path, kind in kinds.items():
+        if kind == "smpl":
+            results[_model_name(path)] = _smpl_arrays(read_smpl(path), regressors, path)
+
+    out.mkdir(parents=True, exist_ok=True)
+    report = [f"{name}: {_write(out / name, content)}" for name, content in results.items()]
+    for name, (purpose, source) in WANTED.items():
+        if name not in results and not (name == "J_regressor_extra" and "SMPL_to_J19" in results):
+            report.append(f"missing {name}: needed for {purpose}; it comes with {source}")
+    return report
+
+
+def _model_name(path: Path) -> str:
+    """SMPL_NEUTRAL and so on, as far as the file's name tells its gender; the contents do not."""
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    for gender, short in (("neutral", "n"), ("female", "f"), ("male", "m")):
+        if gender in words or short in words:
+            return f"SMPL_{gender.upper()}"
+    return path.stem
+
+
+def _smpl_arrays(model: BodyModel, regressors: dict[str, np.ndarray], path: Path) -> dict[str, Array]:
+    """A model under SMPL's own keys, dense, with regressors as "regressor_<name>"."""
+    together = model.regressors | {name: np.asarray(matrix, np.float32) for name, matrix in regressors.items()}
+    for name, matrix in together.items():
+        if matrix.shape[1] != model.num_vertices:
+            raise ValueError(
+                f"The {REGRESSOR_FILES[name][0]} given is for {matrix.shape[1]} vertices, but {path} has "
+                f"{model.num_vertices}."
+            )
+    tree = np.stack([np.array(model.parents), np.arange(model.num_joints)])
+    return {
+        "v_template": model.v_template,
+        "shapedirs": model.shapedirs,
+        "posedirs": model.posedirs,
+        "J_regressor": model.joint_regressor,
+        "weights": model.skinning_weights,
+        "kintree_table": tree,
+        "f": model.faces,
+        **{f"regressor_{name}": matrix for name, matrix in together.items()},
+    }
+
+
+def _write(stem: Path, content: Any) -> Path:
+    """Writes an array as npy or a dictionary as npz, all or nothing: readers never see half a file."""
+    path = stem.with_name(stem.name + (".npy" if isinstance(content, np.ndarray) else ".npz"))
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            if isinstance(content, np.ndarray):
+                np.save(file, content)
+            else:
+                np.savez(file, allow_pickle=False, **_sparse_transfer(content))
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    return path
+
+
+def _sparse_transfer(content: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays of a file; SMPL-X's transfer matrix (300 MB, nearly all zero) as rows, columns and values."""
+    if "matrix" not in content:
+        return {key: value for key, value in content.items() if isinstance(value, np.ndarray)}
+    matrix = content["matrix"]
+    rows, columns = np.nonzero(matrix)
+    parts = {"rows": rows, "columns": columns, "values": matrix[rows, columns], "shape": np.array(matrix.shape)}
+    return {f"smplx2smpl_{key}": value for key, value in parts.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    args = parser.parse_args()
+    try:
+        print("\n".join(prepare(args.files, args.out)))
+    except (ValueError, OSError) as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The forward pass of the body: betas and joint rotations to vertices and joints (SMPL, Loper et al. 2015).
+
+Letters: B batch, V vertices, J joints, S betas.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.body.model import BodyModel
+
+
+class BodyOutput(NamedTuple):
+    """Posed body, metres."""
+
+    vertices: jax.Array
+    """(B, V, 3), or (B, len(vertex_ids), 3)."""
+    joints: jax.Array
+    """(B, J, 3)."""
+
+
+def skin(
+    model: BodyModel,
+    betas: jax.Array,
+    rotations: jax.Array,
+    translation: jax.Array | None = None,
+    vertex_ids: np.ndarray | None = None,
+) -> BodyOutput:
+    """Shapes, poses and skins the body.
+
+    Args:
+        model: the body.
+        betas: (B, S); fewer than the model's are taken as its first ones.
+        rotations: (B, J, 3, 3) of each joint relative to its parent; the first one is the global orientation.
+        translation: (B, 3) added last, or None.
+        vertex_ids: (n,) skin these vertices only; joints are those of the whole body all the same.
+
+    Returns:
+        Vertices and joints in the axes that the global orientation maps to.
+
+    Raises:
+        ValueError: if a shape does not fit the model.
+    """
+    batch, num_betas = betas.shape
+    if num_betas > model.num_betas or rotations.shape != (batch, model.num_joints, 3, 3):
+        raise ValueError(
+            f"betas {betas.shape} and rotations {rotations.shape} do not fit a body of {model.num_betas} betas and "
+            f"{model.num_joints} joints; expected (B, {model.num_betas}) and (B, {model.num_joints}, 3, 3)."
+        )
+    template, shapedirs, posedirs, weights = model.v_template, model.shapedirs, model.posedirs, model.skinning_weights
+    # The regressor is linear, so it acts on the template and the shape space once, not on every body of the batch.
+    joint_template = model.joint_regressor @ template  # (J, 3)
+    joint_dirs = (model.joint_regressor @ shapedirs.reshape(len(template), -1)).reshape(-1, 3, model.num_betas)
+    if vertex_ids is not None:
+        template, shapedirs = template[vertex_ids], shapedirs[vertex_ids]
+        posedirs, weights = posedirs[vertex_ids], weights[vertex_ids]
+
+    rest_joints = joint_template + jnp.einsum("bs,jcs->bjc", betas, joint_dirs[..., :num_betas])  # (B, J, 3)
+    feature = (rotations[:, 1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(batch, -1)  # (B, 9 (J - 1))
+    num_vertices = len(template)
+    offsets = feature @ posedirs.reshape(3 * num_vertices, -1).T
+    offsets += betas @ shapedirs[..., :num_betas].reshape(3 * num_vertices, -1).T
+    rest = template + offsets.reshape(batch, num_vertices, 3)
+
+    posed_rotations, posed_joints = _forward_kinematics(model.parents, rotations, rest_joints)
+    # x -> R (x - rest joint) + posed joint = R x + shift
+    shift = posed_joints - jnp.einsum("bjcd,bjd->bjc", posed_rotations, rest_joints)
+    transforms = jnp.concatenate([posed_rotations, shift[..., None]], -1).reshape(batch, -1, 12)  # (B, J, 12)
+    blended = jnp.einsum("vj,bjk->bvk", weights, transforms).reshape(batch, num_vertices, 3, 4)
+    vertices = jnp.sum(blended[..., :3] * rest[:, :, None], -1) + blended[..., 3]
+    if translation is not None:
+        vertices, posed_joints = vertices + translation[:, None], posed_joints + translation[:, None]
+    return BodyOutput(vertices, posed_joints)
+
+
+def _forward_kinematics(parents, rotations, rest_joints):
+    """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes."""
+    world_rotations, world_joints = [rotations[:, 0]], [rest_joints[:, 0]]
+    for joint, parent in enumerate(parents[1:], start=1):
+        bone = rest_joints[:, joint] - rest_joints[:, parent]
+        world_joints.append(world_joints[parent] + jnp.einsum("bcd,bd->bc", world_rotations[parent], bone))
+        world_rotations.append(world_rotations[parent] @ rotations[:, joint])
+    return jnp.stack(world_rotations, 1), jnp.stack(world_joints, 1)

@@ -1,0 +1,190 @@
+"""Checkpoints: all that touches Orbax, and the folders that inference loads.
+
+A run's folder holds
+
+    config.json            the experiment
+    frozen/                parameters that are not trained, written once
+    checkpoints/<step>/    items `params` (trained), `train` (optimiser, averages), `config`, `data`
+    metrics.jsonl          the log
+
+An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16).
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.optim import Params
+from hmr_jax.steps import TrainState
+
+ASSETS = Path(__file__).parent / "assets"
+SHIPPED_ENCODER = ASSETS / "encoder_tiny"
+SHIPPED_MODEL = ASSETS / "deforhmr_small"
+
+
+def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.CheckpointManager:
+    """Orbax's manager of a run's checkpoints: keeps the latest few and the best by the configured metric."""
+    metric = config.checkpoint.metric
+
+    def metric_of(metrics: dict) -> float:
+        return metrics[metric]
+
+    policies = checkpoint_managers.AnyPreservationPolicy(
+        [
+            checkpoint_managers.LatestN(config.checkpoint.keep),
+            checkpoint_managers.BestN(get_metric_fn=metric_of, reverse=True, n=1, keep_checkpoints_without_metrics=False),
+        ]
+    )
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only, create=not read_only,
+    )  # fmt: skip
+    return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
+
+
+def save(manager: ocp.CheckpointManager, config: Config, state: TrainState, metrics: dict[str, float] | None) -> None:
+    """Writes one checkpoint in the background; a half-written one is never taken for a whole one."""
+    step = int(state.step)
+    items = ocp.args.Composite(
+        params=ocp.args.StandardSave(state.params),  # type: ignore[call-arg]
+        train=ocp.args.StandardSave(_rest(state)),  # type: ignore[call-arg]
+        config=ocp.args.JsonSave(to_dict(config)),  # type: ignore[call-arg]
+        data=ocp.args.JsonSave({"step": step, "seed": config.seed}),  # type: ignore[call-arg]
+    )
+    if step not in manager.all_steps() and not manager.save(step, args=items, metrics=metrics):
+        raise OSError(f"The checkpoint of step {step} was not written.")
+
+
+def restore(manager: ocp.CheckpointManager, state: TrainState) -> TrainState:
+    """The latest checkpoint, placed as the arrays (or shaped placeholders with shardings) of `state` are."""
+    step = manager.latest_step()
+    items = ocp.args.Composite(
+        params=ocp.args.StandardRestore(state.params),  # type: ignore[call-arg]
+        train=ocp.args.StandardRestore(_rest(state)),  # type: ignore[call-arg]
+    )
+    try:
+        restored = manager.restore(step, args=items)
+    except Exception as error:  # Orbax raises many types for damaged files
+        raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
+    return state.replace(params=restored["params"], **restored["train"])
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "opt_state": state.opt_state, "ema": state.ema}
+
+
+def save_frozen(run: Path, frozen: Params) -> None:
+    """Writes the parameters that training does not change, once."""
+    directory = (run / "frozen").resolve()
+    if frozen and not directory.exists():
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(directory, frozen)
+
+
+def load_for_inference(directory: str | Path | None, step: int | None = None) -> tuple[Config, Params]:
+    """Configuration and all parameters, as NumPy arrays, from a folder.
+
+    Args:
+        directory: a run's folder, one of its checkpoints, an exported folder, or None for the shipped model.
+        step: of a run's checkpoints; by default the best one by its metric, else the latest.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint in the folder.
+        ValueError: if there is one that cannot be read.
+    """
+    directory = SHIPPED_MODEL if directory is None else Path(directory).resolve()
+    if (directory / "params.npz").exists():
+        return _load_exported(directory)
+    if directory.name.isdigit() and directory.parent.name == "checkpoints":
+        directory, step = directory.parent.parent, int(directory.name)
+    if not (directory / "checkpoints").is_dir():
+        raise FileNotFoundError(
+            f"There is no checkpoint in {directory}: name a run's folder (it holds 'checkpoints'), one of its "
+            "checkpoints, or an exported folder (it holds 'params.npz')."
+        )
+    config = from_dict(read_json(directory / "config.json"))
+    with open_manager(directory, config, read_only=True) as manager:
+        step = step if step is not None else manager.best_step()
+        step = step if step is not None else manager.latest_step()
+        if step not in manager.all_steps():
+            raise FileNotFoundError(f"{directory} has no checkpoint of step {step}; it has {manager.all_steps()}.")
+        path = Path(manager.directory) / str(step)
+    try:
+        params = _read_item(path / "params")
+        if config.optim.ema:
+            params = _read_item(path / "train")["ema"]
+        if config.optim.frozen:
+            params |= _read_item(directory / "frozen")
+    except Exception as error:
+        raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
+    return config, params
+
+
+def _read_item(path: Path) -> dict:
+    """One item as NumPy arrays, whatever devices wrote it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(path).item_metadata
+        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)
+        return checkpointer.restore(path, target)
+
+
+def export(directory: Path, config: Config, params: Params) -> None:
+    """Writes config.json and params.npz (float16), whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
+    part = directory / "params.npz.part"
+    with part.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    write_json(directory / "config.json", to_dict(config))
+    os.replace(part, directory / "params.npz")
+
+
+def _load_exported(directory: Path) -> tuple[Config, Params]:
+    try:
+        with np.load(directory / "params.npz", allow_pickle=False) as arrays:
+            flat = {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except Exception as error:
+        raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
+    return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(flat, sep="/")
+
+
+def load_initial(config: Config, params: Params) -> Params:
+    """Replaces initial parameter groups by those of `config.init_from`; shapes that differ raise ValueError."""
+    if not config.init_from:
+        return params
+    source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
+    _, loaded = load_for_inference(source)
+    taken = {name: group for name, group in loaded.items() if name in params}
+    if not taken:
+        raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
+    for name, group in taken.items():
+        here, there = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
+        for key in sorted(set(here) | set(there)):
+            shapes = [tree[key].shape if key in tree else None for tree in (here, there)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
+    return params | taken
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing: the folder is not a run of hmr_jax.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); was it cut off?") from None

@@ -1,0 +1,101 @@
+"""The transformer decoder from SMPL query tokens and a feature map to output tokens.
+
+One decoder, three rows of DeforHMR's ablation: a single token with plain cross-attention is HMR2.0's head; many
+tokens with plain cross-attention; many tokens with deformable cross-attention is DeforHMR.
+
+Letters: B batch, T tokens, D token width, H W C the feature map, L layers, G groups, N sampling points.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.config import DecoderConfig
+from hmr_jax.models.deformable import DeformableCrossAttention
+from hmr_jax.ops import attend
+
+LAYER_NORM_EPS = 1e-5
+
+
+class PlainAttention(nn.Module):
+    """Multi-head attention without biases except in the output projection, as in HMR2.0."""
+
+    num_heads: int
+    head_dim: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, queries: jax.Array, context: jax.Array) -> jax.Array:
+        """(B, T, D) queries, (B, N, C) context -> (B, T, D)."""
+
+        def heads(x, name):
+            x = nn.Dense(self.num_heads * self.head_dim, use_bias=False, dtype=self.dtype, name=name)(x)
+            return x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
+
+        y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
+        y = y.reshape(*queries.shape[:2], -1)
+        return nn.Dense(queries.shape[-1], dtype=self.dtype, name="out")(y)
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention over the tokens, cross-attention to the features, MLP; pre-norm, a residual around each."""
+
+    config: DecoderConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, tokens: jax.Array, features: jax.Array, points: jax.Array | None, train: bool
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """(B, T, D), (B, H, W, C) -> (B, T, D) and, if deformable, the sampling points (B, G, N, 2)."""
+        config = self.config
+
+        def norm(name):
+            return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)
+
+        def drop(x):
+            return nn.Dropout(config.dropout, deterministic=not train)(x)
+
+        x = norm("self_norm")(tokens)
+        attention = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="self_attention")
+        tokens = tokens + drop(attention(x, x))
+        x = norm("cross_norm")(tokens)
+        if config.attention == "deformable":
+            y, points = DeformableCrossAttention(
+                config.num_heads, config.head_dim, config.dim, config.offset_groups, config.offset_kernel,
+                config.offset_stride, config.offset_range, config.offset_grid,
+                key_position_code=config.key_position_code, position_bias=config.position_bias,
+                sampling=config.sampling, dtype=self.dtype, name="cross_attention",
+            )(x, features, points)  # fmt: skip
+        else:
+            context = features.reshape(len(features), -1, features.shape[-1])
+            y = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="cross_attention")(x, context)
+        tokens = tokens + drop(y)
+        x = norm("mlp_norm")(tokens)
+        x = nn.gelu(nn.Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x), approximate=False)
+        return tokens + drop(nn.Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), points
+
+
+class Decoder(nn.Module):
+    """Learned query tokens through `depth` layers."""
+
+    config: DecoderConfig
+    num_tokens: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array | None]:
+        """(B, H, W, C) features -> (B, T, D) tokens and, if deformable, sampling points (B, L, G, N, 2) in map px."""
+        config = self.config
+        queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
+        tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
+        points, every_points = None, []
+        for layer in range(config.depth):
+            earlier = points if config.share_offsets else None
+            tokens, points = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(tokens, features, earlier, train)
+            every_points.append(points)
+        if points is None:
+            return tokens, None
+        return tokens, jnp.stack(every_points, 1)

@@ -1,0 +1,128 @@
+"""Encoder, decoder, heads and body: DeforHMR (Heo et al. 2025), and by configuration HMR2.0 (Goel et al. 2023).
+
+Letters: B batch, S crop side, V vertices.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.batch import Batch, Prediction
+from hmr_jax.body import BodyModel, joint_set_matrix, skin
+from hmr_jax.config import EncoderConfig, ModelConfig
+from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
+from hmr_jax.models.decoder import Decoder
+from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, SMPLHead
+from hmr_jax.models.vit import ViT
+
+IMAGENET_MEAN = np.float32([0.485, 0.456, 0.406])
+IMAGENET_STD = np.float32([0.229, 0.224, 0.225])
+
+
+def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, normalised by ImageNet's statistics.
+
+    Raises:
+        ValueError: if the crop's side is not the height that the encoder takes.
+    """
+    height, width = size
+    if image.shape[1:3] != (height, height):
+        raise ValueError(
+            f"The crops are {image.shape[1]}x{image.shape[2]} but the encoder takes the centre of {height}x{height}: "
+            "set data.crop_size to the height of model.encoder.image_size."
+        )
+    left = (height - width) // 2
+    image = image[:, :, left : left + width]
+    return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def build_encoder(config: EncoderConfig, attention: str, dtype: Any) -> ViT:
+    return ViT(
+        config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
+        config.drop_path, config.remat, attention, dtype, name="encoder",
+    )  # fmt: skip
+
+
+class DeforHMR(nn.Module):
+    """Crops to posed bodies."""
+
+    config: ModelConfig
+    body: BodyModel
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, batch: Batch, train: bool = False, vertices: bool | None = None) -> Prediction:
+        """Predicts.
+
+        Args:
+            batch: "image" (B, S, S, 3) uint8; the rest is not read.
+            train: dropout and stochastic depth on.
+            vertices: whether to skin the whole mesh; by default not in training, where only keypoints have losses.
+        """
+        config = self.config
+        images = normalize_crop(batch["image"], config.encoder.image_size)
+        features = build_encoder(config.encoder, config.attention, self.dtype)(images, train)
+        tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
+        tokens, points = Decoder(config.decoder, tokens, self.dtype, name="decoder")(features, train)
+        rotations, betas, camera = SMPLHead(name="head")(tokens)
+        if points is not None:
+            points = _map_to_crop(points, features.shape[1:3], config.encoder)
+        with_vertices = not train if vertices is None else vertices
+        return pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices).replace(
+            sampling_points=points
+        )
+
+
+class DensePretraining(nn.Module):
+    """The encoder with dense heads: what `configs/pretrain_encoder.py` trains before there is a decoder."""
+
+    config: ModelConfig
+    dense_size: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, batch: Batch, train: bool = False) -> dict[str, jax.Array]:
+        """Batch with "image" -> the maps of `heads.DenseHead`."""
+        images = normalize_crop(batch["image"], self.config.encoder.image_size)
+        features = build_encoder(self.config.encoder, self.config.attention, self.dtype)(images, train)
+        return DenseHead(self.dense_size, self.dtype, name="dense")(features)
+
+
+def pose_body(
+    body: BodyModel, rotations: jax.Array, betas: jax.Array, camera: jax.Array, focal_length: float, vertices: bool
+) -> Prediction:
+    """Parameters -> body, keypoints and their projection into the crop.
+
+    Args:
+        body: the body model, of 24 joints.
+        rotations: (B, 24, 3, 3).
+        betas: (B, 10).
+        camera: (B, 3).
+        focal_length: px of a crop of `NOMINAL_CROP`.
+        vertices: skin the whole mesh, or only the vertices that keypoints need.
+    """
+    matrix, ids = joint_set_matrix(body, "keypoints_44")
+    output = skin(body, betas, rotations, vertex_ids=None if vertices else ids)
+    needed = output.vertices[:, ids] if vertices else output.vertices
+    keypoints = jnp.einsum("kn,bnc->bkc", matrix, jnp.concatenate([output.joints, needed], 1))
+    focal = jnp.full((len(betas), 2), focal_length / NOMINAL_CROP)
+    return Prediction(
+        global_orient=rotations[:, :1],
+        body_pose=rotations[:, 1:],
+        betas=betas,
+        camera=camera,
+        joints=output.joints,
+        keypoints_3d=keypoints,
+        keypoints_2d=project(keypoints, crop_translation(camera, focal_length), focal),
+        vertices=output.vertices if vertices else None,
+    )
+
+
+def _map_to_crop(points: jax.Array, grid: tuple[int, int], config: EncoderConfig) -> jax.Array:
+    """(..., 2) pixels of the feature map -> crop coordinates."""
+    height, width = config.image_size
+    size = jnp.array([grid[1], grid[0]])
+    return ((points + 0.5) / size - 0.5) * jnp.array([width / height, 1.0])

@@ -1,0 +1,158 @@
+"""Query-agnostic deformable cross-attention: the feature map itself decides where all queries look.
+
+DAT's deformable attention (Xia et al. 2022) with the offset network moved from the queries to the feature map, as
+DeforHMR's queries are body tokens without a place in the image. Fed with its own map as queries it is DAT's layer.
+
+Letters: B batch, T queries, H and W the map, C its channels, G groups, N = h w sampling points (h = H / stride),
+M heads, d head width.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.ops import attend, sample_points
+
+
+def reference_grid(
+    height: int, width: int, stride: int, kind: Literal["cells", "dat"] = "cells"
+) -> tuple[jax.Array, jax.Array]:
+    """The sampling points before any offset, and the size of half a key cell.
+
+    Args:
+        height: rows of the feature map.
+        width: its columns.
+        stride: of the grid over the map.
+        kind: "cells" puts the points on the centres of (blocks of) cells; "dat" is DAT's grid, which lies half a
+            key cell further to the right and below, partly outside the map.
+
+    Returns:
+        (N, 2) points as x, y in pixels of the map, and (2,) half the distance between neighbouring points in the
+        sense of DAT: the map's extent over twice the number of gaps.
+    """
+    rows, columns = -(-height // stride), -(-width // stride)
+    x, y = jnp.meshgrid(jnp.arange(columns, dtype=jnp.float32), jnp.arange(rows, dtype=jnp.float32))
+    grid = jnp.stack([x, y], -1).reshape(-1, 2)
+    extent = jnp.array([width - 1.0, height - 1.0])
+    gaps = jnp.array([max(columns - 1.0, 1.0), max(rows - 1.0, 1.0)])
+    points = (grid + 0.5) * stride - 0.5 if kind == "cells" else (grid + 0.5) / gaps * extent
+    return points, extent / gaps / 2
+
+
+class OffsetNetwork(nn.Module):
+    """Depth-wise convolution, LayerNorm, GELU and a 1x1 convolution to one offset per point, shared by all groups."""
+
+    groups: int = 8
+    kernel: int = 5
+    stride: int = 1
+    offset_range: float = 2.0
+    grid: Literal["cells", "dat"] = "cells"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """(B, H, W, c) projected features -> (B, G, N, 2) sampling points, x and y in pixels of the map.
+
+        Offsets are tanh-bounded to `offset_range` half key cells; a negative range leaves them free in units of half
+        the map and clips the points to it. They start at zero.
+        """
+        batch, height, width, channels = features.shape
+        if channels % self.groups:
+            raise ValueError(f"{channels} channels cannot be split into {self.groups} offset groups.")
+        x = features.reshape(batch, height, width, self.groups, -1)
+        x = jnp.moveaxis(x, 3, 1).reshape(batch * self.groups, height, width, -1)  # (B G, H, W, c / G)
+        pad = 0 if self.kernel == self.stride else self.kernel // 2
+        x = nn.Conv(
+            x.shape[-1], (self.kernel, self.kernel), self.stride, ((pad, pad), (pad, pad)),
+            feature_group_count=x.shape[-1], dtype=self.dtype, name="depthwise",
+        )(x)  # fmt: skip
+        x = nn.gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x), approximate=False)
+        zeros = nn.initializers.zeros_init()
+        # Positions are float32 whatever the computation type: bfloat16 has steps of 1/16 pixel at 16.
+        offsets = nn.Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
+        offsets = offsets.reshape(batch, self.groups, -1, 2)  # (B, G, N, 2)
+
+        points, half_cell = reference_grid(height, width, self.stride, self.grid)
+        extent = jnp.array([width - 1.0, height - 1.0])
+        if self.offset_range >= 0:
+            return points + self.offset_range * jnp.tanh(offsets) * half_cell
+        return jnp.clip(points + offsets * extent / 2, 0.0, extent)
+
+
+class DeformableCrossAttention(nn.Module):
+    """Attention of queries to features sampled at points that depend on the features alone."""
+
+    num_heads: int
+    head_dim: int
+    out_dim: int
+    groups: int = 8
+    kernel: int = 5
+    stride: int = 1
+    offset_range: float = 2.0
+    grid: Literal["cells", "dat"] = "cells"
+    normalize_features: bool = True
+    use_bias: bool = False
+    key_position_code: bool = True
+    position_bias: bool = False
+    sampling: Literal["matmul", "gather"] = "matmul"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, queries: jax.Array, features: jax.Array, points: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Attends.
+
+        Args:
+            queries: (B, T, D).
+            features: (B, H, W, C).
+            points: (B, G, N, 2) sampling points of an earlier layer to use again, or None to predict them.
+
+        Returns:
+            (B, T, out_dim) and the sampling points (B, G, N, 2), x and y in pixels of the map.
+        """
+        inner = self.num_heads * self.head_dim
+        if points is None:
+            x = nn.LayerNorm(1e-5, self.dtype, name="offset_norm")(features) if self.normalize_features else features
+            x = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="offset_proj")(x)
+            points = OffsetNetwork(
+                self.groups, self.kernel, self.stride, self.offset_range, self.grid, self.dtype, name="offsets"
+            )(x)
+        sampled = sample_points(features, points, self.sampling)  # (B, N, C)
+
+        query = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="query")(queries)
+        coded = sampled
+        if self.key_position_code:
+            height, width = features.shape[1:3]
+            code = sine_position_code(points.mean(1) / jnp.array([width - 1.0, height - 1.0]), sampled.shape[-1])
+            coded = sampled + code.astype(sampled.dtype)
+        key = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(coded)
+        value = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled)
+        bias = self._position_bias(features.shape[1:3], queries.shape[1], points) if self.position_bias else None
+        query, key, value = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim) for x in (query, key, value))
+        y = attend(query, key, value, bias).reshape(*queries.shape[:2], inner)
+        return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(y), points
+
+    def _position_bias(self, size: tuple[int, int], tokens: int, points: jax.Array) -> jax.Array:
+        """(B, M, T, N): a learned map per token and head, read where the head's group samples.
+
+        DAT's relative bias needs the place of a query, which a body token does not have; this is its counterpart for
+        queries that are always the same tokens.
+        """
+        batch, groups = points.shape[:2]
+        heads = self.num_heads // groups
+        table = self.param("position_bias", nn.initializers.zeros_init(), (*size, groups * heads * tokens))
+        bias = sample_points(jnp.broadcast_to(table, (batch, *table.shape)), points, self.sampling)
+        bias = bias.reshape(batch, -1, groups * heads, tokens)
+        return jnp.transpose(bias, (0, 2, 3, 1)).astype(self.dtype)
+
+
+def sine_position_code(points: jax.Array, channels: int) -> jax.Array:
+    """(B, N, 2) points in [0, 1] -> (B, N, channels) fixed sines and cosines of x and y (Carion et al. 2020)."""
+    frequencies = channels // 4
+    scale = 2 * jnp.pi / 10_000 ** (jnp.arange(frequencies) / frequencies)
+    angles = points[..., None] * scale  # (B, N, 2, channels / 4)
+    code = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1).reshape(*points.shape[:-1], -1)
+    return jnp.pad(code, ((0, 0), (0, 0), (0, channels - code.shape[-1])))

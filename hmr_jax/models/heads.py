@@ -1,0 +1,81 @@
+"""Read-outs: decoder tokens to SMPL parameters, encoder features to dense maps.
+
+Letters: B batch, T tokens, D width, h and w the map of patches.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.geometry import rotation_6d_to_matrix
+
+NUM_JOINTS = len(SMPL_24)
+NUM_BETAS = 10
+MULTI_TOKENS = NUM_JOINTS + 2  # pose tokens, shape, camera
+
+# Upright and facing the camera: a half turn about x takes the body's axes (Y up) to the camera's (y down).
+_MEAN_POSE = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (NUM_JOINTS, 1))
+_MEAN_POSE[0] = [1, 0, 0, 0, -1, 0]
+_MEAN_CAMERA = np.float32([0.9, 0, 0])
+
+
+class SMPLHead(nn.Module):
+    """Tokens to rotations, betas and camera, each a residual to mean parameters (HMR2.0, one step).
+
+    The mean parameters live in the parameter tree, so that converted checkpoints bring theirs, and get no gradient.
+    """
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(B, T, D) tokens, T either 1 or `MULTI_TOKENS` -> rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3)."""
+        tokens = tokens.astype(jnp.float32)
+        batch = len(tokens)
+
+        def mean(name, value):
+            return jax.lax.stop_gradient(self.param(f"mean_{name}", lambda _: jnp.asarray(value)))
+
+        def linear(size, name):
+            # Xavier with gain 0.01: predictions start at the mean parameters.
+            init = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform")
+            return nn.Dense(size, kernel_init=init, name=name)
+
+        if tokens.shape[1] == 1:
+            pose_token = shape_token = camera_token = tokens[:, 0]
+            pose = linear(6 * NUM_JOINTS, "pose")(pose_token).reshape(batch, NUM_JOINTS, 6)
+        else:
+            shape_token, camera_token = tokens[:, NUM_JOINTS], tokens[:, NUM_JOINTS + 1]
+            pose = linear(6, "pose")(tokens[:, :NUM_JOINTS])
+        pose = pose + mean("pose", _MEAN_POSE)
+        betas = linear(NUM_BETAS, "betas")(shape_token) + mean("betas", np.zeros(NUM_BETAS, np.float32))
+        camera = linear(3, "camera")(camera_token) + mean("camera", _MEAN_CAMERA)
+        return rotation_6d_to_matrix(pose), betas, camera
+
+
+class DenseHead(nn.Module):
+    """Every token predicts the cells of its own patch: keypoint heatmaps, body parts and depth.
+
+    A single linear layer, so that what it needs has to be in the encoder's features.
+    """
+
+    dense_size: int
+    """Side of the maps of the whole square crop; the encoder sees its centre columns."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> dict[str, jax.Array]:
+        """(B, h, w, D) -> "heatmaps" (B, S, s, 44) logits, "parts" (B, S, s, 25) logits, "depth" (B, S, s) metres.
+
+        S is `dense_size` and s the columns of it that the encoder sees.
+        """
+        batch, height, width, _ = features.shape
+        cells = self.dense_size // height
+        channels = {"heatmaps": len(KEYPOINTS_44), "parts": NUM_JOINTS + 1, "depth": 1}
+        x = nn.Dense(cells * cells * sum(channels.values()), dtype=self.dtype, name="cells")(features)
+        x = x.astype(jnp.float32).reshape(batch, height, width, cells, cells, -1)
+        x = jnp.swapaxes(x, 2, 3).reshape(batch, height * cells, width * cells, -1)
+        heatmaps, parts, depth = jnp.split(x, np.cumsum(list(channels.values()))[:-1], -1)
+        return {"heatmaps": heatmaps, "parts": parts, "depth": depth[..., 0]}

@@ -1,0 +1,76 @@
+"""Devices: processes, the ("data", "fsdp") mesh, and who holds what.
+
+One program for one CPU, one GPU or a pod: `jax.jit` with shardings, the successor of pmap and pjit.
+"""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from hmr_jax.batch import Batch
+from hmr_jax.config import MeshConfig
+
+# Variables that clusters set and from which JAX finds the other processes by itself.
+_CLUSTER_VARIABLES = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
+
+
+def initialize() -> None:
+    """Joins the other processes of the run, where there are any; call it before anything touches a device.
+
+    `HMR_JAX_COORDINATOR=host:port` with `HMR_JAX_PROCESSES` and `HMR_JAX_PROCESS` names them by hand; on SLURM, Open
+    MPI and Cloud TPU pods they are found.
+    """
+    coordinator = os.environ.get("HMR_JAX_COORDINATOR")
+    if coordinator:
+        jax.distributed.initialize(
+            coordinator, int(os.environ["HMR_JAX_PROCESSES"]), int(os.environ["HMR_JAX_PROCESS"])
+        )
+    elif any(name in os.environ for name in _CLUSTER_VARIABLES):
+        jax.distributed.initialize()
+
+
+def make_mesh(config: MeshConfig, devices: list | None = None) -> Mesh:
+    """All devices as ("data", "fsdp")."""
+    devices = jax.devices() if devices is None else devices
+    if len(devices) % config.fsdp:
+        raise ValueError(f"mesh.fsdp = {config.fsdp} does not divide the {len(devices)} devices.")
+    # Auto axes: with Explicit ones, the default of make_mesh, Linen's layers refuse sharded parameters.
+    shape = (len(devices) // config.fsdp, config.fsdp)
+    return jax.make_mesh(shape, ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def parameter_sharding(mesh: Mesh, tree: Any, min_size: int) -> Any:
+    """Tree of arrays or shapes -> tree of shardings: large ones split over "fsdp" along their largest axis.
+
+    The leading axis of scanned blocks is never split.
+    """
+    parts = mesh.shape["fsdp"]
+
+    def place(path, leaf) -> NamedSharding:
+        shape = leaf.shape
+        first = 1 if any(getattr(key, "key", None) == "blocks" for key in path) else 0
+        axes = [axis for axis in range(first, len(shape)) if shape[axis] % parts == 0]
+        if parts == 1 or np.prod(shape) < min_size or not axes:
+            return NamedSharding(mesh, PartitionSpec())
+        spec: list[str | None] = [None] * len(shape)
+        spec[max(axes, key=lambda axis: shape[axis])] = "fsdp"
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree_util.tree_map_with_path(place, tree)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The batch axis over all devices."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's slice of a batch -> the global batch on the devices."""
+    sharding = batch_sharding(mesh)
+    rows = len(batch["image"]) * jax.process_count()
+    if rows % mesh.size:
+        raise ValueError(f"A batch of {rows} does not divide over {mesh.size} devices: change batch_size.")
+    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}

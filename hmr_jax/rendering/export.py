@@ -1,0 +1,108 @@
+"""Predictions as files: JSON, npz and GLB. docs/outputs.md is the schema.
+
+Letters: P people, V vertices, F faces.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+SCHEMA = 1
+"""Version of the JSON and npz layout; it changes when a reader would have to."""
+
+Axes = Literal["opencv", "opengl", "blender"]
+# From camera axes (x right, y down, z forward).
+AXES: dict[str, np.ndarray] = {
+    "opencv": np.eye(3),
+    "opengl": np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),  # x right, y up, z towards the viewer; glTF's
+    "blender": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),  # x right, y forward, z up
+}
+
+
+def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> None:
+    """Writes {"schema": ..., **header, "people": [...]}; arrays become nested lists of numbers with 6 digits."""
+    document = {"schema": SCHEMA, **header, "people": list(people)}
+    _write(path, lambda part: part.write_text(json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"))
+
+
+def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]], **shared: np.ndarray) -> None:
+    """Writes one array (P, ...) per field of the people, `shared` arrays, and `header`, a JSON string."""
+    fields = {name: np.stack([person[name] for person in people]) for name in (people[0] if people else ())}
+    text = np.array(json.dumps(_plain({"schema": SCHEMA, **header}), allow_nan=False))
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            np.savez_compressed(file, header=text, **shared, **fields)
+
+    _write(path, write)
+
+
+def write_glb(
+    path: Path,
+    bodies: Sequence[np.ndarray],
+    faces: np.ndarray,
+    translations: np.ndarray,
+    colors: np.ndarray,
+    axes: Axes = "opengl",
+) -> None:
+    """Writes one node per body, moved to its place in the camera's space by the node's transform.
+
+    Args:
+        path: of the file.
+        bodies: P arrays (V, 3), metres, camera axes, without translation.
+        faces: (F, 3).
+        translations: (P, 3) metres, camera axes.
+        colors: (n, 3) RGB in [0, 1], in turn.
+        axes: of the file. glTF's own are "opengl" (Y up), and Blender's importer turns those upright by itself.
+
+    Raises:
+        ValueError: without a body: glTF has no empty scenes.
+    """
+    import trimesh
+
+    if len(bodies) == 0:
+        raise ValueError("There is no body to write: a GLB file needs one at least.")
+    scene = trimesh.Scene()
+    for i, (body, translation) in enumerate(zip(bodies, translations, strict=True)):
+        mesh = body_mesh(body @ AXES[axes].T, faces, colors[i % len(colors)])
+        place = trimesh.transformations.translation_matrix(AXES[axes] @ translation)
+        scene.add_geometry(mesh, node_name=f"person_{i}", geom_name=f"body_{i}", transform=place)
+    data = scene.export(file_type="glb")
+    _write(path, lambda part: part.write_bytes(data))
+
+
+def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray):
+    """A `trimesh.Trimesh` with smooth normals and a matt colour, RGB in [0, 1]."""
+    import trimesh
+
+    rgba = [*(255 * np.asarray(color)).astype(int).tolist(), 255]
+    material = trimesh.visual.material.PBRMaterial(baseColorFactor=rgba, metallicFactor=0.0, roughnessFactor=0.8)
+    visual = trimesh.visual.TextureVisuals(material=material)
+    mesh = trimesh.Trimesh(vertices, faces, process=False, visual=visual)
+    _ = mesh.vertex_normals  # computed on reading; exported once they are there
+    return mesh
+
+
+def _write(path: Path, write) -> None:
+    """Writes beside the target and renames: a file is whole or not there."""
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy values as JSON's, floats with 6 significant digits."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return float(f"{value:.6g}") if isinstance(value, float) else value

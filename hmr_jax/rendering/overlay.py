@@ -1,0 +1,123 @@
+"""Bodies over the photo they were found in, and the same bodies from the side and from above.
+
+Bodies are in camera axes (x right, y down, z forward), metres, in front of the camera.
+Letters: P bodies, V vertices, F faces, H, W picture.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hmr_jax.rendering.shading import CLAY, render
+
+PALETTE = np.array(
+    [CLAY, (0.90, 0.66, 0.52), (0.62, 0.80, 0.62), (0.82, 0.68, 0.84), (0.90, 0.81, 0.52), (0.55, 0.79, 0.80)]
+)
+"""Colours of the first, second, ... body; they repeat."""
+PANEL = np.array([243, 244, 246], np.uint8)
+"""Background of side and top views."""
+# Rows are the new right, down and forward in camera axes.
+SIDE = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
+"""Seen from the left edge of the photo: who faces the camera looks to the right."""
+TOP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+"""Seen from above: the photo's right stays right and the camera is at the bottom, where who faces it looks."""
+_FAR = 200.0  # metres to the viewpoint of side and top views: so far that nothing is foreshortened
+
+
+def draw_bodies(
+    image: np.ndarray,
+    bodies: Sequence[np.ndarray],
+    faces: np.ndarray,
+    intrinsics: np.ndarray,
+    opacity: float = 0.9,
+    colors: np.ndarray = PALETTE,
+) -> np.ndarray:
+    """Draws smoothly shaded bodies over a photo; one depth buffer sorts them.
+
+    Args:
+        image: (H, W, 3) uint8.
+        bodies: P arrays (V, 3).
+        faces: (F, 3) of each.
+        intrinsics: (3, 3), px; an integer coordinate is a pixel's centre.
+        opacity: of the bodies.
+        colors: (n, 3) RGB in [0, 1] of the bodies in turn.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    if len(bodies) == 0:
+        return image.copy()
+    count, size = len(bodies), len(bodies[0])
+    every_face = (faces[None] + size * np.arange(count)[:, None, None]).reshape(-1, 3)
+    color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
+    centered = np.array(intrinsics, np.float64)
+    centered[:2, 2] += 0.5  # `render` counts from the pixel's corner
+    picture, alpha = render(np.concatenate(bodies), every_face, centered, *image.shape[:2], colors=color)
+    alpha = opacity * alpha[..., None]
+    return np.rint(image * (1 - alpha) + picture * alpha).astype(np.uint8)
+
+
+def three_views(
+    image: np.ndarray,
+    bodies: Sequence[np.ndarray],
+    faces: np.ndarray,
+    intrinsics: np.ndarray,
+    max_side: int = 1280,
+    **style,
+) -> np.ndarray:
+    """The overlay on the photo, and next to it the bodies from the side (`SIDE`) and from above (`TOP`).
+
+    All three have one scale, that of the bodies' middle in the photo, and the side view's rows are the photo's; bodies
+    that would not fit into a panel of the photo's size are drawn smaller there. Side and top are without perspective.
+
+    Args:
+        image: (H, W, 3) uint8.
+        bodies: P arrays (V, 3).
+        faces: (F, 3) of each.
+        intrinsics: (3, 3), px.
+        max_side: larger photos are shrunk to this many pixels.
+        style: passed to `draw_bodies`.
+
+    Returns:
+        (H', W', 3) uint8 of the three panels side by side.
+    """
+    image, intrinsics = _shrink(image, np.asarray(intrinsics, np.float64), max_side)
+    panels = [draw_bodies(image, bodies, faces, intrinsics, **style)]
+    if len(bodies):
+        corners = np.concatenate(bodies)
+        middle = (corners.min(0) + corners.max(0)) / 2
+        scale = intrinsics[0, 0] / middle[2]  # pixels per metre
+        row = intrinsics[1, 1] * middle[1] / middle[2] + intrinsics[1, 2]
+        for axes, at_row in ((SIDE, row), (TOP, (image.shape[0] - 1) / 2)):
+            turned = [(body - middle) @ axes.T for body in bodies]
+            panels.append(_panel(turned, faces, scale, at_row, image.shape[:2], style))
+    return np.concatenate(panels, 1)
+
+
+def _panel(bodies, faces, scale: float, row: float, size: tuple[int, int], style: dict) -> np.ndarray:
+    """Bodies around the origin, in the axes of the view, drawn without perspective."""
+    height, width = size
+    reach = 1.1 * np.abs(np.concatenate(bodies)[:, :2]).max(0)  # metres from the middle, with a margin
+    fitting = min(scale, width / (2 * reach[0]), height / (2 * reach[1]))
+    if fitting < scale:
+        scale, row = fitting, (height - 1) / 2
+    wide = int(np.clip(2 * scale * reach[0], min(width, 0.4 * height), width))
+    focal = scale * _FAR
+    intrinsics = np.array([[focal, 0, (wide - 1) / 2], [0, focal, row], [0, 0, 1]])
+    far = [body + np.array([0, 0, _FAR]) for body in bodies]
+    return draw_bodies(np.broadcast_to(PANEL, (height, wide, 3)), far, faces, intrinsics, **{**style, "opacity": 1.0})
+
+
+def _shrink(image: np.ndarray, intrinsics: np.ndarray, max_side: int) -> tuple[np.ndarray, np.ndarray]:
+    from PIL import Image
+
+    factor = max_side / max(image.shape[:2])
+    if factor >= 1:
+        return image, intrinsics
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    scale = np.array([width / image.shape[1], height / image.shape[0]])
+    shrunk = intrinsics.copy()
+    shrunk[0, :2] *= scale[0]
+    shrunk[1, :2] *= scale[1]
+    shrunk[:2, 2] = (intrinsics[:2, 2] + 0.5) * scale - 0.5
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)), shrunk

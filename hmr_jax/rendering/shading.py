@@ -1,0 +1,138 @@
+"""Smooth shading of a coloured mesh: the picture and the coverage that overlays and turntables blend.
+
+Letters: V vertices, F faces, H height, W width, L lights.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hmr_jax.rendering.rasterize import Raster, barycentric, interpolate, numba, rasterize, vertex_normals
+
+CLAY = (0.65, 0.74, 0.86)
+"""The default surface colour."""
+
+
+@dataclass(frozen=True)
+class Lights:
+    """Ambient and directional light, in camera axes (x right, y down, z forward)."""
+
+    ambient: float = 0.32
+    """Light from everywhere."""
+    directions: tuple[tuple[float, float, float], ...] = ((0.4, -0.6, -0.7), (-0.8, -0.1, -0.5), (0.0, -0.6, 0.8))
+    """Towards each light: a key light, a fill light and a rim light from behind."""
+    strengths: tuple[float, ...] = (0.55, 0.22, 0.25)
+    """Brightness of each."""
+
+
+def render(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    intrinsics: np.ndarray,
+    height: int,
+    width: int,
+    colors: np.ndarray | None = None,
+    lights: Lights = Lights(),
+    supersample: int = 2,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a mesh in perspective.
+
+    Args:
+        vertices: (V, 3) metres, camera axes.
+        faces: (F, 3) counter-clockwise seen from outside.
+        intrinsics: (3, 3) of the picture, pixels.
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        colors: (V, 3) RGB in [0, 1]; None: `CLAY`.
+        lights: ambient and directional light.
+        supersample: samples per pixel and axis.
+
+    Returns:
+        Image (H, W, 3) uint8, not multiplied by alpha and black off the mesh; alpha (H, W) float32 in [0, 1].
+    """
+    vertices = np.asarray(vertices, np.float32)
+    colors = np.broadcast_to(np.asarray(CLAY if colors is None else colors, np.float32), vertices.shape).copy()
+    points = project_points(vertices, intrinsics)
+    points[:, :2] *= supersample
+    raster = rasterize(points, faces, height * supersample, width * supersample)
+    directions = np.array(lights.directions, np.float32).reshape(-1, 3)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    strengths = np.asarray(lights.strengths, np.float32)
+    shade = _shade_numpy if numba is None else _shade_numba
+    normals = vertex_normals(vertices, faces)
+    sums, hits = shade(points, faces, raster, normals, colors, lights.ambient, directions, strengths, supersample)
+    image, covered = np.zeros((height, width, 3), np.uint8), hits > 0
+    image[covered] = np.clip(255 * sums[covered] / hits[covered, None] + 0.5, 0, 255)
+    return image, hits.astype(np.float32) / supersample**2
+
+
+def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """(V, 3) camera axes to the (V, 3) x, y in pixels and depth that `rasterize` takes.
+
+    Points behind the camera keep their depth; their x and y are meaningless, and no triangle with one is drawn.
+    """
+    depth = vertices[:, 2:]
+    plane = vertices[:, :2] / np.where(depth > 1e-6, depth, 1) @ np.asarray(intrinsics)[:2, :2].T + intrinsics[:2, 2]
+    return np.concatenate([plane, depth], 1).astype(np.float32)
+
+
+def _shade_numpy(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
+    """Sums of colour (H, W, 3) and numbers of samples on the mesh (H, W) per output pixel."""
+    weights = barycentric(points, faces, raster)
+    normal = interpolate(normals, faces, raster, weights)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
+    light = ambient + np.maximum(normal @ directions.T, 0) @ strengths
+    color = interpolate(colors, faces, raster, weights) * light[..., None]
+    height, width = (side // supersample for side in raster.face_index.shape)
+    blocks = (height, supersample, width, supersample)
+    return color.reshape(*blocks, 3).sum((1, 3)), (raster.face_index >= 0).reshape(blocks).sum((1, 3))
+
+
+def _shade_numba(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
+    height, width = (side // supersample for side in raster.face_index.shape)
+    sums, hits = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.int32)
+    faces = np.asarray(faces, np.int32)
+    _shade_kernel(
+        points, faces, raster.face_index, normals, colors, ambient, directions, strengths, supersample, sums, hits
+    )
+    return sums, hits
+
+
+def _shade_kernel(points, faces, face_index, normals, colors, ambient, directions, strengths, step, sums, hits):
+    normal, color, weight = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
+    for y in range(face_index.shape[0]):
+        for x in range(face_index.shape[1]):
+            f = face_index[y, x]
+            if f < 0:
+                continue
+            corner_weights(points, faces, f, x, y, weight)
+            for k in range(3):
+                normal[k] = color[k] = 0
+                for i in range(3):
+                    normal[k] += weight[i] * normals[faces[f, i], k]
+                    color[k] += weight[i] * colors[faces[f, i], k]
+            length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2])
+            light = np.float32(ambient)
+            for i in range(directions.shape[0]):
+                cosine = normal[0] * directions[i, 0] + normal[1] * directions[i, 1] + normal[2] * directions[i, 2]
+                light += strengths[i] * max(cosine, np.float32(0)) / (length + np.float32(1e-12))
+            hits[y // step, x // step] += 1
+            for k in range(3):
+                sums[y // step, x // step, k] += color[k] * light
+
+
+def corner_weights(points, faces, f, x, y, weight):
+    """Writes the perspective-correct barycentric weights of face f at the centre of pixel (x, y) into `weight` (3,)."""
+    px, py = np.float32(x) + np.float32(0.5), np.float32(y) + np.float32(0.5)
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ax, ay, bx, by = points[a, 0] - px, points[a, 1] - py, points[b, 0] - px, points[b, 1] - py
+    cx, cy = points[c, 0] - px, points[c, 1] - py
+    wa, wb, wc = bx * cy - cx * by, cx * ay - ax * cy, ax * by - bx * ay
+    wa, wb, wc = wa / points[a, 2], wb / points[b, 2], wc / points[c, 2]
+    scale = np.float32(1) / (wa + wb + wc)
+    weight[0], weight[1], weight[2] = wa * scale, wb * scale, wc * scale
+
+
+if numba is not None:
+    corner_weights = numba.njit(nogil=True, cache=True, inline="always")(corner_weights)
+    _shade_kernel = numba.njit(nogil=True, cache=True, fastmath=True)(_shade_kernel)

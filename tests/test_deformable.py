@@ -1,0 +1,143 @@
+"""The deformable layer reproduces DAT, and ordinary attention where its offsets are zero."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hmr_jax.config import DecoderConfig
+from hmr_jax.models.decoder import Decoder, PlainAttention
+from hmr_jax.models.deformable import DeformableCrossAttention, reference_grid
+from hmr_jax.models.heads import MULTI_TOKENS, SMPLHead
+from hmr_jax.weights import convert_hmr2_head
+
+
+def dat_parameters(case):
+    """DAT's state dict as our parameters: its offsets are computed from its queries, so both share the projection."""
+
+    def point_wise(name):
+        return {"kernel": case[f"weights/{name}.weight"][..., 0, 0].T, "bias": case[f"weights/{name}.bias"]}
+
+    return {
+        "offset_proj": point_wise("proj_q"),
+        "query": point_wise("proj_q"),
+        "key": point_wise("proj_k"),
+        "value": point_wise("proj_v"),
+        "out": point_wise("proj_out"),
+        "offsets": {
+            "depthwise": {
+                "kernel": case["weights/conv_offset.0.weight"].transpose(2, 3, 1, 0),
+                "bias": case["weights/conv_offset.0.bias"],
+            },
+            "norm": {
+                "scale": case["weights/conv_offset.1.norm.weight"],
+                "bias": case["weights/conv_offset.1.norm.bias"],
+            },
+            "offset": {"kernel": case["weights/conv_offset.3.weight"][::-1, :, 0, 0].T},  # y, x -> x, y
+        },
+    }
+
+
+@pytest.mark.parametrize("sampling", ["matmul", "gather"])
+@pytest.mark.parametrize("name", ["dat_attention_a", "dat_attention_b"])
+def test_layer_fed_as_dat_reproduces_it(reference, name, sampling):
+    case = reference(name)
+    x = case["x"]
+    batch, height, width, channels = x.shape
+    layer = DeformableCrossAttention(
+        int(case["num_heads"]), int(case["head_dim"]), channels, int(case["num_groups"]), int(case["kernel_size"]),
+        int(case["stride"]), float(case["offset_range_factor"]), "dat", normalize_features=False, use_bias=True,
+        key_position_code=False, sampling=sampling,
+    )  # fmt: skip
+    y, points = layer.apply({"params": dat_parameters(case)}, x.reshape(batch, -1, channels), x)
+    np.testing.assert_allclose(y.reshape(x.shape), case["y"], atol=2e-5 * np.abs(case["y"]).max())
+    expected = (case["pos_yx"][..., ::-1] + 1) / 2 * np.array([width - 1, height - 1])
+    np.testing.assert_allclose(points, expected.reshape(points.shape), atol=2e-5 * 16)
+
+
+def test_dat_grid_equals_reference(reference):
+    for name in ("dat_attention_a", "dat_attention_b"):
+        case = reference(name)
+        points, _ = reference_grid(16, 12, int(case["stride"]), "dat")
+        expected = (case["reference_yx"][0, 0, ..., ::-1] + 1) / 2 * np.array([11, 15])
+        np.testing.assert_allclose(points, expected.reshape(-1, 2), atol=1e-5)
+
+
+def test_zero_offsets_equal_plain_cross_attention():
+    queries, features = jax.random.normal(jax.random.key(0), (2, 5, 24)), jax.random.normal(jax.random.key(1), (2, 6, 4, 16))
+    layer = DeformableCrossAttention(4, 8, 24, groups=2, key_position_code=False)
+    params = layer.init(jax.random.key(2), queries, features)["params"]
+    assert not np.any(params["offsets"]["offset"]["kernel"])
+    deformed, points = layer.apply({"params": params}, queries, features)
+    plain = PlainAttention(4, 8).apply(
+        {"params": {name: params[name] for name in ("query", "key", "value", "out")}}, queries, features.reshape(2, -1, 16)
+    )
+    np.testing.assert_allclose(deformed, plain, atol=1e-6)
+    np.testing.assert_array_equal(points[0, 1, 5], [1, 1])
+
+
+def test_stride_two_grid_lies_between_the_cells():
+    points, _ = reference_grid(4, 6, 2)
+    np.testing.assert_array_equal(points, [[0.5, 0.5], [2.5, 0.5], [4.5, 0.5], [0.5, 2.5], [2.5, 2.5], [4.5, 2.5]])
+
+
+@pytest.mark.parametrize(("offset_range", "bound"), [(2.0, 1.0), (4.0, 2.0), (-1.0, np.inf)])
+def test_offsets_stay_in_their_range_and_inside_when_unbounded(offset_range, bound):
+    features = 50 * jax.random.normal(jax.random.key(0), (1, 8, 6, 16))
+    layer = DeformableCrossAttention(2, 8, 16, groups=2, offset_range=offset_range)
+    params = layer.init(jax.random.key(1), jnp.zeros((1, 3, 16)), features)["params"]
+    params["offsets"]["offset"]["kernel"] = 9 * jax.random.normal(jax.random.key(2), (8, 2))
+    _, points = layer.apply({"params": params}, jnp.zeros((1, 3, 16)), features)
+    moved = np.abs(points - reference_grid(8, 6, 1)[0])
+    assert moved.max() > 0.5
+    assert moved.max() <= bound + 1e-5
+    if offset_range < 0:
+        assert points.min() >= 0
+        assert (points <= jnp.array([5.0, 7.0])).all()
+
+
+@pytest.mark.parametrize("queries", ["multi", "single"])
+@pytest.mark.parametrize("attention", ["deformable", "plain"])
+def test_every_row_of_the_ablation_is_the_same_decoder(queries, attention):
+    config = DecoderConfig(
+        queries, attention, dim=32, depth=2, num_heads=4, head_dim=8, mlp_dim=32, offset_groups=2, position_bias=True
+    )
+    tokens = MULTI_TOKENS if queries == "multi" else 1
+    decoder = Decoder(config, tokens)
+    features = jax.random.normal(jax.random.key(0), (3, 4, 3, 16))
+    variables = decoder.init(jax.random.key(1), features)
+    out, points = decoder.apply(variables, features)
+    assert out.shape == (3, tokens, 32)
+    assert (points is None) == (attention == "plain")
+    if points is not None:
+        assert points.shape == (3, 2, 2, 12, 2)
+
+
+def test_shared_offsets_use_one_network():
+    config = DecoderConfig(dim=32, depth=3, num_heads=4, head_dim=8, mlp_dim=32, offset_groups=2, share_offsets=True)
+    decoder = Decoder(config, 2)
+    params = decoder.init(jax.random.key(1), jnp.ones((1, 4, 3, 16)))["params"]
+    assert "offsets" in params["layer_0"]["cross_attention"]
+    assert "offsets" not in params["layer_1"]["cross_attention"]
+
+
+def test_groups_that_do_not_divide_are_refused():
+    config = DecoderConfig(dim=32, depth=1, num_heads=4, head_dim=8, offset_groups=3)
+    with pytest.raises(ValueError, match="3 offset groups"):
+        Decoder(config, 2).init(jax.random.key(1), jnp.ones((1, 4, 3, 16)))
+
+
+def test_single_query_plain_decoder_is_the_hmr2_head(reference):
+    case = reference("hmr2_head")
+    state = {name.removeprefix("weights/"): value for name, value in case.items() if name.startswith("weights/")}
+    config = DecoderConfig(
+        "single", "plain", int(case["dim"]), int(case["depth"]), int(case["num_heads"]), int(case["head_dim"]),
+        int(case["mlp_dim"]),
+    )  # fmt: skip
+    params = convert_hmr2_head(state)
+    tokens, _ = Decoder(config, 1).apply({"params": params["decoder"]}, case["features"])
+    rotations, betas, camera = SMPLHead().apply({"params": params["head"]}, tokens)
+    np.testing.assert_allclose(rotations[:, :1], case["global_orient"], atol=2e-5)
+    np.testing.assert_allclose(rotations[:, 1:], case["body_pose"], atol=2e-5)
+    np.testing.assert_allclose(betas, case["betas"], atol=2e-5)
+    np.testing.assert_allclose(camera, case["cam"], atol=2e-5)

@@ -1,0 +1,136 @@
+"""The record schema, its encoders, and what the validator refuses."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from data_pipelines import records
+from data_pipelines.builders.report import Report
+
+
+def person(**changes):
+    """A good record of an imaginary person; `changes` are fields of the finished record."""
+    rows, columns = np.mgrid[:48, :64]
+    mask = (rows - 24) ** 2 + (columns - 32) ** 2 < 15**2
+    keypoints_3d = np.ones((44, 4)) * [0.1, 0.2, 3.0, 1]
+    record = records.encode(
+        np.full((48, 64, 3), 128, np.uint8),
+        key="one",
+        dataset="imaginary",
+        box_center=[32, 24],
+        box_size=30,
+        keypoints_2d=np.ones((44, 3)) * [30, 20, 1],
+        keypoints_3d=keypoints_3d,
+        pose=np.full((24, 3), 0.1),
+        betas=np.zeros(10),
+        translation=[0, 0, 3],
+        topology="smpl",
+        intrinsics=np.diag([500.0, 500, 1]),
+        mask=mask,
+        depth=mask * (3 + 0.01 * columns),
+    )
+    return record | changes
+
+
+def test_a_record_has_exactly_the_fields_of_the_schema():
+    record = person()
+    assert record.keys() == records.FIELDS.keys()
+    assert (record["image/width"], record["image/height"]) == (64, 48)
+    assert records.problems(record) == []
+
+
+def test_labels_that_are_absent_are_zero_and_marked():
+    record = records.encode(
+        np.zeros((32, 32, 3), np.uint8),
+        key="one",
+        dataset="imaginary",
+        box_center=[16, 16],
+        box_size=20,
+        keypoints_2d=np.ones((44, 3)) * [16, 16, 1],
+    )
+    assert records.problems(record) == []
+    assert not any(record[name] for name in ("smpl/has_pose", "smpl/has_betas", "camera/has_intrinsics", "topology"))
+    assert record["mask/encoded"] == record["depth/encoded"] == b""
+    assert record["depth/kind"] == "none"
+    assert not record["keypoints_3d"].any()
+
+
+def test_a_jpeg_file_is_stored_as_it_is():
+    jpeg = person()["image/encoded"]
+    again = records.encode(
+        jpeg, key="two", dataset="d", box_center=[0, 0], box_size=9, keypoints_2d=np.zeros((44, 3))
+    )
+    assert again["image/encoded"] == jpeg
+    assert (again["image/width"], again["image/height"]) == (64, 48)
+
+
+def test_mask_and_depth_survive_storage():
+    mask = np.random.default_rng(0).random((48, 64)) < 0.5
+    record = person(**{"mask/encoded": records._compress(mask, "PNG")})
+    np.testing.assert_array_equal(records.decode_mask(record["mask/encoded"]), mask)
+    depth = np.random.default_rng(1).uniform(0.5, 60, (48, 64))
+    stored = records.decode_depth(records.encode_depth(depth, "metric"), "metric")
+    np.testing.assert_allclose(stored, depth, atol=0.51e-3)
+    inverse = depth / 60
+    stored = records.decode_depth(records.encode_depth(inverse, "inverse"), "inverse")
+    np.testing.assert_allclose(stored, inverse, atol=1e-5)
+
+
+NAN = np.float32(np.nan)
+BAD = {
+    "box/size: not finite": {"box/size": NAN},
+    "smpl/betas: not finite": {"smpl/betas": np.full(10, NAN)},
+    "keypoints_2d: wrong shape": {"keypoints_2d": np.zeros((25, 3))},
+    "image: cannot be read": {"image/encoded": b"not a picture"},
+    "image: not of the size stated": {"image/width": 63},
+    "box: side out of range": {"box/size": np.float32(3)},
+    "box: outside the image": {"box/center": np.array([200, 24])},
+    "keypoints: confidence not in [0, 1]": {"keypoints_2d": np.ones((44, 3)) * [30, 20, 2]},
+    "keypoints_2d: fewer than five": {"keypoints_2d": np.zeros((44, 3)), "smpl/has_pose": 0},
+    "keypoints_2d: none inside the box": {"keypoints_2d": np.ones((44, 3)) * [63, 20, 1]},
+    "keypoints_3d: spread over more than three metres": {
+        "keypoints_3d": np.array([[0, 0, 3, 1]] * 43 + [[0, 9, 3, 1]], float)
+    },
+    "smpl: a rotation of more than a turn": {"smpl/body_pose": np.full(69, 5.0)},
+    "smpl: betas out of range": {"smpl/betas": np.full(10, 11.0)},
+    "smpl: behind the camera": {"smpl/translation": np.array([0, 0, -1.0])},
+    "smpl/has_pose: neither 0 nor 1": {"smpl/has_pose": np.float32(0.5)},
+    "topology: missing, though there are body parameters": {"topology": ""},
+    "camera: not an intrinsics matrix": {"camera/intrinsics": np.zeros((3, 3))},
+    "gender: not n, m or f": {"gender": "male"},
+    "depth: unknown kind": {"depth/kind": "feet"},
+    "depth: map and kind disagree": {"depth/kind": "none"},
+    "depth: metric, but the pelvis has no depth to subtract": {"keypoints_3d": np.zeros((44, 4))},
+}
+
+
+@pytest.mark.parametrize("reason", BAD)
+def test_the_validator_names_what_is_wrong(reason):
+    found = records.problems(person(**BAD[reason]))
+    assert found[0] == reason
+
+
+def test_the_validator_notices_a_missing_field():
+    record = person()
+    del record["gender"]
+    assert records.problems(record) == ["fields: gender missing or unknown"]
+
+
+def test_the_report_counts_what_was_dropped_and_why():
+    report = Report()
+    rows = [person(), "no picture", person(key="two"), person(gender="x"), "no picture"]
+    kept = list(report.keep("train", rows))
+    assert [key for key, _ in kept] == ["one", "two"]
+    assert kept[0][1]["image"]["width"] == 64
+    assert report.as_dict() == {
+        "train": {"read": 5, "kept": 2, "dropped": {"no picture": 2, "gender: not n, m or f": 1}}
+    }
+    assert "2 dropped: no picture" in str(report)
+
+
+def test_schema_and_sources_do_without_tensorflow():
+    modules = "data_pipelines, data_pipelines.records, data_pipelines.sources, data_pipelines.builders"
+    code = f"import sys, {modules}; assert not 'tensorflow' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
