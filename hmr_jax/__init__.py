@@ -1,0 +1,3 @@
+"""Human mesh recovery in JAX/Flax."""
+
+__version__ = "0.1.0"

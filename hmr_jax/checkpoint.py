@@ -88,43 +88,60 @@ def save_frozen(run: Path, frozen: Params) -> None:
             checkpointer.save(directory, frozen)
 
 
-def load_for_inference(directory: str | Path | None, step: int | None = None) -> tuple[Config, Params]:
+def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     """Configuration and all parameters, as NumPy arrays, from a folder.
 
     Args:
-        directory: a run's folder, one of its checkpoints, an exported folder, or None for the shipped model.
-        step: of a run's checkpoints; by default the best one by its metric, else the latest.
+        directory: a run's folder (its best checkpoint by the configured metric, else the latest), one of its
+            checkpoints, an exported folder, or None for the shipped model.
 
     Raises:
         FileNotFoundError: if there is no checkpoint in the folder.
         ValueError: if there is one that cannot be read.
     """
-    directory = SHIPPED_MODEL if directory is None else Path(directory).resolve()
-    if (directory / "params.npz").exists():
-        return _load_exported(directory)
-    if directory.name.isdigit() and directory.parent.name == "checkpoints":
-        directory, step = directory.parent.parent, int(directory.name)
-    if not (directory / "checkpoints").is_dir():
-        raise FileNotFoundError(
-            f"There is no checkpoint in {directory}: name a run's folder (it holds 'checkpoints'), one of its "
-            "checkpoints, or an exported folder (it holds 'params.npz')."
-        )
-    config = from_dict(read_json(directory / "config.json"))
-    with open_manager(directory, config, read_only=True) as manager:
-        step = step if step is not None else manager.best_step()
-        step = step if step is not None else manager.latest_step()
-        if step not in manager.all_steps():
-            raise FileNotFoundError(f"{directory} has no checkpoint of step {step}; it has {manager.all_steps()}.")
-        path = Path(manager.directory) / str(step)
+    run, step = _locate(directory)
+    if step is None:
+        return _load_exported(run)
+    config = from_dict(read_json(run / "config.json"))
+    path = run / "checkpoints" / str(step)
     try:
         params = _read_item(path / "params")
         if config.optim.ema:
             params = _read_item(path / "train")["ema"]
         if config.optim.frozen:
-            params |= _read_item(directory / "frozen")
+            params |= _read_item(run / "frozen")
     except Exception as error:
         raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
     return config, params
+
+
+def describe(directory: str | Path | None) -> dict[str, Any]:
+    """Which checkpoint `load_for_inference` takes: its folder's name and its step (None for an exported folder)."""
+    run, step = _locate(directory)
+    return {"name": run.name, "step": step}
+
+
+def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
+    """The run's or exported folder, and the step of a run."""
+    folder = SHIPPED_MODEL if directory is None else Path(directory).resolve()
+    if (folder / "params.npz").exists():
+        return folder, None
+    if folder.name.isdigit() and folder.parent.name == "checkpoints":
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no checkpoint {folder}.")
+        return folder.parent.parent, int(folder.name)
+    if not (folder / "checkpoints").is_dir():
+        raise FileNotFoundError(
+            f"There is no checkpoint in {folder}: name a run's folder (it holds 'checkpoints'), one of its "
+            "checkpoints, or an exported folder (it holds 'params.npz')."
+        )
+    config = from_dict(read_json(folder / "config.json"))
+    with open_manager(folder, config, read_only=True) as manager:
+        step = manager.best_step()
+        step = manager.latest_step() if step is None else step
+    if step is None:
+        raise FileNotFoundError(f"{folder} holds no finished checkpoint: train for longer.")
+    return folder, step
 
 
 def _read_item(path: Path) -> dict:

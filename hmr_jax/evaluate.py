@@ -76,10 +76,10 @@ def evaluate(
         bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
         if bad.any():
             raise ValueError(f"'{name}' is not finite for samples {samples['index'][bad].tolist()[:20]}.")
-    per_joint = samples.pop("per_joint", np.zeros((0, 0))).mean(0)
+    per_joint = samples.pop("per_joint").mean(0).tolist() if "per_joint" in samples else []
     return Evaluation(
         {name: float(values.mean()) for name, values in samples.items() if name != "index"},
-        dict(zip(JOINT_NAMES, per_joint.tolist(), strict=False)),
+        dict(zip(JOINT_NAMES, per_joint, strict=False)),
         samples,
         len(samples["index"]),
         mean_body_errors(model, {k: np.concatenate([r[k] for r in labels]) for k in labels[0]}) if labels else {},
@@ -121,3 +121,13 @@ def mean_body_errors(model: DeforHMR, labels: dict[str, np.ndarray], chunk: int 
 
 def _body(model: DeforHMR, rotations: jax.Array, betas: jax.Array):
     return pose_body(model.body, rotations, betas, jnp.ones((len(betas), 3)), 1.0, vertices=True)
+
+
+def table(result: Evaluation) -> str:
+    """The result as text: metrics beside the baseline, then joints."""
+    lines = [f"{result.count} samples", f"{'metric':<16}{'value':>9}{'mean body':>12}{'ratio':>8}"]
+    for name, value in result.metrics.items():
+        mean = result.baseline.get(name)
+        lines.append(f"{name:<16}{value:>9.2f}" + (f"{mean:>12.2f}{value / mean:>8.3f}" if mean else ""))
+    lines += [f"  {name:<18}{value:>7.1f}" for name, value in result.per_joint.items()]
+    return "\n".join(lines)

@@ -93,6 +93,8 @@ class Predictor:
         self.config = config
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.model = build_model(config.model)
+        self.checkpoint: dict[str, str | int | None] = {"path": None, "step": None}
+        """Where the parameters are from; written into result files."""
         self._params = jax.device_put(params)
         self._step = jax.jit(self._predict)
 
@@ -106,7 +108,11 @@ class Predictor:
         """
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
-        return cls(*load_for_inference(directory), batch_size)
+        predictor = cls(*load_for_inference(directory), batch_size)
+        name = "built-in" if directory is None else str(directory)
+        step = Path(name).name
+        predictor.checkpoint = {"path": name, "step": int(step) if step.isdigit() else None}
+        return predictor
 
     @property
     def body(self) -> BodyModel:
@@ -140,6 +146,7 @@ class Predictor:
         if boxes is None:
             warnings.warn("No boxes given: each whole image is taken for one person.", stacklevel=2)
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
+            enlarge = 1.0  # there is room around the person already
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch

@@ -69,7 +69,9 @@ def test_gain_is_per_channel_and_saturates():
 
 def test_outside_the_image_is_black_even_with_a_gain():
     out = np.full((4, 4, 3), 9, np.uint8)
-    crop.warp(np.full((8, 8, 3), 200, np.uint8), np.array([[1.0, 0, 20], [0, 1, 0]]), np.full((3, 256), 7, np.uint8), out)
+    crop.warp(
+        np.full((8, 8, 3), 200, np.uint8), np.array([[1.0, 0, 20], [0, 1, 0]]), np.full((3, 256), 7, np.uint8), out
+    )
     assert not out.any()
 
 
@@ -83,9 +85,7 @@ def test_dense_cells_lie_at_the_centres_of_their_squares_of_the_crop():
 def test_nearest_sampling_makes_no_new_values():
     values = np.array([[1, 5], [9, 13]], np.uint8)
     sampled = crop.sample_nearest(values, np.array([[0.5, 0, 0.1], [0, 0.5, 0.1]]), 5)
-    np.testing.assert_array_equal(
-        sampled, [[1, 5, 5, 0, 0], [9, 13, 13, 0, 0], [9, 13, 13, 0, 0], [0] * 5, [0] * 5]
-    )
+    np.testing.assert_array_equal(sampled, [[1, 5, 5, 0, 0], [9, 13, 13, 0, 0], [9, 13, 13, 0, 0], [0] * 5, [0] * 5])
 
 
 # Labels
@@ -158,7 +158,7 @@ def test_dots_drawn_at_keypoints_are_found_at_the_augmented_keypoints():
 
 
 def test_the_draws_follow_the_configured_rules():
-    drawn = augment.draw(AugmentConfig(), 0, NUMBERS)
+    drawn = augment.draw(AugmentConfig(), 1, NUMBERS)
     assert drawn.scale.min() == 0.7
     assert drawn.scale.max() == 1.3
     assert np.abs(drawn.scale - 1).mean() == pytest.approx(0.3 * 0.6306, rel=0.02)  # E |clip(n, -1, 1)|

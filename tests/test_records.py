@@ -59,9 +59,7 @@ def test_labels_that_are_absent_are_zero_and_marked():
 
 def test_a_jpeg_file_is_stored_as_it_is():
     jpeg = person()["image/encoded"]
-    again = records.encode(
-        jpeg, key="two", dataset="d", box_center=[0, 0], box_size=9, keypoints_2d=np.zeros((44, 3))
-    )
+    again = records.encode(jpeg, key="two", dataset="d", box_center=[0, 0], box_size=9, keypoints_2d=np.zeros((44, 3)))
     assert again["image/encoded"] == jpeg
     assert (again["image/width"], again["image/height"]) == (64, 48)
 

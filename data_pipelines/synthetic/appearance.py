@@ -12,7 +12,6 @@ from data_pipelines.synthetic.draws import Draws
 from hmr_jax.body.joints import LANDMARKS_21, SMPL_24
 
 PATTERNS = ("plain", "stripes", "checks", "dots", "camouflage", "panel")
-CLOTHES = ("top", "bottom")
 
 LOOK = np.dtype([
     ("skin", "f4", 3), ("hair", "f4", 3), ("lips", "f4", 3), ("shoes", "f4", 3),
@@ -30,11 +29,11 @@ PLAN = np.dtype([
     ("waist_y", "f4"), ("crotch_y", "f4"), ("knee_y", "f4"), ("ankle_y", "f4"), ("head", "f4", 3), ("nose", "f4", 3),
     ("eyes", "f4", (2, 3)), ("mouth_y", "f4"),
 ])  # fmt: skip
-"""Where things are on the mean body in rest pose, metres."""
+"""Where things are on the mean body in rest pose, metres from the pelvis."""
 
 
 def body_plan(vertices: np.ndarray, joints: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The PLAN record (a 0-d structured array) of rest vertices (V, 3), joints (24, 3) and landmark numbers (21,)."""
+    """The PLAN record, a 0-d array, of rest vertices (V, 3), joints (24, 3) with pelvis at 0 and landmarks (21,)."""
     joint = dict(zip(SMPL_24, joints, strict=True))
     point = dict(zip(LANDMARKS_21, vertices[landmarks], strict=True))
     plan = np.zeros((), PLAN)

@@ -24,6 +24,7 @@ from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.joints import OPENPOSE_25_FROM_45
 from hmr_jax.config import AugmentConfig
 from hmr_jax.rendering.rasterize import rasterize_into
+from hmr_jax.rendering.shading import corner_weights
 
 BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the request
 STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0)  # no augmentation
@@ -125,7 +126,7 @@ class SyntheticPeople:
         pixels = np.einsum("bij,bkj->bki", framed.intrinsics, keypoints / keypoints[..., 2:])[..., :2]
         for i in range(count):
             _draw(
-                vertices[i], body.template, body.faces, body.owners, framed.intrinsics[i], scenes[i], looks[i],
+                vertices[i], body.painted, body.faces, body.owners, framed.intrinsics[i], scenes[i], looks[i],
                 body.plan, pixels[i], keypoints[i], body.tolerance, *(out[name][i] for name in out),
             )  # fmt: skip
             out["image"][i] = transmit(out["image"][i], scenes[i])
@@ -163,11 +164,12 @@ class _Body:
         self._landmarks = np.asarray(body.landmarks)
         self._j19 = np.asarray(body.regressors["j19"], np.float32)
         self.prior = PosePrior(self._joints.astype(float), body.parents)
-        self.plan = body_plan(self.template, self._joints, self._landmarks)[()]
+        self.painted = self.template - self._joints[0]  # where on the body a vertex is, whatever the model's origin
+        self.plan = body_plan(self.painted, self._joints - self._joints[0], self._landmarks)[()]
         rest = self.keypoints(self.template[None], self._joints[None])[0]
         inside = np.linalg.norm(rest[:, None] - self.template, axis=-1).min(1)
         # A joint is seen through the skin around it: what hides it must be nearer than its own surface can be.
-        self.tolerance = (0.05 + 1.3 * inside).astype(np.float32)
+        self.tolerance = (0.06 + 1.7 * inside).astype(np.float32)
 
     def skin(self, betas: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (B, V, 3) and joints (B, 24, 3) of axis-angle poses (B, 24, 3), without translation."""
@@ -236,9 +238,12 @@ def _draw(vertices, template, faces, owners, intrinsics, scene, look, plan, pixe
         if 0 <= column < size and 0 <= row < size and keypoints[k, 2] > 0:
             behind = inverse_depth[row, column] * (keypoints[k, 2] - tolerance[k]) > 1
             visible[k] = not (behind or hidden[row, column])
+    weight = np.empty(3, np.float32)
     for row in range(size):
         for column in range(size):
-            if face_index[row, column] >= 0 and not hidden[row, column]:
+            face = face_index[row, column]
+            if face >= 0 and not hidden[row, column]:
                 mask[row, column] = 1
                 depth[row, column] = np.float32(1) / inverse_depth[row, column]
-                parts[row, column] = 1 + owners[faces[face_index[row, column], 0]]
+                corner_weights(points, faces, face, column, row, weight)
+                parts[row, column] = 1 + owners[faces[face, weight.argmax()]]

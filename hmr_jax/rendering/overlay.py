@@ -7,7 +7,9 @@ Letters: P bodies, V vertices, F faces, H, W picture.
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
+from hmr_jax.rendering.plots import caption
 from hmr_jax.rendering.shading import CLAY, render
 
 PALETTE = np.array(
@@ -82,15 +84,15 @@ def three_views(
         (H', W', 3) uint8 of the three panels side by side.
     """
     image, intrinsics = _shrink(image, np.asarray(intrinsics, np.float64), max_side)
-    panels = [draw_bodies(image, bodies, faces, intrinsics, **style)]
+    panels = [caption(draw_bodies(image, bodies, faces, intrinsics, **style), "front")]
     if len(bodies):
         corners = np.concatenate(bodies)
         middle = (corners.min(0) + corners.max(0)) / 2
         scale = intrinsics[0, 0] / middle[2]  # pixels per metre
         row = intrinsics[1, 1] * middle[1] / middle[2] + intrinsics[1, 2]
-        for axes, at_row in ((SIDE, row), (TOP, (image.shape[0] - 1) / 2)):
+        for name, axes, at_row in (("side", SIDE, row), ("top", TOP, (image.shape[0] - 1) / 2)):
             turned = [(body - middle) @ axes.T for body in bodies]
-            panels.append(_panel(turned, faces, scale, at_row, image.shape[:2], style))
+            panels.append(caption(_panel(turned, faces, scale, at_row, image.shape[:2], style), name))
     return np.concatenate(panels, 1)
 
 
@@ -109,8 +111,6 @@ def _panel(bodies, faces, scale: float, row: float, size: tuple[int, int], style
 
 
 def _shrink(image: np.ndarray, intrinsics: np.ndarray, max_side: int) -> tuple[np.ndarray, np.ndarray]:
-    from PIL import Image
-
     factor = max_side / max(image.shape[:2])
     if factor >= 1:
         return image, intrinsics

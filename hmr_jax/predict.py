@@ -1,0 +1,248 @@
+"""Pictures on disk to predictions on disk: what `predict.py` does. docs/outputs.md describes the files."""
+
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.crop import check_box
+from hmr_jax.geometry import matrix_to_axis_angle
+from hmr_jax.inference import PersonPrediction, Predictor, camera_of
+from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
+from hmr_jax.rendering.overlay import PALETTE, three_views
+from hmr_jax.rendering.plots import draw_sampling
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Files that are taken from a folder of pictures."""
+CHUNK = 16  # pictures whose crops share batches and that are in memory at once
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned upright as the file's EXIF orientation says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a picture, or not a whole one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no picture {path}.")
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture of a known format.") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be decoded, it is damaged or cut off: {error}.") from error
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and for each folder the pictures in it, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if a path does not exist or a folder holds no pictures.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise FileNotFoundError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"There is no picture or folder {path}.")
+    return found
+
+
+def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
+    """Boxes (n, 4) of every image from "x0,y0,x1,y1", the path of a JSON file, or "" for None.
+
+    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or for a single image the list alone.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if boxes are missing or malformed.
+    """
+    if not text:
+        return None
+    if not text.lower().endswith(".json"):
+        numbers = [_number(part, text) for part in text.split(",")]
+        if len(numbers) != 4 or len(images) != 1:
+            raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one picture, or a JSON file for several.")
+        return [np.array([numbers])]
+    if not Path(text).is_file():
+        raise FileNotFoundError(f"There is no box file {text}.")
+    try:
+        table = json.loads(Path(text).read_text())
+    except ValueError as error:
+        raise ValueError(f"{text} is not valid JSON: {error}.") from error
+    if isinstance(table, list) and len(images) == 1:
+        table = {images[0].name: table}
+    if not isinstance(table, dict):
+        raise ValueError(f"{text} must hold {{file name: [[x0, y0, x1, y1], ...]}}.")
+    if missing := [path.name for path in images if path.name not in table and str(path) not in table]:
+        raise ValueError(f"{text} has no boxes for {', '.join(missing[:5])}; an empty list says that nobody is there.")
+    return [_box_array(table.get(str(path), table.get(path.name)), path, text) for path in images]
+
+
+def _box_array(rows: Any, image: Path, source: str) -> np.ndarray:
+    try:
+        boxes = np.array(rows, np.float32).reshape(-1, 4)
+    except (TypeError, ValueError):
+        raise ValueError(f"{source}: the boxes of {image.name} are not a list of [x0, y0, x1, y1].") from None
+    return boxes
+
+
+def _number(part: str, text: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        raise ValueError(f"'{part.strip()}' in '{text}' is not a number.") from None
+
+
+def parse_intrinsics(text: str) -> np.ndarray | None:
+    """ "fx,fy,cx,cy" -> (4,), "" -> None."""
+    return np.array([_number(part, text) for part in text.split(",")]) if text else None
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Sequence[Path],
+    output: Path,
+    boxes: Sequence[np.ndarray] | None = None,
+    intrinsics: np.ndarray | None = None,
+    axes: Axes = "opengl",
+) -> list[Path]:
+    """Predicts and writes, for each picture NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
+
+    Args:
+        predictor: the network.
+        images: files.
+        output: folder of the results; made if need be.
+        boxes: (n, 4) per image; None: the whole image is one person's box, with a warning.
+        intrinsics: of all images, as for `Predictor`.
+        axes: of the GLB file.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileNotFoundError, ValueError: for the first picture or box that cannot be used, or, of several pictures, at the
+            end for those that could not be read. No file is left half-written.
+    """
+    names = _unique_names(images)
+    output.mkdir(parents=True, exist_ok=True)
+    written, problems = [], []
+    bar = tqdm(total=len(images), unit="picture", disable=not sys.stderr.isatty() or len(images) == 1)
+    for start in range(0, len(images), CHUNK):
+        loaded: dict[int, np.ndarray] = {}
+        for i in range(start, min(start + CHUNK, len(images))):
+            try:
+                image = read_image(images[i])
+                for number, box in enumerate([] if boxes is None else boxes[i]):
+                    check_box(box, (image.shape[1], image.shape[0]), f"Box {number} of {images[i].name}")
+                loaded[i] = image
+            except ValueError as error:
+                problems.append(str(error))
+                bar.update()
+        loaded_boxes = None if boxes is None else [boxes[i] for i in loaded]
+        people = predictor(list(loaded.values()), loaded_boxes, intrinsics)
+        for position, (i, image) in enumerate(loaded.items()):
+            own = [person for person in people if person.image_index == position]
+            header = _header(predictor, images[i], image, intrinsics)
+            written += write_results(predictor, own, image, header, output, names[i], axes)
+            bar.update()
+    bar.close()
+    if problems:
+        rest = f" ({len(problems)} of {len(images)} pictures were left out)" if len(images) > 1 else ""
+        raise ValueError("\n".join(problems) + rest)
+    return written
+
+
+def write_results(
+    predictor: Predictor,
+    people: Sequence[PersonPrediction],
+    image: np.ndarray,
+    header: Mapping[str, Any],
+    output: Path,
+    name: str,
+    axes: Axes = "opengl",
+) -> list[Path]:
+    """Writes the files of one picture: all into a folder beside the results first, then into place."""
+    camera = header["camera"]
+    focal, center = camera["focal_length"], camera["principal_point"]
+    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
+    faces = predictor.body.faces
+    records = [person_record(person) for person in people]
+    compact = [{key: value for key, value in record.items() if key not in _NPZ_ONLY} for record in records]
+    with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as folder:
+        part = Path(folder)
+        write_json(part / f"{name}.json", header, compact)
+        write_npz(part / f"{name}.npz", header, records, faces=faces)
+        placed = [person.vertices + person.translation for person in people]
+        Image.fromarray(three_views(image, placed, faces, matrix)).save(part / f"{name}_overlay.png")
+        if people:
+            bodies, places = [p.vertices for p in people], np.stack([p.translation for p in people])
+            write_glb(part / f"{name}.glb", bodies, faces, places, PALETTE, axes)
+        for number, person in enumerate(people):
+            if person.sampling_points is not None:
+                height, width = predictor.config.model.encoder.image_size
+                picture = draw_sampling(person.crop, person.sampling_points, width / height)
+                suffix = f"_{number}" if len(people) > 1 else ""
+                Image.fromarray(picture).save(part / f"{name}_sampling{suffix}.png")
+        return [Path(shutil.move(file, output / file.name)) for file in sorted(part.iterdir())]
+
+
+_NPZ_ONLY = ("vertices",)
+_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "focal_length", "principal_point")
+
+
+def person_record(person: PersonPrediction) -> dict[str, Any]:
+    """A prediction as docs/outputs.md describes it: pose also as axis-angle, 2-D keypoints in px of the image."""
+    fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
+    record = {name: value for name, value in fields.items() if name not in _NOT_WRITTEN and value is not None}
+    rotations = np.concatenate([person.global_orient, person.body_pose])
+    record["pose_axis_angle"] = np.asarray(matrix_to_axis_angle(rotations))
+    return record
+
+
+def _header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics) -> dict[str, Any]:
+    size = image.shape[1], image.shape[0]
+    focal_length, principal_point = camera_of(size, intrinsics, predictor.config.model.focal_length)
+    return {
+        "hmr_jax": version("hmr_jax"),
+        "checkpoint": predictor.checkpoint,
+        "topology": predictor.body.topology,
+        "axes": "opencv",
+        "image": {"file": path.name, "width": size[0], "height": size[1]},
+        "camera": {
+            "focal_length": focal_length,
+            "principal_point": principal_point,
+            "source": "default" if intrinsics is None else "given",
+        },
+        "joint_names": SMPL_24,
+        "keypoint_names": KEYPOINTS_44,
+    }
+
+
+def _unique_names(images: Sequence[Path]) -> list[str]:
+    """Names of the results: the stem, with a number where pictures share it."""
+    seen: Counter[str] = Counter()
+    names = []
+    for path in images:
+        seen[path.stem] += 1
+        names.append(path.stem if seen[path.stem] == 1 else f"{path.stem}_{seen[path.stem]}")
+    return names

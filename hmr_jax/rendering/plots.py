@@ -1,0 +1,93 @@
+"""Points and words drawn on pictures: keypoints, the places where a deformable decoder samples, captions.
+
+Letters: H, W picture, K points, L layers, G groups, N sampling points.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+GROUP_COLORS = (
+    (255, 99, 71), (65, 164, 255), (255, 205, 60), (80, 220, 130),
+    (230, 120, 240), (60, 225, 225), (255, 150, 60), (235, 235, 235),
+)  # fmt: skip
+_SMOOTH = 3  # drawn this much larger, then shrunk: Pillow's discs have jagged edges
+
+
+def draw_points(
+    image: np.ndarray,
+    points: np.ndarray,
+    color: tuple[int, int, int] = (255, 255, 255),
+    radius: float = 3.0,
+    bones: Sequence[tuple[int, int]] = (),
+) -> np.ndarray:
+    """Discs, and lines between them, on a copy of a picture (H, W, 3) uint8.
+
+    Args:
+        image: the picture.
+        points: (K, 2) px, an integer coordinate is a pixel's centre; those that are not finite are left out.
+        color: RGB.
+        radius: of the discs, px.
+        bones: pairs of numbers of points to be joined.
+    """
+    height, width = image.shape[:2]
+    mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
+    pen = ImageDraw.Draw(mask)
+    scaled = (np.asarray(points, np.float64) + 0.5) * _SMOOTH
+    seen = np.isfinite(scaled).all(1)
+    for start, end in bones:
+        if seen[start] and seen[end]:
+            pen.line([*scaled[start], *scaled[end]], 170, round(radius * _SMOOTH))
+    for x, y in scaled[seen]:
+        pen.circle((x, y), radius * _SMOOTH, 255)
+    alpha = np.asarray(mask.resize((width, height), Image.Resampling.BOX), np.float32)[..., None] / 255
+    return np.rint(image * (1 - alpha) + np.array(color) * alpha).astype(np.uint8)
+
+
+def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75, side: int = 360) -> np.ndarray:
+    """One panel per decoder layer: the crop, and on it where the layer samples, one colour per group of channels.
+
+    Args:
+        crop: (S, S, 3) uint8.
+        points: (L, G, N, 2) in crop coordinates, which span [-0.5, 0.5].
+        seen_width: middle part of the crop's width that the encoder sees; the rest is darkened.
+        side: of a panel, px.
+
+    Returns:
+        Up to three panels a row, uint8.
+    """
+    picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC)) * np.float32(0.6)
+    hidden = np.abs(np.arange(side) + 0.5 - side / 2) > seen_width * side / 2
+    picture[:, hidden] *= 0.4
+    panels = []
+    for layer, groups in enumerate(points):
+        panel = picture.astype(np.uint8)
+        for group, places in enumerate(groups):
+            # Crop coordinate 0 is the centre of pixel S / 2.
+            pixels = ((places + 0.5) * crop.shape[0] + 0.5) * (side / crop.shape[0]) - 0.5
+            panel = draw_points(panel, pixels, GROUP_COLORS[group % len(GROUP_COLORS)], side / 220)
+        panels.append(caption(panel, f"layer {layer + 1}"))
+    return grid(panels, min(3, len(panels)))
+
+
+def grid(pictures: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
+    """Pictures of one size in rows, uint8, white between them."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        page[top : top + height, left : left + width] = picture
+    return page
+
+
+def caption(image: np.ndarray, text: str) -> np.ndarray:
+    """Words in the upper left corner of a copy of a picture, readable on any ground."""
+    picture = Image.fromarray(image)
+    size = max(12, round(min(image.shape[:2]) / 28))
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(picture).text(
+        (size / 2, size / 3), text, (255, 255, 255), font, stroke_width=max(1, size // 10), stroke_fill=(60, 60, 60)
+    )
+    return np.asarray(picture)
