@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_pipelines.sources import make_source
 from hmr_jax.config import Config, DataConfig, DatasetConfig
 
-RECORDS = 512
+RECORDS = 256
 CASES = (  # side of the crop, dense targets
     (256, ()),
     (128, ()),
@@ -29,7 +29,7 @@ CASES = (  # side of the crop, dense targets
 
 
 class _Photographs:
-    """Stands in for the generator of synthetic people: smooth pictures with noise, whose JPEGs are as long as photos'."""
+    """Stands in for the generator of people: smooth pictures with noise, whose JPEGs are as long as photos'."""
 
     def __init__(self, body, size: int, seed: int, margin: float):
         self.size, self.rng = size, np.random.default_rng(seed)

@@ -161,31 +161,22 @@ def warp(image: np.ndarray, affine: np.ndarray, table: np.ndarray, out: np.ndarr
         for column in range(out.shape[1]):
             i, j = x >> FIXED, y >> FIXED
             a, b = (x & (one - 1)) >> (FIXED - 8), (y & (one - 1)) >> (FIXED - 8)
-            w11 = a * b
-            w10, w01 = (b << 8) - w11, (a << 8) - w11  # (row, column) of the four neighbours
-            w00 = one - w01 - w10 - w11
-            if 0 <= i < width - 1 and 0 <= j < height - 1:
-                for c in range(3):
-                    top = w00 * image[j, i, c] + w01 * image[j, i + 1, c]
-                    bottom = w10 * image[j + 1, i, c] + w11 * image[j + 1, i + 1, c]
-                    out[row, column, c] = table[c, (top + bottom + one // 2) >> FIXED]
-            elif -1 <= i < width and -1 <= j < height:
-                for c in range(3):
-                    total = one // 2
-                    if i >= 0 and j >= 0:
-                        total += w00 * image[j, i, c]
-                    if i + 1 < width and j >= 0:
-                        total += w01 * image[j, i + 1, c]
-                    if i >= 0 and j + 1 < height:
-                        total += w10 * image[j + 1, i, c]
-                    if i + 1 < width and j + 1 < height:
-                        total += w11 * image[j + 1, i + 1, c]
-                    out[row, column, c] = table[c, total >> FIXED]
-            else:
-                for c in range(3):
-                    out[row, column, c] = 0
+            for c in range(3):
+                if 0 <= i < width - 1 and 0 <= j < height - 1:
+                    top = (256 - a) * image[j, i, c] + a * image[j, i + 1, c]
+                    bottom = (256 - a) * image[j + 1, i, c] + a * image[j + 1, i + 1, c]
+                else:
+                    top = (256 - a) * _pixel(image, j, i, c) + a * _pixel(image, j, i + 1, c)
+                    bottom = (256 - a) * _pixel(image, j + 1, i, c) + a * _pixel(image, j + 1, i + 1, c)
+                out[row, column, c] = table[c, ((256 - b) * top + b * bottom + one // 2) >> FIXED]
             x += step_x
             y += step_y
+
+
+@numba.njit(nogil=True, cache=True)
+def _pixel(image: np.ndarray, row: int, column: int, channel: int) -> int:
+    inside = 0 <= row < image.shape[0] and 0 <= column < image.shape[1]
+    return image[row, column, channel] if inside else 0
 
 
 def sample_nearest(values: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:

@@ -7,13 +7,15 @@ opened; a single record that cannot be used raises `BadRecord`, which the pipeli
 import difflib
 import io
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 from PIL import Image
 
-from data_pipelines.records import FIELDS, Record
+from data_pipelines.records import FIELDS, Record, decode_depth, decode_mask
 
 
 class BadRecord(ValueError):
@@ -132,7 +134,9 @@ def find_version(directory: Path, name: str) -> Path:
     versions = [path for path in versions if path.name.replace(".", "").isdigit()]  # not a build under way
     if versions:
         return max(versions, key=lambda path: tuple(int(part) for part in path.name.split(".")))
-    built = sorted({str(path.parents[1].relative_to(directory)) for path in directory.glob("*/**/dataset_info.json")})
+    built = sorted(
+        {str(path.parents[1].relative_to(directory)) for path in directory.glob("[!.]*/**/dataset_info.json")}
+    )
     near = difflib.get_close_matches(name, built, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else f" There: {', '.join(built)}." if built else ""
     raise FileNotFoundError(
@@ -141,14 +145,36 @@ def find_version(directory: Path, name: str) -> Path:
     )
 
 
-def decode_image(encoded: bytes) -> np.ndarray:
-    """JPEG or PNG -> (H, W, 3) uint8 RGB.
+@dataclass(frozen=True)
+class Person:
+    """A record with its pictures decoded."""
+
+    record: Record
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    mask: np.ndarray | None
+    """(H, W) uint8, 1 on the person; None: absent, or not asked for."""
+    depth: np.ndarray | None
+    """(H, W) float32 metres, 0 = nothing seen; None: absent, or not asked for."""
+
+
+def decode_person(record: Record, dense: Collection[str] = ()) -> Person:
+    """Decodes the picture of a record, and those of its dense maps that are in `dense`.
+
+    Inverse depth counts as absent: it has neither scale nor origin, so a batch's metres cannot be made from it.
 
     Raises:
-        BadRecord: The picture cannot be decoded.
+        BadRecord: A picture cannot be decoded.
     """
+    wants_mask = "mask" in dense and record["mask/encoded"]
+    wants_depth = "depth" in dense and record["depth/kind"] == "metric"
     try:
-        image = Image.open(io.BytesIO(encoded))
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        image = Image.open(io.BytesIO(record["image/encoded"]))
+        return Person(
+            record,
+            np.asarray(image if image.mode == "RGB" else image.convert("RGB")),
+            decode_mask(record["mask/encoded"]) if wants_mask else None,
+            decode_depth(record["depth/encoded"], "metric") if wants_depth else None,
+        )
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadRecord(f"its picture cannot be decoded ({error})") from error
+        raise BadRecord(f"a picture cannot be decoded ({error})") from error

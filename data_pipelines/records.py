@@ -216,7 +216,7 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         expect((np.abs(seen - center) <= side / 2).all(1).any(), "keypoints_2d: none inside the box")
     points = record["keypoints_3d"][confidence_3d > 0, :3]
     if len(points):
-        expect(np.abs(points - np.median(points, 0)).max() < 3, "keypoints_3d: spread over more than three metres")
+        expect(np.ptp(points, axis=0).max() < 3, "keypoints_3d: spread over more than three metres")
 
     pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]]).reshape(24, 3)
     expect(np.linalg.norm(pose, axis=1).max() < 2 * np.pi + 0.01, "smpl: a rotation of more than a turn")

@@ -70,7 +70,7 @@ class RecordSource:
         process_count: int,
     ):
         """Opens the data sets."""
-        from data_pipelines.pipeline import ExampleMaker
+        from data_pipelines.examples import ExampleMaker
 
         data, training = config.data, split == "train"
         if "parts" in data.dense:

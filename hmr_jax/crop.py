@@ -71,7 +71,7 @@ def _resample(array: np.ndarray, positions: np.ndarray, sigma: float, axis: int)
     lower = (low + 1 - positions) * ((low >= 0) & (low < length))  # weights of the two neighbours
     upper = (positions - low) * ((low >= -1) & (low < length - 1))
     shape = [-1 if i == axis else 1 for i in range(array.ndim)]
-    total = np.float32(0)
+    total = np.zeros((), np.float32)
     # Blur and interpolation in one, so that only the pixels in use are blurred.
     for offset, (left, right) in enumerate(zip([*kernel, 0], [0, *kernel], strict=True), -reach):
         weight = (lower * left + upper * right).astype(np.float32).reshape(shape)

@@ -16,14 +16,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.batch import Prediction
 from hmr_jax.body import BodyModel
-from hmr_jax.checkpoint import SHIPPED_MODEL, load_for_inference
+from hmr_jax.checkpoint import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.crop import ENLARGE, check_box, extract_crop, square_box
 from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
@@ -93,7 +93,7 @@ class Predictor:
         self.config = config
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.model = build_model(config.model)
-        self.checkpoint: dict[str, str | int | None] = {"path": None, "step": None}
+        self.checkpoint: dict[str, Any] = {"name": None, "step": None}
         """Where the parameters are from; written into result files."""
         self._params = jax.device_put(params)
         self._step = jax.jit(self._predict)
@@ -109,9 +109,7 @@ class Predictor:
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
         predictor = cls(*load_for_inference(directory), batch_size)
-        name = "built-in" if directory is None else str(directory)
-        step = Path(name).name
-        predictor.checkpoint = {"path": name, "step": int(step) if step.isdigit() else None}
+        predictor.checkpoint = describe(directory)
         return predictor
 
     @property
@@ -172,24 +170,23 @@ class Predictor:
 
     def _run(self, images, people: list[dict]) -> Iterator[PersonPrediction]:
         """Cuts the crops of a batch while the network is busy with the one before."""
-        pending: tuple = ()
-        for batch in (*_batched(people, self.batch_size), None):
-            started: tuple = ()
-            if batch is not None:
-                crops = np.stack([self._crop(images, person) for person in batch])
-                placing = [np.float32([person[name] for person in batch]) for name in _PLACING]
-                arrays = [_pad(array, self.batch_size) for array in (crops, *placing)]
-                started = (batch, crops, self._step(self._params, *arrays))
-            if pending:
-                yield from _unbatch(*pending)
-            pending = started
+        running: tuple = ()
+        for batch in _batched(people, self.batch_size):
+            crops = np.stack([self._crop(images, person) for person in batch])
+            placing = [np.array([person[name] for person in batch], np.float32) for name in _PLACING]
+            fields = self._step(self._params, *(_pad(array, self.batch_size) for array in (crops, *placing)))
+            if running:
+                yield from _unbatch(*running)
+            running = batch, crops, fields
+        if running:
+            yield from _unbatch(*running)
 
     def _crop(self, images, person: dict) -> np.ndarray:
         image = images[person["image_index"]]
         return extract_crop(image, person["box_center"], person["box_size"], self.config.data.crop_size)
 
     def _predict(self, params, crops, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
-        prediction: Prediction = self.model.apply({"params": params}, {"image": crops}, train=False)
+        prediction: Any = self.model.apply({"params": params}, {"image": crops}, train=False)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
         # Pixels that are not square: keep the pelvis where it is in the picture.
@@ -214,7 +211,7 @@ def camera_of(
     """
     if intrinsics is None:
         focal = crop_focal_length / NOMINAL_CROP * max(image_size)
-        return np.float32([focal, focal]), np.float32(image_size) / 2
+        return np.full(2, focal, np.float32), np.array(image_size, np.float32) / 2
     matrix = np.asarray(intrinsics, np.float32)
     if matrix.shape == (3, 3):
         matrix = matrix[[0, 1, 0, 1], [0, 1, 2, 2]]

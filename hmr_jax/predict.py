@@ -1,4 +1,4 @@
-"""Pictures on disk to predictions on disk: what `predict.py` does. docs/outputs.md describes the files."""
+"""From pictures on disk to predictions on disk; docs/outputs.md describes the files."""
 
 import dataclasses
 import json
@@ -7,14 +7,15 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from hmr_jax import __version__
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.crop import check_box
 from hmr_jax.geometry import matrix_to_axis_angle
@@ -162,8 +163,8 @@ def predict_files(
         people = predictor(list(loaded.values()), loaded_boxes, intrinsics)
         for position, (i, image) in enumerate(loaded.items()):
             own = [person for person in people if person.image_index == position]
-            header = _header(predictor, images[i], image, intrinsics)
-            written += write_results(predictor, own, image, header, output, names[i], axes)
+            about = header(predictor, images[i], image, intrinsics)
+            written += write_results(predictor, own, image, about, output, names[i], axes)
             bar.update()
     bar.close()
     if problems:
@@ -214,16 +215,17 @@ def person_record(person: PersonPrediction) -> dict[str, Any]:
     """A prediction as docs/outputs.md describes it: pose also as axis-angle, 2-D keypoints in px of the image."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
     record = {name: value for name, value in fields.items() if name not in _NOT_WRITTEN and value is not None}
-    rotations = np.concatenate([person.global_orient, person.body_pose])
+    rotations = jnp.concatenate([person.global_orient, person.body_pose])
     record["pose_axis_angle"] = np.asarray(matrix_to_axis_angle(rotations))
     return record
 
 
-def _header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics) -> dict[str, Any]:
+def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.ndarray | None = None) -> dict[str, Any]:
+    """What a result file says besides the people: docs/outputs.md."""
     size = image.shape[1], image.shape[0]
     focal_length, principal_point = camera_of(size, intrinsics, predictor.config.model.focal_length)
     return {
-        "hmr_jax": version("hmr_jax"),
+        "version": __version__,
         "checkpoint": predictor.checkpoint,
         "topology": predictor.body.topology,
         "axes": "opencv",

@@ -1,6 +1,6 @@
 """Training: one linear story from a configuration and batches to checkpoints."""
 
-import itertools
+import contextlib
 import signal
 import time
 from collections.abc import Iterable, Iterator
@@ -83,7 +83,7 @@ def train(
         for step in range(start, config.steps):
             if profile and step == profile[0]:
                 jax.profiler.start_trace(str(run / "profile"))
-            with clock.waiting():
+            with clock.waiting(pending):
                 batch = next(stream, None)
             if batch is None:
                 raise ValueError(f"The data ended at step {step} of {config.steps}: lower --steps or repeat the data.")
@@ -188,7 +188,7 @@ class _StopFlag:
 
 
 class _Clock:
-    """Images per second and the share of time spent waiting for data."""
+    """Images per second, and the share of time in which the devices had nothing to do because data was late."""
 
     def __init__(self) -> None:
         self.skip()
@@ -197,17 +197,15 @@ class _Clock:
         """Starts anew: evaluation and saving do not count."""
         self._start, self._waited = time.perf_counter(), 0.0
 
-    def waiting(self) -> "_Clock":
-        return self
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(self, *_) -> None:
-        self._waited += time.perf_counter() - self._entered
+    @contextlib.contextmanager
+    def waiting(self, pending: list[tuple[int, dict, np.ndarray]]) -> Iterator[None]:
+        """Times a wait; one during which the last step was still being computed costs nothing."""
+        entered = time.perf_counter()
+        yield
+        if not pending or pending[-1][1]["loss"].is_ready():
+            self._waited += time.perf_counter() - entered
 
     def rates(self, images: int) -> dict[str, float]:
-        elapsed = time.perf_counter() - self._start
-        waited = self._waited
+        elapsed, waited = time.perf_counter() - self._start, self._waited
         self.skip()
         return {"images_per_second": images / elapsed, "data_wait": waited / elapsed}

@@ -6,6 +6,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import tempfile
 from pathlib import Path
 
 import jax
@@ -14,6 +15,12 @@ import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
+# The same tiny programs are compiled again and again: keep them for the time of the session.
+_CACHE = tempfile.TemporaryDirectory(prefix="hmr_jax_tests_")
+os.environ.setdefault("HMR_JAX_CACHE", _CACHE.name)
+jax.config.update("jax_compilation_cache_dir", os.environ["HMR_JAX_CACHE"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 DATA = Path(__file__).parent / "data"
 

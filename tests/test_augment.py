@@ -69,10 +69,20 @@ def test_gain_is_per_channel_and_saturates():
 
 def test_outside_the_image_is_black_even_with_a_gain():
     out = np.full((4, 4, 3), 9, np.uint8)
-    crop.warp(
-        np.full((8, 8, 3), 200, np.uint8), np.array([[1.0, 0, 20], [0, 1, 0]]), np.full((3, 256), 7, np.uint8), out
-    )
+    table = crop.gain_table(np.full((1, 3), 1.2))[0]
+    crop.warp(np.full((8, 8, 3), 200, np.uint8), np.array([[1.0, 0, 20], [0, 1, 0]]), table, out)
     assert not out.any()
+
+
+def test_the_border_fades_to_black_as_in_opencv():
+    out = np.empty((1, 3, 3), np.uint8)
+    crop.warp(
+        np.full((2, 2, 3), 200, np.uint8),
+        np.array([[1.0, 0, -0.75], [0, 1, 0]]),
+        crop.gain_table(np.ones((1, 3)))[0],
+        out,
+    )
+    assert out[0, :, 0].tolist() == [50, 200, 150]
 
 
 def test_dense_cells_lie_at_the_centres_of_their_squares_of_the_crop():
@@ -266,6 +276,6 @@ def test_an_extreme_crop_replaces_the_box_before_the_shift():
     change = dataclasses.replace(augment.identity(1), part=np.array([0.35]), shift=np.array([[0.02, 0]]))
     center, side = augment.extreme_crop(labels.keypoints_2d[0], 0.35)
     changed = crop.augment_labels(labels, np.full((1, 2), 256), change)
-    np.testing.assert_allclose(changed.center[0], center + [0.02 * side, 0])
+    np.testing.assert_allclose(changed.center[0], center + np.array([0.02 * side, 0]))
     np.testing.assert_allclose(changed.size[0], side)
     np.testing.assert_array_equal(changed.keypoints_2d, labels.keypoints_2d)  # and their confidence, in view or not

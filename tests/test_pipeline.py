@@ -13,7 +13,7 @@ import pytest
 from data_pipelines import crop, records
 from data_pipelines.builders import BUILDERS
 from data_pipelines.builders.report import Report
-from data_pipelines.pipeline import ExampleMaker
+from data_pipelines.examples import ExampleMaker
 from data_pipelines.sources import make_source
 from hmr_jax import batch as contract
 from hmr_jax.body.joints import PELVIS_44
@@ -153,7 +153,9 @@ def test_a_data_set_is_overwritten_only_on_demand(data_dir, tmp_path):
 def test_the_command_line_names_what_it_does_not_know(capsys):
     from data_pipelines.build import main
 
-    with pytest.raises(SystemExit, match="No builder for a data set 'synthetic_peple'. Did you mean synthetic_people"):
+    with pytest.raises(
+        SystemExit, match=r"No builder for a data set 'synthetic_peple'\. Did you mean synthetic_people"
+    ):
         main(["synthetic_peple"])
     with pytest.raises(SystemExit, match="'synthetic_people' has no option 'sise'; it has examples, size"):
         main(["synthetic_people", "--option", "sise=3"])
@@ -310,6 +312,24 @@ def test_a_bad_record_is_replaced_by_the_next_and_reported(caplog):
     assert evaluation["valid"].tolist() == [1, 1, 0, 0, 1, 1]  # a stand-in does not count twice
 
 
+def test_a_broken_mask_is_a_bad_record_only_where_masks_are_used():
+    rows = Rows(person(str(i)) for i in range(2))
+    rows[0] = rows[0] | {"mask/encoded": b"no picture"}
+    with_masks = ExampleMaker([rows], in_order, CROP, dense=("mask",), dense_size=8)
+    without = ExampleMaker([rows], in_order, CROP)
+    for make, skipped in ((with_masks, 1), (without, 0)):
+        make(np.arange(2))
+        assert make.skipped == skipped
+
+
+def test_dense_targets_that_a_record_lacks_are_marked():
+    rows = Rows([person("0"), person("1") | {"mask/encoded": b"", "depth/encoded": b"", "depth/kind": "none"}])
+    batch = ExampleMaker([rows], in_order, CROP, dense=("mask", "depth"), dense_size=8)(np.arange(2))
+    assert batch["has_mask"].tolist() == batch["has_depth"].tolist() == [1, 0]
+    assert batch["mask"][0].any()
+    assert not batch["mask"][1].any()
+
+
 def test_a_data_set_of_nothing_but_bad_records_ends_the_run(config, monkeypatch):
     from data_pipelines import decode
 
@@ -318,7 +338,7 @@ def test_a_data_set_of_nothing_but_bad_records_ends_the_run(config, monkeypatch)
 
     source = make_source(config, "train")
     monkeypatch.setattr(decode.RecordReader, "__getitem__", bad)
-    with pytest.raises(ValueError, match="100 records in a row of '.*' cannot be used"):
+    with pytest.raises(ValueError, match=r"100 records in a row of '.*' cannot be used"):
         take(source, 1)
 
 
@@ -329,7 +349,7 @@ def test_a_missing_data_set_is_named_with_its_neighbours_and_its_command(config)
 
 
 def test_a_missing_split_is_named(config):
-    with pytest.raises(ValueError, match="'more_dots' has no split 'test'; it has train|'dots' has no split 'test'"):
+    with pytest.raises(ValueError, match=r"'more_dots' has no split 'test'; it has train|'dots' has no split 'test'"):
         make_source(config, "test")
     with pytest.raises(ValueError, match="There is no split 'val': use train, validation, test"):
         make_source(config, "val")

@@ -168,6 +168,8 @@ def test_batches_keep_the_contract():
         f"{has}{n}" for n in ("mask", "depth", "parts") for has in ("", "has_")
     }
     assert (batch["valid"] == 1).all()
+    pixels = SyntheticPeople(size=64, augment=CONFIG.data.augment).batch(range(6))["keypoints_2d"][..., :2]
+    np.testing.assert_allclose(batch["keypoints_2d"][..., :2], (pixels - 0.5) / 64 - 0.5, atol=1e-6)
     assert (batch["depth"][batch["mask"] == 0] == 0).all()
     assert np.abs(batch["depth"]).max() < 2.5
     bare = synthetic_source(replace(CONFIG, data=replace(CONFIG.data, dense=())), "train")(0)

@@ -29,7 +29,7 @@ class Report:
             records: Records, and for a row that made none, the reason.
             total: How many rows there will be, if known.
         """
-        for record in tqdm(records, desc=split, total=total, unit=" rows"):
+        for record in tqdm(records, desc=split, total=total, unit=" rows", mininterval=1):
             self.read[split] += 1
             reasons = [record] if isinstance(record, str) else problems(record)
             if reasons:

@@ -18,6 +18,7 @@ from hmr_jax.config import Config
 
 SPLITS = ("train", "validation", "test")
 PREFETCH = 3  # batches made ahead
+EVALUATION_EXAMPLES = 1000  # of a split that is not for training, unless said otherwise
 
 
 def synthetic_source(
@@ -34,7 +35,8 @@ def synthetic_source(
     Args:
         config: `seed`, `batch_size`, `model.body` and `data` are read.
         split: which stream.
-        examples: where it ends, the last batch padded with `valid` 0; None: endless.
+        examples: where it ends, the last batch padded with `valid` 0; None: training never ends, the other splits after
+            `EVALUATION_EXAMPLES`.
         shard: (k, n) makes the k-th of n equal parts of every batch, for the k-th of n hosts.
 
     Raises:
@@ -48,6 +50,7 @@ def synthetic_source(
             f"dense_size {config.data.dense_size} must divide crop_size {config.data.crop_size} for synthetic data."
         )
     training = split == "train"
+    end = EVALUATION_EXAMPLES if examples is None and not training else examples
     rows = np.arange(config.batch_size // parts) + part * (config.batch_size // parts)
 
     def batches(step: int) -> Iterator[Batch]:
@@ -61,8 +64,8 @@ def synthetic_source(
 
         def make() -> Iterator[Batch]:
             number = step
-            while examples is None or number * config.batch_size < examples:
-                yield make_batch(people, number * config.batch_size + rows, config, examples)
+            while end is None or number * config.batch_size < end:
+                yield make_batch(people, number * config.batch_size + rows, config, end)
                 number += 1
 
         return _Prefetch(make(), people.close)
@@ -76,7 +79,7 @@ def make_batch(people: SyntheticPeople, index: np.ndarray, config: Config, examp
     drawn = people.batch(np.where(valid, index, index[0]))
     size, one = people.size, np.ones(len(index), np.float32)
     keypoints = drawn["keypoints_2d"].copy()
-    keypoints[..., :2] = keypoints[..., :2] / size - 0.5
+    keypoints[..., :2] = (keypoints[..., :2] - 0.5) / size - 0.5  # crops count from the first pixel's centre (HMR2.0)
     batch = {
         "image": drawn["image"],
         "keypoints_2d": keypoints,

@@ -25,8 +25,9 @@ AXES: dict[str, np.ndarray] = {
 
 def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> None:
     """Writes {"schema": ..., **header, "people": [...]}; arrays become nested lists of numbers with 6 digits."""
-    document = {"schema": SCHEMA, **header, "people": list(people)}
-    _write(path, lambda part: part.write_text(json.dumps(_plain(document), indent=1, allow_nan=False) + "\n"))
+    people_text = ",\n".join(_object(person) for person in people)
+    text = _object({"schema": SCHEMA, **header})[:-2] + f',\n"people": [\n{people_text}\n]\n}}\n'
+    _write(path, lambda part: part.write_text(text))
 
 
 def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]], **shared: np.ndarray) -> None:
@@ -36,7 +37,7 @@ def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[st
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            np.savez_compressed(file, header=text, **shared, **fields)
+            np.savez_compressed(file, **{"header": text, **shared, **fields})  # type: ignore[arg-type]
 
     _write(path, write)
 
@@ -95,6 +96,12 @@ def _write(path: Path, write) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _object(fields: Mapping[str, Any]) -> str:
+    """A JSON object with one line per field, so that matrices do not spread over hundreds of lines."""
+    lines = [f"{json.dumps(name)}: {json.dumps(_plain(value), allow_nan=False)}" for name, value in fields.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _plain(value: Any) -> Any:

@@ -54,7 +54,8 @@ def draw_bodies(
     color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
     centered = np.array(intrinsics, np.float64)
     centered[:2, 2] += 0.5  # `render` counts from the pixel's corner
-    picture, alpha = render(np.concatenate(bodies), every_face, centered, *image.shape[:2], colors=color)
+    height, width = image.shape[:2]
+    picture, alpha = render(np.concatenate(bodies), every_face, centered, height, width, color)
     alpha = opacity * alpha[..., None]
     return np.rint(image * (1 - alpha) + picture * alpha).astype(np.uint8)
 
@@ -71,6 +72,7 @@ def three_views(
 
     All three have one scale, that of the bodies' middle in the photo, and the side view's rows are the photo's; bodies
     that would not fit into a panel of the photo's size are drawn smaller there. Side and top are without perspective.
+    Bodies that reach behind the camera are left out.
 
     Args:
         image: (H, W, 3) uint8.
@@ -83,6 +85,7 @@ def three_views(
     Returns:
         (H', W', 3) uint8 of the three panels side by side.
     """
+    bodies = [body for body in bodies if body[:, 2].min() > 0]
     image, intrinsics = _shrink(image, np.asarray(intrinsics, np.float64), max_side)
     panels = [caption(draw_bodies(image, bodies, faces, intrinsics, **style), "front")]
     if len(bodies):

@@ -35,7 +35,7 @@ def draw_points(
     mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
     pen = ImageDraw.Draw(mask)
     scaled = (np.asarray(points, np.float64) + 0.5) * _SMOOTH
-    seen = np.isfinite(scaled).all(1)
+    seen = np.isfinite(scaled.sum(1))
     for start, end in bones:
         if seen[start] and seen[end]:
             pen.line([*scaled[start], *scaled[end]], 170, round(radius * _SMOOTH))
@@ -85,7 +85,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarr
 def caption(image: np.ndarray, text: str) -> np.ndarray:
     """Words in the upper left corner of a copy of a picture, readable on any ground."""
     picture = Image.fromarray(image)
-    size = max(12, round(min(image.shape[:2]) / 28))
+    size = max(12, round(image.shape[0] / 28))
     font = ImageFont.load_default(size)
     ImageDraw.Draw(picture).text(
         (size / 2, size / 3), text, (255, 255, 255), font, stroke_width=max(1, size // 10), stroke_fill=(60, 60, 60)

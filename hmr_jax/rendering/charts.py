@@ -1,0 +1,75 @@
+"""Line charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+WIDTH, HEIGHT = 520, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 28, 34
+_POINTS = 300  # drawn of each series at most
+
+
+def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_label: str = "step") -> str:
+    """Draws one line per series.
+
+    Args:
+        series: name -> (x, y); values that are not finite are left out, a series without any is not drawn.
+        x_label: under the horizontal axis.
+
+    Returns:
+        An <svg> element with a legend where there are several series.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    lines = {}
+    for name, (xs, ys) in series.items():
+        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+        if points:
+            lines[name] = points[:: -(-len(points) // _POINTS)] + points[-1:]
+    if not lines:
+        raise ValueError(f"There is nothing to draw: {', '.join(series) or 'no series'} hold no finite number.")
+    every = [point for points in lines.values() for point in points]
+    x_ticks, y_ticks = (nice_ticks(min(values), max(values)) for values in zip(*every, strict=True))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
+        up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="chart" role="img">']
+    for tick in y_ticks:
+        y = place(x_ticks[0], tick)[1]
+        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_label(tick)}</text>')
+    for tick in x_ticks:
+        x = place(tick, y_ticks[0])[0]
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{_label(tick)}</text>')
+    parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{html.escape(x_label)}</text>')
+    key_x = _LEFT
+    for number, (name, points) in enumerate(lines.items()):
+        color = f"color{number % 4}"
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+        parts.append(f'<polyline class="line {color}" points="{path}"/>')
+        if len(lines) > 1:
+            parts.append(f'<text class="key {color}" x="{key_x}" y="14">{html.escape(name)}</text>')
+            key_x += 7 * len(name) + 18  # a 12 px letter is 7 px wide or less
+    return "".join([*parts, "</svg>"])
+
+
+def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) from at most `low` to at least `high`, two or more."""
+    if high <= low:
+        high = low + (abs(low) or 1.0)
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _label(value: float) -> str:
+    for size, unit in ((1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (size if unit == 'M' else 1e3):.4g}{unit}"
+    return f"{value:.4g}"

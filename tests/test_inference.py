@@ -1,0 +1,168 @@
+"""From pictures and boxes to people in the camera of the whole picture."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from hmr_jax import inference
+from hmr_jax.batch import zeros
+from hmr_jax.checkpoint import export
+from hmr_jax.config import Config, DataConfig, DecoderConfig, EncoderConfig, ModelConfig
+from hmr_jax.crop import extract_crop, square_box
+from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.models import build_model
+
+ENCODER = EncoderConfig(image_size=(64, 48), dim=32, depth=1, num_heads=2)
+DECODER = DecoderConfig(dim=32, depth=2, num_heads=2, head_dim=16, mlp_dim=32, offset_groups=2)
+CONFIG = Config(model=ModelConfig(encoder=ENCODER, decoder=DECODER), data=DataConfig(crop_size=64))
+BOXES = [np.array([[20.0, 10, 70, 90], [0, 0, 40, 110]]), np.array([[60.0, 30, 160, 120]])]
+
+
+def random_parameters(config: Config) -> dict:
+    """Parameters large enough that the prediction depends on the picture; compiling `init` would take longer."""
+    init = build_model(config.model).init
+    shapes = jax.eval_shape(init, jax.random.key(0), zeros(1, config.data.crop_size))["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: (0.2 * rng.standard_normal(leaf.shape)).astype(np.float32), shapes)
+    params["head"]["mean_camera"] = np.float32([0.9, 0, 0])
+    params["head"]["camera"]["kernel"] *= 0.1
+    return params
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(CONFIG, random_parameters(CONFIG), batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(1)
+    return [rng.integers(0, 256, shape, np.uint8) for shape in ((120, 100, 3), (150, 200, 3))]
+
+
+def test_upright_crops_equal_opencvs(reference):
+    case = reference("crops")
+    for (x, y, side, scale, degrees, flip), patch in zip(case["boxes"], case["patches"], strict=True):
+        if degrees == 0 and flip == 0:
+            crop = extract_crop(case["image"], np.array([x, y]), side * scale, 256)
+            assert np.abs(crop.astype(float) - patch).mean() < 1
+
+
+@pytest.mark.parametrize("center", [(100.0, 80.0), (5.0, 140.0)])
+def test_a_shrunk_crop_is_sampled_from_the_blurred_picture(images, center):
+    image, side, size = images[1], 150.0, 32
+    sigma = (side / size / 2 - 1) / 2
+    blurred = gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest", truncate=4)
+    steps = (np.arange(size) - size / 2) * side / size
+    grid = np.meshgrid(center[1] + steps, center[0] + steps, indexing="ij")
+    expected = np.stack([map_coordinates(blurred[..., c], grid, order=1, mode="grid-constant") for c in range(3)], -1)
+    assert np.abs(extract_crop(image, np.array(center), side, size) - expected).max() < 0.51
+
+
+def test_a_crop_outside_the_picture_is_black(images):
+    assert not extract_crop(images[0], np.array([-300.0, 40]), 100, 32).any()
+
+
+def test_boxes_are_enlarged_and_grown_to_what_the_encoder_sees():
+    center, side = square_box(np.array([10.0, 20, 40, 120]))
+    np.testing.assert_allclose([*center, side], [25, 70, 120])
+    assert square_box(np.array([0.0, 0, 90, 50]), enlarge=1.0)[1] == pytest.approx(120)  # 90 / (192 / 256)
+
+
+def test_each_box_gives_a_person_whatever_shares_its_batch(predictor, images):
+    people = predictor(images, BOXES)
+    assert [person.image_index for person in people] == [0, 0, 1]
+    alone = predictor(images[0], BOXES[0][1])[0]
+    np.testing.assert_array_equal(alone.crop, people[1].crop)
+    np.testing.assert_allclose(alone.vertices, people[1].vertices, atol=1e-5)
+    np.testing.assert_allclose(alone.translation, people[1].translation, rtol=1e-4)
+    assert np.abs(people[0].vertices - people[1].vertices).max() > 1e-3
+    assert predictor._step._cache_size() == 1
+    assert predictor(images, [np.zeros((0, 4)), np.zeros((0, 4))]) == []
+
+
+def test_shapes_of_a_prediction(predictor, images):
+    person = predictor(images[0], BOXES[0])[0]
+    shapes = {
+        "global_orient": (1, 3, 3), "body_pose": (23, 3, 3), "betas": (10,), "camera": (3,), "translation": (3,),
+        "joints": (24, 3), "keypoints_3d": (44, 3), "keypoints_2d": (44, 2), "keypoints_image": (44, 2),
+        "vertices": (len(predictor.body.v_template), 3), "crop": (64, 64, 3), "sampling_points": (2, 2, 12, 2),
+        "focal_length": (2,), "principal_point": (2,), "box_center": (2,), "box": (4,),
+    }  # fmt: skip
+    assert {name: getattr(person, name).shape for name in shapes} == shapes
+
+
+@pytest.mark.parametrize("intrinsics", [None, (3000.0, 3000, 60, 40), (3000.0, 2900, 10, 70)])
+def test_the_placed_body_projects_to_where_the_crop_has_it(predictor, images, intrinsics):
+    for person in predictor(images, BOXES, intrinsics):
+        in_image = person.box_center + person.box_size * person.keypoints_2d
+        # Both cameras are far away, so only perspective on the body itself differs.
+        np.testing.assert_allclose(person.keypoints_image, in_image, atol=0.03 * person.box_size)
+        placed = person.keypoints_3d + person.translation
+        again = placed[:, :2] / placed[:, 2:] * person.focal_length + person.principal_point
+        np.testing.assert_allclose(again, person.keypoints_image, atol=0.01)
+
+
+def test_the_default_camera_is_hmr2s():
+    focal_length, principal_point = camera_of((640, 480), None, 5000.0)
+    np.testing.assert_allclose(focal_length, 5000 / 256 * 640)
+    np.testing.assert_allclose(principal_point, [320, 240])
+    matrix = np.array([[700.0, 0, 300], [0, 710, 200], [0, 0, 1]])
+    np.testing.assert_allclose(np.concatenate(camera_of((640, 480), matrix, 5000.0)), [700, 710, 300, 200])
+
+
+@pytest.mark.parametrize("bad", [(0, 1, 2, 3), (np.nan, 1, 2, 3), (1, 2, 3)])
+def test_bad_intrinsics_are_refused(bad):
+    with pytest.raises(ValueError, match="fx, fy, cx, cy"):
+        camera_of((640, 480), bad, 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((10, 10, np.nan, 50), "finite"),
+        ((50, 10, 10, 50), "right > left"),
+        ((100, 0, 150, 50), "outside its image of 100x120"),
+        ((10, 10, 50), r"expected \(n, 4\)"),
+    ],
+)
+def test_a_bad_box_is_named(predictor, images, box, message):
+    with pytest.raises(ValueError, match=message):
+        predictor([images[0]], [np.array([box])])
+
+
+def test_bad_images_and_counts_are_refused(predictor, images):
+    with pytest.raises(ValueError, match="uint8"):
+        predictor([images[0].astype(float)], [BOXES[0]])
+    with pytest.raises(ValueError, match="one array of boxes per image"):
+        predictor(images, [BOXES[0]])
+
+
+def test_without_boxes_the_whole_image_is_one_person(predictor, images):
+    with pytest.warns(UserWarning, match="whole image"):
+        person = predictor(images[0])[0]
+    np.testing.assert_array_equal(person.box, [0, 0, 100, 120])
+    assert person.box_size == pytest.approx(100 / 0.75)
+
+
+def test_a_folder_is_enough(predictor, images, tmp_path):
+    export(tmp_path / "model", CONFIG, predictor._params)
+    loaded = Predictor.from_checkpoint(tmp_path / "model")
+    assert loaded.config == CONFIG
+    half = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), predictor._params)
+    jax.tree.map(np.testing.assert_array_equal, loaded._params, half)
+    assert loaded.checkpoint == {"name": "model", "step": None}
+
+
+def test_a_missing_checkpoint_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "SHIPPED_MODEL", tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="no built-in model"):
+        Predictor.from_checkpoint()
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        Predictor.from_checkpoint(tmp_path)
+
+
+def test_an_encoder_alone_predicts_no_bodies():
+    with pytest.raises(ValueError, match="predicts no bodies"):
+        Predictor(Config(model=ModelConfig(name="dense")), {})

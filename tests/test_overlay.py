@@ -1,0 +1,136 @@
+"""Bodies over photos, and their side and top views."""
+
+import numpy as np
+import pytest
+
+from hmr_jax.body import load_body_model
+from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
+from hmr_jax.rendering.plots import caption, draw_points, draw_sampling, grid
+
+INTRINSICS = np.array([[400.0, 0, 60], [0, 400, 80], [0, 0, 1]])
+PHOTO = np.full((160, 120, 3), (10, 200, 30), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def standing():
+    """The built-in body upright, facing the camera, 6 m away: (V, 3) and faces."""
+    body = load_body_model()
+    return body.v_template * np.array([1, -1, -1]) + np.array([0, 0, 6.0]), body.faces
+
+
+def span(mask):
+    rows, columns = np.nonzero(mask)
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+def test_the_body_covers_what_its_vertices_project_to(standing):
+    vertices, faces = standing
+    drawn = (draw_bodies(PHOTO, [vertices], faces, INTRINSICS) != PHOTO).any(-1)
+    points = vertices[:, :2] / vertices[:, 2:] * 400 + [60, 80]
+    expected = np.stack([points.min(0), points.max(0)], 1)[::-1].ravel()
+    np.testing.assert_allclose(span(drawn), expected, atol=1.0)
+
+
+def test_opacity_lets_the_photo_through(standing):
+    vertices, faces = standing
+    solid, half = (draw_bodies(PHOTO, [vertices], faces, INTRINSICS, opacity) for opacity in (1.0, 0.5))
+    np.testing.assert_allclose(half, (solid.astype(float) + PHOTO) / 2, atol=1)
+
+
+def test_the_nearer_body_hides_the_farther_in_any_order(standing):
+    vertices, faces = standing
+    step = np.array([0, 0, 1.0])
+    near, far = vertices - step, vertices + step
+    colors = np.array([[1.0, 0, 0], [0, 0, 1]])
+    first = draw_bodies(PHOTO, [near, far], faces, INTRINSICS, 1.0, colors)
+    second = draw_bodies(PHOTO, [far, near], faces, INTRINSICS, 1.0, colors[::-1])
+    np.testing.assert_array_equal(first, second)
+    assert first[80, 60, 0] > 0
+    assert first[80, 60, 2] == 0
+
+
+def test_no_body_leaves_the_photo_alone(standing):
+    np.testing.assert_array_equal(draw_bodies(PHOTO, [], standing[1], INTRINSICS), PHOTO)
+    assert three_views(PHOTO, [], standing[1], INTRINSICS).shape == PHOTO.shape
+
+
+@pytest.fixture(scope="module")
+def panels(standing):
+    """What is drawn in the side and the top view of the body 9 m away."""
+    vertices, faces = standing
+    views = three_views(PHOTO, [vertices + np.array([0, 0, 3])], faces, INTRINSICS)[:, 120:].astype(int)
+    drawn = (np.abs(views - PANEL) > 12).any(-1)
+    drawn[:24] = False  # captions
+    return drawn[:, :64], drawn[:, 64:]  # the narrowest panel is 0.4 of the photo's height
+
+
+def test_side_and_top_views_show_the_same_body_at_the_same_scale(standing, panels):
+    width, height, depth = np.ptp(standing[0], 0) * 400 / 9
+    top, bottom, left, right = span(panels[0])
+    np.testing.assert_allclose([bottom - top, right - left], [height, depth], atol=3)
+    top, bottom, left, right = span(panels[1])
+    np.testing.assert_allclose([bottom - top, right - left], [depth, width], atol=3)
+
+
+def test_the_side_views_rows_are_the_photos(standing, panels):
+    vertices, faces = standing
+    front = (draw_bodies(PHOTO, [vertices + np.array([0, 0, 3])], faces, INTRINSICS) != PHOTO).any(-1)
+    np.testing.assert_allclose(span(panels[0])[:2], span(front)[:2], atol=1)
+
+
+def test_who_bows_to_the_camera_bows_to_the_right_in_the_side_view(standing):
+    bowing = standing[0] + np.array([0, 0, 3])
+    bowing[:, 2] += 0.5 * bowing[:, 1]  # y points down: the head comes nearer
+    side = three_views(PHOTO, [bowing], standing[1], INTRINSICS)[24:, 120:184].astype(int)
+    rows, columns = np.nonzero((np.abs(side - PANEL) > 12).any(-1))
+    upper = rows < np.median(rows)
+    assert columns[upper].mean() > columns[~upper].mean() + 5
+
+
+def test_the_views_axes_turn_and_do_not_mirror():
+    toward_camera, up, right = np.array([0, 0, -1.0]), np.array([0, -1.0, 0]), np.array([1.0, 0, 0])
+    np.testing.assert_array_equal(SIDE @ toward_camera, right)
+    np.testing.assert_array_equal(SIDE @ up, up)
+    np.testing.assert_array_equal(TOP @ toward_camera, -up)
+    np.testing.assert_array_equal(TOP @ right, right)
+    np.testing.assert_allclose([np.linalg.det(SIDE), np.linalg.det(TOP)], 1)
+
+
+def test_large_photos_are_shrunk_with_their_camera(standing):
+    vertices, faces = standing
+    large = np.repeat(np.repeat(PHOTO, 4, 0), 4, 1)
+    intrinsics = np.diag([4.0, 4, 1]) @ INTRINSICS
+    intrinsics[:2, 2] = (INTRINSICS[:2, 2] + 0.5) * 4 - 0.5
+    small = three_views(PHOTO, [vertices], faces, INTRINSICS)
+    shrunk = three_views(large, [vertices], faces, intrinsics, max_side=160)
+    assert np.abs(small.astype(int) - shrunk).mean() < 0.5
+
+
+def test_points_are_drawn_where_they_are():
+    black = np.zeros((40, 60, 3), np.uint8)
+    drawn = draw_points(black, np.array([[10.0, 20], [np.nan, 5], [50, 30]]), (255, 255, 255), 2)
+    assert (drawn[20, 10] == 255).all()
+    assert (drawn[30, 50] == 255).all()
+    assert drawn.any(-1).sum() < 60
+    assert (draw_points(black, np.array([[10.0, 20], [50, 20]]), bones=[(0, 1)])[20, 30] > 0).all()
+
+
+def test_sampling_points_are_drawn_in_one_panel_per_layer():
+    points = np.zeros((4, 2, 3, 2))
+    points[1] = 0.25
+    crop = np.zeros((64, 64, 3), np.uint8)
+    picture = draw_sampling(crop, points, side=256)
+    assert picture.shape == (2 * 256 + 6, 3 * 256 + 12, 3)
+    center, quarter = slice(128, 132), slice(192, 196)  # pixels 32 and 48 of 64 hold crop coordinates 0 and 0.25
+    second = picture[:256, 262:518]
+    assert picture[center, center].max() > 200
+    assert second[quarter, quarter].max() > 200
+    assert second[center, center].max() == 0
+
+
+def test_a_grid_keeps_every_picture():
+    pictures = [np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)]
+    page = grid(pictures, 2, gap=1)
+    assert page.shape == (9, 13, 3)
+    assert [page[0, 0, 0], page[0, 12, 0], page[8, 0, 0], page[8, 12, 0]] == [10, 20, 30, 255]
+    assert caption(np.zeros((40, 80, 3), np.uint8), "front")[:20, :60].any()

@@ -1,0 +1,164 @@
+"""`python predict.py`: files in, files out, and errors of one sentence."""
+
+import json
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from test_inference import random_parameters
+from tiny import config
+
+from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.checkpoint import export
+from hmr_jax.predict import read_boxes, read_image
+
+PROGRAM = Path(__file__).parents[1] / "predict.py"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    export(folder, config("unused"), random_parameters(config("unused")))
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with two pictures of noise, 90x120 and 200x100 pixels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.jpg", (120, 90, 3)), ("b.png", (100, 200, 3))):
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the program; returns its exit code, its lines on stdout, and stderr."""
+
+    def program(*arguments):
+        monkeypatch.setenv("HMR_JAX_CACHE", "")
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
+        code = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            try:
+                runpy.run_path(str(PROGRAM), run_name="__main__")
+            except SystemExit as end:
+                code = end.code
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    return program
+
+
+def test_a_folder_of_pictures_becomes_a_folder_of_results(run, photos, checkpoint, tmp_path):
+    output = tmp_path / "out"
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({"a.jpg": [[10, 10, 80, 110], [0, 0, 50, 60]], "b.png": []}))
+    (photos / "notes.txt").write_text("not a picture")
+    code, lines, _ = run(photos, "--boxes", boxes, "--checkpoint", checkpoint, "--output", output)
+    assert code == 0
+    names = {
+        "a.json", "a.npz", "a.glb", "a_overlay.png", "a_sampling_0.png", "a_sampling_1.png",
+        "b.json", "b.npz", "b_overlay.png",
+    }  # fmt: skip
+    assert {path.name for path in output.iterdir()} == names
+    assert {Path(line).name for line in lines} == names
+
+    document = json.loads((output / "a.json").read_text())
+    assert document["topology"] == "hmr-default"
+    assert document["checkpoint"] == {"name": "tiny", "step": None}
+    assert document["image"] == {"file": "a.jpg", "width": 90, "height": 120}
+    assert document["camera"]["source"] == "default"
+    assert document["joint_names"] == list(SMPL_24)
+    assert document["keypoint_names"] == list(KEYPOINTS_44)
+    assert [person["box"] for person in document["people"]] == [[10, 10, 80, 110], [0, 0, 50, 60]]
+    assert np.shape(document["people"][0]["pose_axis_angle"]) == (24, 3)
+    with np.load(output / "a.npz", allow_pickle=False) as arrays:
+        assert json.loads(str(arrays["header"]))["axes"] == "opencv"
+        placed = arrays["vertices"] + arrays["translation"][:, None]
+        scene = trimesh.load_scene(output / "a.glb")
+        upright = placed.reshape(-1, 3) * np.array([1, -1, -1])
+        np.testing.assert_allclose(scene.bounds, [upright.min(0), upright.max(0)], rtol=1e-5)
+    assert json.loads((output / "b.json").read_text())["people"] == []
+
+
+def test_a_damaged_picture_does_not_stop_the_others(run, photos, checkpoint, tmp_path):
+    output = tmp_path / "out"
+    whole = (photos / "b.png").read_bytes()
+    (photos / "b.png").write_bytes(whole[: len(whole) // 2])
+    code, _, messages = run(photos, "--checkpoint", checkpoint, "--output", output, "--intrinsics", "150,160,45,60")
+    assert code == 2
+    assert "b.png cannot be decoded" in messages
+    assert "warning: No boxes given" in messages
+    assert not [path for path in output.iterdir() if not path.name.startswith("a")]
+    camera = json.loads((output / "a.json").read_text())["camera"]
+    assert camera == {"focal_length": [150, 160], "principal_point": [45, 60], "source": "given"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.jpg"], "There is no picture or folder missing.jpg"),
+        (["{photos}/a.jpg", "--checkpoint", "nowhere"], "no checkpoint"),
+        (["{photos}/a.jpg", "--boxes", "1,2,3"], "x0,y0,x1,y1"),
+        (["{photos}/a.jpg", "--boxes", "1,2,3,x"], "'x' in '1,2,3,x' is not a number"),
+        (["{photos}/a.jpg", "--boxes", "none.json"], "no box file none.json"),
+        (["{photos}/a.jpg", "--intrinsics", "a,b"], "'a' in 'a,b' is not a number"),
+        (["{photos}/..", "--boxes", "1,2,3,4"], "holds no pictures"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run, photos, arguments, message):
+    code, lines, messages = run(*(argument.format(photos=photos) for argument in arguments))
+    assert code == 2
+    assert lines == []
+    assert messages.startswith("error: ")
+    assert message in messages
+    assert len(messages.splitlines()) == 1
+
+
+def test_a_box_outside_its_picture_is_told_and_leaves_no_files(run, photos, checkpoint, tmp_path):
+    output = tmp_path / "out"
+    code, _, messages = run(photos / "a.jpg", "--boxes=200,0,300,50", "--checkpoint", checkpoint, "--output", output)
+    assert code == 2
+    assert messages == "error: Box 0 of a.jpg (200, 0, 300, 50) lies outside its image of 90x120 pixels.\n"
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("3", "must hold"),
+        ('{"b.jpg": []}', "no boxes for a.jpg"),
+        ('{"a.jpg": [[1, 2]]}', "not a list of"),
+    ],
+)
+def test_box_files_are_checked(tmp_path, content, message):
+    path = tmp_path / "boxes.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_boxes(str(path), [Path("a.jpg")])
+
+
+def test_pictures_are_turned_upright(tmp_path):
+    picture = Image.fromarray(np.zeros((20, 40, 3), np.uint8))
+    orientation = picture.getexif()
+    orientation[0x0112] = 6  # a quarter turn
+    picture.save(tmp_path / "a.jpg", exif=orientation)
+    assert read_image(tmp_path / "a.jpg").shape == (40, 20, 3)
+
+
+def test_files_that_are_no_pictures_are_refused(tmp_path):
+    (tmp_path / "a.jpg").write_text("hello")
+    with pytest.raises(ValueError, match=r"a\.jpg is not a picture"):
+        read_image(tmp_path / "a.jpg")
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / "grey.png")
+    assert read_image(tmp_path / "grey.png").shape == (8, 8, 3)

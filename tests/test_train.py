@@ -1,0 +1,228 @@
+"""Training resumes bit for bit, computes the same on any number of devices, and stops with a reason."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from hmr_jax import checkpoint, parallel
+from hmr_jax.batch import zeros
+from hmr_jax.config import CheckpointConfig, MeshConfig, OptimConfig
+from hmr_jax.models import build_model
+from hmr_jax.optim import split_params
+from hmr_jax.steps import init_state, make_train_step
+from hmr_jax.train import train
+
+HERE = Path(__file__).parent
+TWENTY = {"steps": 20, "checkpoint": CheckpointConfig(every=10, keep=2)}
+
+
+def params_at(run: Path, step: int):
+    return checkpoint.load_for_inference(run / "checkpoints" / str(step))[1]
+
+
+def assert_equal_trees(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def stopping(at: int):
+    """A source during which SIGTERM arrives, as a cluster sends it."""
+
+    def batches(step):
+        for number, batch in enumerate(tiny.source()(step), start=step):
+            if number == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    return batches
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Twenty steps without interruption."""
+    return train(tiny.config(tmp_path_factory.mktemp("whole"), **TWENTY), tiny.source())
+
+
+def test_a_run_stopped_by_sigterm_and_resumed_equals_an_uninterrupted_one_bit_for_bit(tmp_path, whole):
+    run = train(tiny.config(tmp_path, **TWENTY), stopping(at=9))
+    assert sorted(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit()) == [10]
+    train(tiny.config(tmp_path, **TWENTY), tiny.source())
+    assert_equal_trees(params_at(run, 20), params_at(whole, 20))
+
+
+@pytest.mark.parametrize("moment", ["training", "saving"])
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, whole, moment):
+    script = f"import conftest, tiny, test_train; test_train.slow_run({str(tmp_path)!r})"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=HERE, stdout=subprocess.DEVNULL)
+    folder = tmp_path / "tiny" / "checkpoints"
+    deadline = time.time() + 120
+    while time.time() < deadline and process.poll() is None:
+        saved = (folder / "10").exists()
+        if (saved and moment == "training") or (moment == "saving" and list(folder.glob("*tmp*"))):
+            break
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (folder / "20").exists()
+    run = train(tiny.config(tmp_path, **TWENTY), tiny.source())
+    assert_equal_trees(params_at(run, 20), params_at(whole, 20))
+    assert not list(folder.glob("*tmp*"))
+
+
+def slow_run(output: str) -> None:
+    """Run by the test above in a process of its own; slow enough to be killed at a chosen moment."""
+
+    def slow(step):
+        for batch in tiny.source()(step):
+            time.sleep(0.05)
+            yield batch
+
+    train(tiny.config(output, **TWENTY), slow)
+
+
+@pytest.mark.parametrize(("devices", "fsdp", "accumulate"), [(8, 1, 1), (8, 4, 1), (2, 1, 4), (1, 1, 2)])
+def test_devices_sharding_and_accumulation_change_no_result(devices, fsdp, accumulate):
+    def two_steps(count, **changes):
+        config = tiny.config("unused", **changes)
+        model = build_model(config.model)
+        mesh = parallel.make_mesh(config.mesh, jax.devices()[:count])
+        params = model.init(jax.random.key(0), zeros(1, 32))["params"]
+        trained, frozen = split_params(jax.tree.map(np.asarray, params), config.optim.frozen)
+        shardings = parallel.parameter_sharding(
+            mesh, jax.eval_shape(lambda: init_state(config, trained)), config.mesh.min_shard_size
+        )
+        state = jax.device_put(init_state(config, trained), shardings)
+        step = jax.jit(make_train_step(config, model), out_shardings=(shardings, None))
+        for number in range(2):
+            state, scalars = step(state, frozen, parallel.to_global(tiny.batch(number), mesh))
+        return state.params, scalars, shardings
+
+    sgd = {"learning_rate": 1e-3, "warmup_steps": 1}
+    expected, expected_scalars, _ = two_steps(1, optim=OptimConfig(**sgd))
+    params, scalars, shardings = two_steps(
+        devices, optim=OptimConfig(**sgd, accumulate=accumulate), mesh=MeshConfig(fsdp=fsdp, min_shard_size=64)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), params, expected)
+    for name, value in expected_scalars.items():
+        np.testing.assert_allclose(scalars[name], value, rtol=2e-4)
+    split = [s for s in jax.tree.leaves(shardings) if "fsdp" in s.spec]
+    assert bool(split) == (fsdp > 1)
+
+
+def test_a_frozen_encoder_does_not_change_and_has_no_optimiser_memory(tmp_path):
+    config = tiny.config(tmp_path)
+    run = train(config, tiny.source())
+    early, late = params_at(run, 2), params_at(run, 4)
+    assert_equal_trees(early["encoder"], late["encoder"])
+    assert np.abs(early["decoder"]["queries"] - late["decoder"]["queries"]).max() > 0
+    trained, _ = split_params(late, config.optim.frozen)
+    count = sum(x.size for x in jax.tree.leaves(trained))
+    moments = sum(x.size for x in jax.tree.leaves(init_state(config, trained).opt_state))
+    assert moments <= 2 * count + 8
+
+
+def test_a_trained_encoder_changes(tmp_path):
+    run = train(tiny.config(tmp_path, optim=OptimConfig(learning_rate=1e-3, warmup_steps=2, frozen=())), tiny.source())
+    early, late = params_at(run, 2), params_at(run, 4)
+    assert np.abs(early["encoder"]["pos_embed"] - late["encoder"]["pos_embed"]).max() > 0
+
+
+def test_the_moving_average_is_what_inference_loads(tmp_path):
+    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, ema=0.9)
+    run = train(tiny.config(tmp_path, optim=optim), tiny.source())
+    with_average = params_at(run, 4)["decoder"]["queries"]
+    without = checkpoint._read_item(run / "checkpoints" / "4" / "params")["decoder"]["queries"]
+    assert np.abs(with_average - without).max() > 1e-5
+
+
+def test_mean_parameters_never_move(tmp_path):
+    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, weight_decay=0.5)
+    head = params_at(train(tiny.config(tmp_path, optim=optim), tiny.source()), 4)["head"]
+    np.testing.assert_array_equal(head["mean_camera"], np.float32([0.9, 0, 0]))
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_losses_and_examples(tmp_path):
+    def poisoned(step):
+        for number, batch in enumerate(tiny.source()(step), start=step):
+            if number == 3:
+                batch["keypoints_3d"][5, 2, 0] = np.nan
+            yield batch
+
+    with pytest.raises(FloatingPointError, match=r"Step 3 is not finite \(.*keypoints_3d nan.*\[24, 25, 26, 27, 28"):
+        train(tiny.config(tmp_path), poisoned)
+    assert not (tmp_path / "tiny" / "checkpoints" / "4").exists()
+    assert (tmp_path / "tiny" / "checkpoints" / "2").exists()
+
+
+def test_the_best_and_the_latest_checkpoints_stay(tmp_path, monkeypatch):
+    errors = iter([5.0, 1.0, 4.0, 3.0])
+    fake = type("Result", (), {})
+
+    def evaluate(*_, **__):
+        result = fake()
+        result.metrics = {"mpjpe": next(errors)}
+        return result
+
+    monkeypatch.setattr("hmr_jax.train.evaluate", evaluate)
+    config = tiny.config(tmp_path, steps=8, eval_every=2, checkpoint=CheckpointConfig(every=2, keep=1))
+    run = train(config, tiny.source(), tiny.source(end=1))
+    assert sorted(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit()) == [4, 8]
+    assert checkpoint.describe(run)["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 6}, "6 is not divisible"),
+        ({"optim": OptimConfig(frozen=("encodr",))}, "encodr"),
+        ({"mesh": MeshConfig(fsdp=3)}, "does not divide the 8 devices"),
+        ({"init_from": "nowhere"}, "There is no checkpoint in"),
+    ],
+)
+def test_a_configuration_that_cannot_work_is_named(tmp_path, changes, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train(tiny.config(tmp_path, **changes), tiny.source())
+
+
+def test_a_run_is_not_continued_with_another_configuration(tmp_path):
+    train(tiny.config(tmp_path, steps=2), tiny.source())
+    with pytest.raises(ValueError, match="other values of seed"):
+        train(tiny.config(tmp_path, steps=4, seed=1), tiny.source())
+
+
+def test_data_that_ends_early_is_reported(tmp_path):
+    with pytest.raises(ValueError, match="data ended at step 3 of 4"):
+        train(tiny.config(tmp_path), tiny.source(end=3))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    run = train(tiny.config(tmp_path), tiny.source())
+    for path in (run / "checkpoints" / "4" / "params").rglob("*"):
+        if path.is_file() and path.stat().st_size:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="cannot be read"):
+        checkpoint.load_for_inference(run / "checkpoints" / "4")
+
+
+def test_export_keeps_the_parameters_to_half_precision(tmp_path):
+    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+    config, params = checkpoint.load_for_inference(run)
+    checkpoint.export(tmp_path / "out", config, params)
+    again_config, again = checkpoint.load_for_inference(tmp_path / "out")
+    assert again_config == config
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), again, params)
+
+
+def test_initial_weights_must_fit(tmp_path):
+    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+    wider = replace(tiny.MODEL, encoder=replace(tiny.MODEL.encoder, dim=24))
+    with pytest.raises(ValueError, match=r"encoder/.* has shape .*24"):
+        train(tiny.config(tmp_path, name="b", model=wider, init_from=str(run)), tiny.source())

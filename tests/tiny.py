@@ -1,0 +1,55 @@
+"""A DeforHMR small enough for tests, and batches for it."""
+
+import dataclasses
+
+import numpy as np
+
+from hmr_jax.batch import zeros
+from hmr_jax.config import (
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    OptimConfig,
+)
+
+MODEL = ModelConfig(
+    encoder=EncoderConfig(image_size=(32, 32), dim=16, depth=2, num_heads=2),
+    decoder=DecoderConfig(dim=16, depth=1, num_heads=2, head_dim=8, mlp_dim=16, offset_groups=2, offset_kernel=3),
+)
+
+
+def config(output, **changes) -> Config:
+    tiny = Config(
+        name="tiny", output=str(output), steps=4, batch_size=8, log_every=2, eval_every=0, model=MODEL,
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=2), data=DataConfig(crop_size=32),
+        checkpoint=CheckpointConfig(every=2, keep=2),
+    )  # fmt: skip
+    return dataclasses.replace(tiny, **changes)
+
+
+def batch(step: int, size: int = 8, crop: int = 32) -> dict[str, np.ndarray]:
+    """Random but plausible labels, a pure function of the step."""
+    rng = np.random.default_rng(step)
+    made = zeros(size, crop)
+    made["image"][:] = rng.integers(0, 256, made["image"].shape)
+    made["keypoints_2d"][:] = np.concatenate([rng.uniform(-0.5, 0.5, (size, 44, 2)), np.ones((size, 44, 1))], -1)
+    made["keypoints_3d"][:] = np.concatenate([rng.normal(0, 0.3, (size, 44, 3)), np.ones((size, 44, 1))], -1)
+    made["pose"][:] = rng.normal(0, 0.3, (size, 24, 3))
+    made["betas"][:] = rng.normal(0, 1, (size, 10))
+    made["has_pose"][:] = made["has_betas"][:] = made["valid"][:] = 1
+    made["index"][:] = step * size + np.arange(size)
+    return made
+
+
+def source(size: int = 8, end: int | None = None):
+    """A BatchSource of `batch`."""
+
+    def batches(step):
+        while end is None or step < end:
+            yield batch(step, size)
+            step += 1
+
+    return batches
