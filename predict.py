@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
+from tqdm import tqdm
 
 from hmr_jax import cli
 
@@ -38,7 +39,7 @@ def main(
     people, camera = predict.read_boxes(boxes, paths), predict.parse_intrinsics(intrinsics)
     predictor = Predictor.from_checkpoint(checkpoint)
     for path in predict.predict_files(predictor, paths, output, people, camera, axes):
-        print(path)
+        tqdm.write(str(path))  # clear of the progress bar
 
 
 if __name__ == "__main__":

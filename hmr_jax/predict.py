@@ -1,12 +1,11 @@
 """From pictures on disk to predictions on disk; docs/outputs.md describes the files."""
 
 import dataclasses
+import itertools
 import json
-import shutil
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: if a path does not exist or a folder holds no pictures.
+        ValueError: if no path is given.
     """
     found: list[Path] = []
     for path in paths:
@@ -65,6 +65,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise FileNotFoundError(f"There is no picture or folder {path}.")
+    if not found:
+        raise ValueError("Name a picture, or a folder of pictures; --help lists the options.")
     return found
 
 
@@ -126,7 +128,7 @@ def predict_files(
     boxes: Sequence[np.ndarray] | None = None,
     intrinsics: np.ndarray | None = None,
     axes: Axes = "opengl",
-) -> list[Path]:
+) -> Iterator[Path]:
     """Predicts and writes, for each picture NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
     Args:
@@ -137,16 +139,15 @@ def predict_files(
         intrinsics: of all images, as for `Predictor`.
         axes: of the GLB file.
 
-    Returns:
+    Yields:
         The files written.
 
     Raises:
-        FileNotFoundError, ValueError: for the first picture or box that cannot be used, or, of several pictures, at the
-            end for those that could not be read. No file is left half-written.
+        ValueError: at the end, naming pictures and boxes that could not be used; the others are written by then.
     """
     names = _unique_names(images)
     output.mkdir(parents=True, exist_ok=True)
-    written, problems = [], []
+    problems = []
     bar = tqdm(total=len(images), unit="picture", disable=not sys.stderr.isatty() or len(images) == 1)
     for start in range(0, len(images), CHUNK):
         loaded: dict[int, np.ndarray] = {}
@@ -164,26 +165,38 @@ def predict_files(
         for position, (i, image) in enumerate(loaded.items()):
             own = [person for person in people if person.image_index == position]
             about = header(predictor, images[i], image, intrinsics)
-            written += write_results(predictor, own, image, about, output, names[i], axes)
+            yield from write_results(predictor, own, image, about, output, names[i], axes)
             bar.update()
     bar.close()
     if problems:
         rest = f" ({len(problems)} of {len(images)} pictures were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
-    return written
 
 
 def write_results(
     predictor: Predictor,
     people: Sequence[PersonPrediction],
     image: np.ndarray,
-    header: Mapping[str, Any],
+    about: Mapping[str, Any],
     output: Path,
     name: str,
     axes: Axes = "opengl",
 ) -> list[Path]:
-    """Writes the files of one picture: all into a folder beside the results first, then into place."""
-    camera = header["camera"]
+    """Writes the files of one picture: all into a folder beside the results first, then into place.
+
+    Args:
+        predictor: the network.
+        people: its predictions.
+        image: (H, W, 3) uint8.
+        about: from `header`.
+        output: folder of the results.
+        name: of the files, without suffix.
+        axes: of the GLB file.
+
+    Returns:
+        The files written.
+    """
+    camera = about["camera"]
     focal, center = camera["focal_length"], camera["principal_point"]
     matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
     faces = predictor.body.faces
@@ -191,10 +204,12 @@ def write_results(
     compact = [{key: value for key, value in record.items() if key not in _NPZ_ONLY} for record in records]
     with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as folder:
         part = Path(folder)
-        write_json(part / f"{name}.json", header, compact)
-        write_npz(part / f"{name}.npz", header, records, faces=faces)
+        write_json(part / f"{name}.json", about, compact)
+        write_npz(part / f"{name}.npz", about, records, faces=faces)
         placed = [person.vertices + person.translation for person in people]
-        Image.fromarray(three_views(image, placed, faces, matrix)).save(part / f"{name}_overlay.png")
+        Image.fromarray(three_views(image, placed, faces, matrix)).save(
+            part / f"{name}_overlay.png", compress_level=_PNG_LEVEL
+        )
         if people:
             bodies, places = [p.vertices for p in people], np.stack([p.translation for p in people])
             write_glb(part / f"{name}.glb", bodies, faces, places, PALETTE, axes)
@@ -203,10 +218,11 @@ def write_results(
                 height, width = predictor.config.model.encoder.image_size
                 picture = draw_sampling(person.crop, person.sampling_points, width / height)
                 suffix = f"_{number}" if len(people) > 1 else ""
-                Image.fromarray(picture).save(part / f"{name}_sampling{suffix}.png")
-        return [Path(shutil.move(file, output / file.name)) for file in sorted(part.iterdir())]
+                Image.fromarray(picture).save(part / f"{name}_sampling{suffix}.png", compress_level=_PNG_LEVEL)
+        return [file.replace(output / file.name) for file in sorted(part.iterdir())]
 
 
+_PNG_LEVEL = 1  # of compression: a quarter of the time for files 7 % larger
 _NPZ_ONLY = ("vertices",)
 _NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "focal_length", "principal_point")
 
@@ -242,9 +258,8 @@ def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.n
 
 def _unique_names(images: Sequence[Path]) -> list[str]:
     """Names of the results: the stem, with a number where pictures share it."""
-    seen: Counter[str] = Counter()
-    names = []
+    names: dict[str, None] = {}
     for path in images:
-        seen[path.stem] += 1
-        names.append(path.stem if seen[path.stem] == 1 else f"{path.stem}_{seen[path.stem]}")
-    return names
+        candidates = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)

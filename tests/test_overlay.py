@@ -106,9 +106,16 @@ def test_large_photos_are_shrunk_with_their_camera(standing):
     assert np.abs(small.astype(int) - shrunk).mean() < 0.5
 
 
+def test_keypoints_shrink_with_the_photo():
+    large = np.zeros((400, 400, 3), np.uint8)
+    front = three_views(large, [], np.zeros((0, 3), int), np.eye(3), [np.array([[300.0, 200]])], max_side=100)
+    rows, columns = np.nonzero(front[40:, 40:].any(-1))
+    np.testing.assert_allclose([columns.mean() + 40, rows.mean() + 40], [74.625, 49.625], atol=0.5)
+
+
 def test_points_are_drawn_where_they_are():
     black = np.zeros((40, 60, 3), np.uint8)
-    drawn = draw_points(black, np.array([[10.0, 20], [np.nan, 5], [50, 30]]), (255, 255, 255), 2)
+    drawn = draw_points(black, np.array([[10.0, 20], [np.nan, 5], [50, 30]]), [(255, 255, 255)], 2)
     assert (drawn[20, 10] == 255).all()
     assert (drawn[30, 50] == 255).all()
     assert drawn.any(-1).sum() < 60

@@ -106,6 +106,7 @@ def test_a_damaged_picture_does_not_stop_the_others(run, photos, checkpoint, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "Name a picture"),
         (["missing.jpg"], "There is no picture or folder missing.jpg"),
         (["{photos}/a.jpg", "--checkpoint", "nowhere"], "no checkpoint"),
         (["{photos}/a.jpg", "--boxes", "1,2,3"], "x0,y0,x1,y1"),

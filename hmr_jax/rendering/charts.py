@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT = 520, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 28, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 22, 28, 34
 _POINTS = 300  # drawn of each series at most
 
 

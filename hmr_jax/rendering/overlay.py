@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from hmr_jax.rendering.plots import caption
+from hmr_jax.rendering.plots import caption, draw_points
 from hmr_jax.rendering.shading import CLAY, render
 
 PALETTE = np.array(
@@ -65,6 +65,7 @@ def three_views(
     bodies: Sequence[np.ndarray],
     faces: np.ndarray,
     intrinsics: np.ndarray,
+    keypoints: Sequence[np.ndarray] = (),
     max_side: int = 1280,
     **style,
 ) -> np.ndarray:
@@ -79,6 +80,7 @@ def three_views(
         bodies: P arrays (V, 3).
         faces: (F, 3) of each.
         intrinsics: (3, 3), px.
+        keypoints: arrays (K, 2), px, drawn as dots on the photo.
         max_side: larger photos are shrunk to this many pixels.
         style: passed to `draw_bodies`.
 
@@ -86,8 +88,13 @@ def three_views(
         (H', W', 3) uint8 of the three panels side by side.
     """
     bodies = [body for body in bodies if body[:, 2].min() > 0]
+    original = image.shape[1]
     image, intrinsics = _shrink(image, np.asarray(intrinsics, np.float64), max_side)
-    panels = [caption(draw_bodies(image, bodies, faces, intrinsics, **style), "front")]
+    front = draw_bodies(image, bodies, faces, intrinsics, **style)
+    for points in keypoints:
+        shrunk = (np.asarray(points) + 0.5) * (image.shape[1] / original) - 0.5
+        front = draw_points(front, shrunk, radius=max(image.shape[:2]) / 400)
+    panels = [caption(front, "front")]
     if len(bodies):
         corners = np.concatenate(bodies)
         middle = (corners.min(0) + corners.max(0)) / 2

@@ -18,7 +18,7 @@ _SMOOTH = 3  # drawn this much larger, then shrunk: Pillow's discs have jagged e
 def draw_points(
     image: np.ndarray,
     points: np.ndarray,
-    color: tuple[int, int, int] = (255, 255, 255),
+    colors: Sequence[tuple[int, int, int]] = ((255, 255, 255),),
     radius: float = 3.0,
     bones: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
@@ -27,22 +27,21 @@ def draw_points(
     Args:
         image: the picture.
         points: (K, 2) px, an integer coordinate is a pixel's centre; those that are not finite are left out.
-        color: RGB.
+        colors: RGB of the first, second, ... point; they repeat.
         radius: of the discs, px.
-        bones: pairs of numbers of points to be joined.
+        bones: pairs of numbers of points to be joined, in the colour of the second.
     """
     height, width = image.shape[:2]
-    mask = Image.new("L", (width * _SMOOTH, height * _SMOOTH))
-    pen = ImageDraw.Draw(mask)
+    canvas = Image.fromarray(image).resize((width * _SMOOTH, height * _SMOOTH), Image.Resampling.NEAREST)
+    pen = ImageDraw.Draw(canvas)
     scaled = (np.asarray(points, np.float64) + 0.5) * _SMOOTH
     seen = np.isfinite(scaled.sum(1))
     for start, end in bones:
         if seen[start] and seen[end]:
-            pen.line([*scaled[start], *scaled[end]], 170, round(radius * _SMOOTH))
-    for x, y in scaled[seen]:
-        pen.circle((x, y), radius * _SMOOTH, 255)
-    alpha = np.asarray(mask.resize((width, height), Image.Resampling.BOX), np.float32)[..., None] / 255
-    return np.rint(image * (1 - alpha) + np.array(color) * alpha).astype(np.uint8)
+            pen.line([*scaled[start], *scaled[end]], colors[end % len(colors)], round(radius * _SMOOTH))
+    for number in np.flatnonzero(seen).tolist():
+        pen.circle(tuple(scaled[number]), radius * _SMOOTH, colors[number % len(colors)])
+    return np.asarray(canvas.reduce(_SMOOTH))
 
 
 def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75, side: int = 360) -> np.ndarray:
@@ -60,13 +59,14 @@ def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75
     picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC)) * np.float32(0.6)
     hidden = np.abs(np.arange(side) + 0.5 - side / 2) > seen_width * side / 2
     picture[:, hidden] *= 0.4
+    # Crop coordinate 0 is the centre of pixel S / 2.
+    pixels = ((points + 0.5) * crop.shape[0] + 0.5) * (side / crop.shape[0]) - 0.5
     panels = []
-    for layer, groups in enumerate(points):
-        panel = picture.astype(np.uint8)
-        for group, places in enumerate(groups):
-            # Crop coordinate 0 is the centre of pixel S / 2.
-            pixels = ((places + 0.5) * crop.shape[0] + 0.5) * (side / crop.shape[0]) - 0.5
-            panel = draw_points(panel, pixels, GROUP_COLORS[group % len(GROUP_COLORS)], side / 220)
+    for layer, groups in enumerate(pixels):
+        # Points in the outer loop, groups in the inner one, so that no group lies over all others.
+        places = groups.swapaxes(0, 1).reshape(-1, 2)
+        colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in range(len(groups))]
+        panel = draw_points(picture.astype(np.uint8), places, colors, side / 220)
         panels.append(caption(panel, f"layer {layer + 1}"))
     return grid(panels, min(3, len(panels)))
 

@@ -1,0 +1,38 @@
+# make quickstart   set up, make synthetic people, train a small DeforHMR, evaluate it, predict, write a page to look at
+# make test         set up and run all tests
+# make lint         ruff and mypy
+# make bench        speed beside PyTorch, in one run
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: quickstart test lint format bench bench-data clean
+
+$(VENV)/ready-%: pyproject.toml
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	touch $@
+
+quickstart: $(VENV)/ready-train,viewer
+	$(RUN) -m tools.quickstart
+
+test: $(VENV)/ready-test
+	$(RUN) -m pytest
+
+lint: $(VENV)/ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/ready-dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(VENV)/ready-bench
+	$(RUN) -m benchmarks
+
+bench-data: $(VENV)/ready-train
+	$(RUN) -m benchmarks.pipeline
+
+clean:
+	rm -rf quickstart runs data build dist *.egg-info
