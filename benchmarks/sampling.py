@@ -54,9 +54,9 @@ def measure(groups: int) -> Comparison:
     theirs = other().detach().numpy()
     extent = np.array([WIDTH - 1, HEIGHT - 1]) / 2  # d (point in pixels) / d (point in [-1, 1])
     for mine, reference in (
-        (channels_first(np.asarray(sampled)), theirs[:, :, 0]),
-        (channels_first(np.asarray(grad_features)), maps.grad.flatten(2)),
-        (grad_points * extent, grid.grad.reshape(grad_points.shape)),
+        (channels_first(np.asarray(sampled)).numpy(), theirs[:, :, 0]),
+        (channels_first(np.asarray(grad_features)).numpy(), maps.grad.flatten(2).numpy()),
+        (grad_points * extent, grid.grad.numpy().reshape(grad_points.shape)),
     ):
         np.testing.assert_allclose(mine, reference, atol=1e-4 * np.abs(reference).max())
     return compare(f"{groups} group(s)", lambda: step(*arrays), other, REQUIRED[groups])

@@ -16,7 +16,8 @@ def get_config() -> Config:
         steps=1_000_000,
         batch_size=384,
         model=ModelConfig(
-            encoder=EncoderConfig(drop_path=0.55, remat=True), decoder=DecoderConfig(queries="single", attention="plain")
+            encoder=EncoderConfig(drop_path=0.55, remat=True),
+            decoder=DecoderConfig(queries="single", attention="plain"),
         ),
         optim=OptimConfig(learning_rate=1e-5, frozen=()),
     )

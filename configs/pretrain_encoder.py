@@ -9,17 +9,31 @@ and depth.
 Hardware: 2 CPU cores.
 """
 
-from hmr_jax.config import CheckpointConfig, Config, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig
+from hmr_jax.config import (
+    AugmentConfig,
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    EncoderConfig,
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+)
 
 
 def encoder() -> EncoderConfig:
     return EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3)
 
 
+def light_augmentation() -> AugmentConfig:
+    """Less than HMR2.0's: the budget is small, and the generator turns the camera and hides limbs by itself."""
+    return AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0)
+
+
 def get_config() -> Config:
     return Config(
         name="pretrain_encoder",
-        steps=4000,
+        steps=2600,
         batch_size=32,
         log_every=25,
         eval_every=1000,
@@ -27,6 +41,8 @@ def get_config() -> Config:
         loss=LossConfig(heatmaps=1.0, parts=1.0, depth=5.0),
         model=ModelConfig(name="dense", encoder=encoder()),
         optim=OptimConfig(learning_rate=8e-4, warmup_steps=200, weight_decay=0.05, frozen=()),
-        data=DataConfig(source="synthetic", crop_size=128, dense=("depth", "parts"), dense_size=32),
+        data=DataConfig(
+            source="synthetic", crop_size=128, dense=("depth", "parts"), dense_size=32, augment=light_augmentation()
+        ),
         checkpoint=CheckpointConfig(every=500, metric="keypoint_error"),
     )

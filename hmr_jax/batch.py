@@ -6,13 +6,13 @@ spans [-0.5, 0.5] in x and y.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 from flax import struct
 
-Batch = Mapping[str, np.ndarray]
+Batch = Mapping[str, Any]  # of arrays: NumPy's on the host, JAX's inside a step
 
 # name: (shape without B, dtype). "S" is the crop side, "D" the side of the dense targets.
 REQUIRED: dict[str, tuple[tuple[int | str, ...], str]] = {
@@ -46,7 +46,9 @@ class BatchSource(Protocol):
     def __call__(self, step: int) -> Iterator[Batch]: ...
 
 
-def zeros(batch_size: int, crop_size: int, optional: tuple[str, ...] = (), dense_size: int = 0) -> dict[str, np.ndarray]:
+def zeros(
+    batch_size: int, crop_size: int, optional: tuple[str, ...] = (), dense_size: int = 0
+) -> dict[str, np.ndarray]:
     """An all-zero batch, for initialising a model and for tests."""
     sides = {"S": crop_size, "D": dense_size}
     schema = REQUIRED | {name: OPTIONAL[name] for name in optional}

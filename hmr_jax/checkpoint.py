@@ -10,6 +10,7 @@ A run's folder holds
 An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16).
 """
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -40,7 +41,9 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
     policies = checkpoint_managers.AnyPreservationPolicy(
         [
             checkpoint_managers.LatestN(config.checkpoint.keep),
-            checkpoint_managers.BestN(get_metric_fn=metric_of, reverse=True, n=1, keep_checkpoints_without_metrics=False),
+            checkpoint_managers.BestN(
+                get_metric_fn=metric_of, reverse=True, n=1, keep_checkpoints_without_metrics=False
+            ),
         ]
     )
     options = ocp.CheckpointManagerOptions(
@@ -73,7 +76,7 @@ def restore(manager: ocp.CheckpointManager, state: TrainState) -> TrainState:
         restored = manager.restore(step, args=items)
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
-    return state.replace(params=restored["params"], **restored["train"])
+    return dataclasses.replace(state, params=restored["params"], **restored["train"])
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def export(directory: Path, config: Config, params: Params) -> None:
     arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
     part = directory / "params.npz.part"
     with part.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     write_json(directory / "config.json", to_dict(config))
     os.replace(part, directory / "params.npz")
 

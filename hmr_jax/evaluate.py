@@ -97,7 +97,7 @@ def mean_body_errors(model: DeforHMR, labels: dict[str, np.ndarray], chunk: int 
         labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4).
         chunk: samples at a time.
     """
-    rotations = np.asarray(axis_angle_to_matrix(labels["pose"]))
+    rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
     u, _, vt = np.linalg.svd(rotations.mean(0))
     u[..., -1] *= np.linalg.det(u @ vt)[..., None]
     mean = _body(model, jnp.asarray(u @ vt, jnp.float32)[None], jnp.asarray(labels["betas"].mean(0))[None])

@@ -104,9 +104,9 @@ def make_eval_step(model: nn.Module) -> Callable[..., tuple[Scalars, Any]]:
     """(params, batch) -> (errors per sample, output); to be jitted."""
 
     def eval_step(params: Params, batch: Batch) -> tuple[Scalars, Any]:
-        output = model.apply({"params": params}, batch, train=False)
+        output: Any = model.apply({"params": params}, batch, train=False)
         if isinstance(model, DeforHMR):
-            label = pose_body(
+            label: Any = pose_body(
                 model.body, axis_angle_to_matrix(batch["pose"]), batch["betas"], output.camera, 1.0, vertices=True
             )
             errors = body_errors(

@@ -16,7 +16,7 @@ from hmr_jax.evaluate import evaluate
 from hmr_jax.logging import RunLogger, parameter_table
 from hmr_jax.models import build_model
 from hmr_jax.optim import learning_rate, split_params
-from hmr_jax.steps import TrainState, init_state, make_train_step
+from hmr_jax.steps import init_state, make_train_step
 
 
 def train(
@@ -120,7 +120,9 @@ def train(
                 break
         manager.wait_until_finished()
     except OSError as error:
-        raise OSError(f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are whole.") from error
+        raise OSError(
+            f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are whole."
+        ) from error
     finally:
         stop.restore()
         logger.close()

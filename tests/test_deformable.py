@@ -64,13 +64,18 @@ def test_dat_grid_equals_reference(reference):
 
 
 def test_zero_offsets_equal_plain_cross_attention():
-    queries, features = jax.random.normal(jax.random.key(0), (2, 5, 24)), jax.random.normal(jax.random.key(1), (2, 6, 4, 16))
+    queries, features = (
+        jax.random.normal(jax.random.key(0), (2, 5, 24)),
+        jax.random.normal(jax.random.key(1), (2, 6, 4, 16)),
+    )
     layer = DeformableCrossAttention(4, 8, 24, groups=2, key_position_code=False)
     params = layer.init(jax.random.key(2), queries, features)["params"]
     assert not np.any(params["offsets"]["offset"]["kernel"])
     deformed, points = layer.apply({"params": params}, queries, features)
     plain = PlainAttention(4, 8).apply(
-        {"params": {name: params[name] for name in ("query", "key", "value", "out")}}, queries, features.reshape(2, -1, 16)
+        {"params": {name: params[name] for name in ("query", "key", "value", "out")}},
+        queries,
+        features.reshape(2, -1, 16),
     )
     np.testing.assert_allclose(deformed, plain, atol=1e-6)
     np.testing.assert_array_equal(points[0, 1, 5], [1, 1])

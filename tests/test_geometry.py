@@ -23,9 +23,7 @@ def test_rotation_6d_round_trips_every_rotation(reference):
 
 def test_axis_angle_equals_reference(reference):
     case = reference("geometry")
-    np.testing.assert_allclose(
-        geometry.axis_angle_to_matrix(case["axis_angle"]), case["axis_angle_matrix"], atol=2e-5
-    )
+    np.testing.assert_allclose(geometry.axis_angle_to_matrix(case["axis_angle"]), case["axis_angle_matrix"], atol=2e-5)
 
 
 def test_matrix_to_axis_angle_inverts_also_near_zero_and_pi():

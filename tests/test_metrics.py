@@ -8,7 +8,9 @@ from hmr_jax import metrics
 def test_metrics_equal_reference(reference):
     case = reference("metrics")
     np.testing.assert_allclose(metrics.mpjpe(case["pred"], case["target"]), case["mpjpe_mm"], rtol=2e-5)
-    np.testing.assert_allclose(metrics.pa_mpjpe(case["pred"], case["target"]), case["pa_mpjpe_mm"], rtol=2e-5, atol=2e-3)
+    np.testing.assert_allclose(
+        metrics.pa_mpjpe(case["pred"], case["target"]), case["pa_mpjpe_mm"], rtol=2e-5, atol=2e-3
+    )
 
 
 def test_error_of_a_known_shift_is_its_length():

@@ -43,7 +43,9 @@ def test_bfloat16_is_close_and_remat_changes_no_gradient(case):
     assert error < 0.05
 
     def gradient(remat):
-        return jax.grad(lambda p: (build(case, remat=remat).apply({"params": p}, case["image"], True) ** 2).sum())(params)
+        return jax.grad(lambda p: (build(case, remat=remat).apply({"params": p}, case["image"], True) ** 2).sum())(
+            params
+        )
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), gradient(False), gradient(True))
 

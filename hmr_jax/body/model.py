@@ -70,15 +70,19 @@ class _Static:
 
 def _flatten(model: BodyModel):
     names = tuple(sorted(model.regressors))
-    leaves = (model.v_template, model.shapedirs, model.posedirs, model.joint_regressor, model.skinning_weights)
-    leaves += tuple(model.regressors[name] for name in names)
+    arrays = (model.v_template, model.shapedirs, model.posedirs, model.joint_regressor, model.skinning_weights)
+    leaves = (*arrays, *(model.regressors[name] for name in names))
     return leaves, (model.parents, _Static(model.faces), model.topology, _Static(model.landmarks), names)
 
 
 def _unflatten(static, leaves) -> BodyModel:
     parents, faces, topology, landmarks, names = static
     regressors = dict(zip(names, leaves[5:], strict=True))
-    return BodyModel(*leaves[:5], parents, faces.array, topology, landmarks.array, regressors)
+    v_template, shapedirs, posedirs, joint_regressor, weights = leaves[:5]
+    return BodyModel(
+        v_template, shapedirs, posedirs, joint_regressor, weights, parents, faces.array, topology, landmarks.array,
+        regressors,
+    )  # fmt: skip
 
 
 jax.tree_util.register_pytree_node(BodyModel, _flatten, _unflatten)

@@ -12,8 +12,6 @@ def build_model(config: ModelConfig) -> DeforHMR | DensePretraining:
     """The network of a configuration, without parameters."""
     auto = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
-    builders = {
-        "deforhmr": lambda: DeforHMR(config, load_body_model(config.body), dtype),
-        "dense": lambda: DensePretraining(config, config.encoder.image_size[0] // 4, dtype),
-    }
-    return builders[config.name]()
+    if config.name == "dense":
+        return DensePretraining(config, config.encoder.image_size[0] // 4, dtype)
+    return DeforHMR(config, load_body_model(config.body), dtype)

@@ -91,11 +91,11 @@ class Decoder(nn.Module):
         config = self.config
         queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
         tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
-        points, every_points = None, []
+        points: jax.Array | None = None
+        every_points = []
         for layer in range(config.depth):
             earlier = points if config.share_offsets else None
             tokens, points = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(tokens, features, earlier, train)
-            every_points.append(points)
-        if points is None:
-            return tokens, None
-        return tokens, jnp.stack(every_points, 1)
+            if points is not None:
+                every_points.append(points)
+        return tokens, jnp.stack(every_points, 1) if every_points else None

@@ -3,7 +3,8 @@
 Letters: B batch, S crop side, V vertices.
 """
 
-from typing import Any
+import dataclasses
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,8 +19,8 @@ from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, SMPLHead
 from hmr_jax.models.vit import ViT
 
-IMAGENET_MEAN = np.float32([0.485, 0.456, 0.406])
-IMAGENET_STD = np.float32([0.229, 0.224, 0.225])
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -39,7 +40,7 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
     return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
-def build_encoder(config: EncoderConfig, attention: str, dtype: Any) -> ViT:
+def build_encoder(config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any) -> ViT:
     return ViT(
         config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
         config.drop_path, config.remat, attention, dtype, name="encoder",
@@ -65,15 +66,14 @@ class DeforHMR(nn.Module):
         config = self.config
         images = normalize_crop(batch["image"], config.encoder.image_size)
         features = build_encoder(config.encoder, config.attention, self.dtype)(images, train)
-        tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
-        tokens, points = Decoder(config.decoder, tokens, self.dtype, name="decoder")(features, train)
+        num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
+        tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, train)
         rotations, betas, camera = SMPLHead(name="head")(tokens)
         if points is not None:
             points = _map_to_crop(points, features.shape[1:3], config.encoder)
         with_vertices = not train if vertices is None else vertices
-        return pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices).replace(
-            sampling_points=points
-        )
+        prediction = pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices)
+        return dataclasses.replace(prediction, sampling_points=points)
 
 
 class DensePretraining(nn.Module):
@@ -121,7 +121,7 @@ def pose_body(
     )
 
 
-def _map_to_crop(points: jax.Array, grid: tuple[int, int], config: EncoderConfig) -> jax.Array:
+def _map_to_crop(points: jax.Array, grid: tuple[int, ...], config: EncoderConfig) -> jax.Array:
     """(..., 2) pixels of the feature map -> crop coordinates."""
     height, width = config.image_size
     size = jnp.array([grid[1], grid[0]])

@@ -18,9 +18,9 @@ NUM_BETAS = 10
 MULTI_TOKENS = NUM_JOINTS + 2  # pose tokens, shape, camera
 
 # Upright and facing the camera: a half turn about x takes the body's axes (Y up) to the camera's (y down).
-_MEAN_POSE = np.tile(np.float32([1, 0, 0, 0, 1, 0]), (NUM_JOINTS, 1))
+_MEAN_POSE = np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (NUM_JOINTS, 1))
 _MEAN_POSE[0] = [1, 0, 0, 0, -1, 0]
-_MEAN_CAMERA = np.float32([0.9, 0, 0])
+_MEAN_CAMERA = np.array([0.9, 0, 0], np.float32)
 
 
 class SMPLHead(nn.Module):

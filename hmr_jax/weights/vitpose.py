@@ -35,7 +35,7 @@ def convert_vitpose(state: State, prefix: str = "") -> dict:
     def norm(name: str) -> dict:
         return {"scale": take(f"{name}.weight"), "bias": take(f"{name}.bias")}
 
-    blocks = []
+    blocks: list[dict] = []
     while f"{prefix}blocks.{len(blocks)}.norm1.weight" in state:
         at = f"blocks.{len(blocks)}."
         blocks.append(
