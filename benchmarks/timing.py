@@ -1,24 +1,27 @@
 """Times two ways to do the same thing side by side, so that other jobs on the machine slow both alike."""
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import numpy as np
 import torch
 
 
 @dataclass
 class Comparison:
-    """One line of a table: medians in milliseconds, and the median over the rounds of ours / other."""
+    """One line of a table: median wall-clock milliseconds, and medians over the rounds of the ratios ours / other."""
 
     case: str
     ours: float
     other: float
     ratio: float
+    """Of wall-clock times."""
+    processor_ratio: float
+    """Of processor times, summed over threads: steadier where other jobs take the cores away."""
     required: float
-    """The ratio must not exceed this."""
+    """The ratio of wall-clock times must not exceed this."""
 
     @property
     def met(self) -> bool:
@@ -41,31 +44,30 @@ def compare(
     Returns:
         The line of the table.
     """
-    repeats = [max(1, round(seconds / min(_seconds(call) for _ in range(3)))) for call in (ours, other)]
-    times = []
-    for _ in range(rounds):
-        pair = []
-        for call, count in zip((ours, other), repeats, strict=True):
+    repeats = [max(1, round(seconds / min(_seconds(call)[0] for _ in range(3)))) for call in (ours, other)]
+    times = np.empty((rounds, 2, 2))  # round, ours or other, wall or processor
+    for turn in times:
+        for which, (call, count) in enumerate(zip((ours, other), repeats, strict=True)):
             time.sleep(0.02)  # idle threads of the one before stop spinning
-            pair.append(_seconds(call, count) / count)
-        times.append(pair)
-    a, b = zip(*times, strict=True)
-    ratio = statistics.median(x / y for x, y in times)
-    return Comparison(case, 1e3 * statistics.median(a), 1e3 * statistics.median(b), ratio, required)
+            turn[which] = _seconds(call, count)
+    milliseconds = 1e3 * np.median(times[..., 0], 0)
+    ratios = np.median(times[:, 0] / times[:, 1], 0)
+    return Comparison(case, *milliseconds, *ratios, required)
 
 
 def show(title: str, other: str, lines: list[Comparison]) -> None:
     """Prints a part's table."""
-    print(f"\n{title}\n{'':34} {'ours ms':>9} {other + ' ms':>16} {'ours / other':>13} {'at most':>8}")
+    print(f"\n{title}\n{'':34} {'ours ms':>9} {other + ' ms':>16} {'ours / other':>13} {'at most':>8} {'processor':>10}")
     for line in lines:
         verdict = "" if line.met else "  too slow"
-        print(f"{line.case:34} {line.ours:9.1f} {line.other:16.1f} {line.ratio:13.2f} {line.required:8.2f}{verdict}")
+        print(f"{line.case:34} {line.ours:9.1f} {line.other:16.1f} {line.ratio:13.2f} {line.required:8.2f} {line.processor_ratio:10.2f}{verdict}")
 
 
-def _seconds(call: Callable, count: int = 1) -> float:
-    start = time.perf_counter()
+def _seconds(call: Callable, count: int = 1) -> tuple[float, float]:
+    """Wall-clock and processor seconds of one call, the mean of `count`."""
+    wall, processor = time.perf_counter(), time.process_time()
     for _ in range(count):
         result = call()
         if not isinstance(result, torch.Tensor):
             jax.block_until_ready(result)
-    return time.perf_counter() - start
+    return (time.perf_counter() - wall) / count, (time.process_time() - processor) / count

@@ -21,15 +21,6 @@ from hmr_jax.config import (
 )
 
 
-def encoder() -> EncoderConfig:
-    return EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3)
-
-
-def light_augmentation() -> AugmentConfig:
-    """Less than HMR2.0's: the budget is small, and the generator turns the camera and hides limbs by itself."""
-    return AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0)
-
-
 def get_config() -> Config:
     return Config(
         name="pretrain_encoder",
@@ -39,10 +30,15 @@ def get_config() -> Config:
         eval_every=1000,
         eval_examples=512,
         loss=LossConfig(heatmaps=1.0, parts=1.0, depth=5.0),
-        model=ModelConfig(name="dense", encoder=encoder()),
+        model=ModelConfig(name="dense", encoder=EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3)),
         optim=OptimConfig(learning_rate=8e-4, warmup_steps=200, weight_decay=0.05, frozen=()),
         data=DataConfig(
-            source="synthetic", crop_size=128, dense=("depth", "parts"), dense_size=32, augment=light_augmentation()
+            source="synthetic",
+            crop_size=128,
+            dense=("depth", "parts"),
+            dense_size=32,
+            # Less than HMR2.0's: the budget is small, and the generator turns the camera and hides limbs by itself.
+            augment=AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0),
         ),
         checkpoint=CheckpointConfig(every=500, metric="keypoint_error"),
     )

@@ -9,11 +9,13 @@ Hardware: 2 CPU cores.
 """
 
 from hmr_jax.config import (
+    AugmentConfig,
     CheckpointConfig,
     Config,
     DataConfig,
     DecoderConfig,
     EncoderConfig,
+    LossConfig,
     ModelConfig,
     OptimConfig,
 )
@@ -28,11 +30,15 @@ def get_config() -> Config:
         eval_every=400,
         eval_examples=256,
         init_from="encoder",
+        loss=LossConfig(global_orient=0.48, body_pose=0.24),
         model=ModelConfig(
             encoder=EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3),
             decoder=DecoderConfig(dim=192, depth=3, num_heads=6, head_dim=32, mlp_dim=384, offset_groups=6),
         ),
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=100, frozen=("encoder",)),
-        data=DataConfig(crop_size=128),
+        data=DataConfig(
+            crop_size=128,
+            augment=AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0),
+        ),
         checkpoint=CheckpointConfig(every=400),
     )

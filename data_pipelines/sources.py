@@ -35,7 +35,7 @@ def make_source(
     Args:
         config: `data`, `seed` and `batch_size` are read.
         split: "train", "validation" or "test".
-        topology: Of the body model that the data must fit; None: the data sets need only agree with one another.
+        topology: Of the body model that the data must fit; None: that of `config.model.body`.
         examples: Ends the stream after so many; None: all of an evaluation split, an endless training stream.
         process_index: Which host this is; None: as JAX says.
         process_count: How many hosts there are; None: as JAX says.
@@ -54,6 +54,10 @@ def make_source(
         from data_pipelines.synthetic.source import synthetic_source
 
         return synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
+    if topology is None:
+        from hmr_jax.body import load_body_model
+
+        topology = load_body_model(config.model.body).topology
     return RecordSource(config, split, topology, examples, process_index, process_count)
 
 
@@ -64,7 +68,7 @@ class RecordSource:
         self,
         config: Config,
         split: Split,
-        topology: str | None,
+        topology: str,
         examples: int | None,
         process_index: int,
         process_count: int,
@@ -133,16 +137,11 @@ def _open(config: Config, split: Split) -> list["RecordReader"]:
     return readers
 
 
-def _check_topology(readers: list["RecordReader"], wanted: str | None) -> None:
-    """Refuses a mix; a data set without body parameters (topology "") fits any body."""
-    found = {reader.name: topology for reader in readers if (topology := reader.topology)}
-    if wanted is not None:
-        for name, topology in found.items():
-            if topology != wanted:
-                raise ValueError(
-                    f"Data set '{name}' has poses of a '{topology}' body, but the model's body is '{wanted}': "
-                    "choose another data set or set model.body."
-                )
-    if len(set(found.values())) > 1:
-        listed = ", ".join(f"'{name}' has '{topology}'" for name, topology in found.items())
-        raise ValueError(f"Data sets of different bodies cannot be mixed: {listed}.")
+def _check_topology(readers: list["RecordReader"], wanted: str) -> None:
+    """Refuses data of another body; a data set without body parameters (topology "") fits any."""
+    for reader in readers:
+        if reader.topology and reader.topology != wanted:
+            raise ValueError(
+                f"Data set '{reader.name}' has poses of a '{reader.topology}' body, but the model's body is '{wanted}': "
+                "choose another data set or set model.body."
+            )

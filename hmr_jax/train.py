@@ -103,11 +103,11 @@ def train(
                 images = len(pending) * config.batch_size
                 pending.clear()
                 logger.write(done, means | {"lr": float(schedule(step))} | clock.rates(images))
-            evaluate_now = validation is not None and config.eval_every and done % config.eval_every == 0
-            if evaluate_now or (last and validation is not None and not stop.requested):
+            due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
+            if validation is not None and due:
                 _fetch(pending)
                 averaged = state.ema if state.ema is not None else state.params
-                metrics = evaluate(model, averaged | frozen, validation(0), mesh=mesh).metrics  # type: ignore[misc]
+                metrics = evaluate(model, averaged | frozen, validation(0), mesh=mesh).metrics
                 logger.write(done, metrics, "validation")
                 clock.skip()
             if done % config.checkpoint.every == 0 or last:
@@ -116,9 +116,10 @@ def train(
                 metrics = None
                 clock.skip()
             if stop.requested:
-                logger.say(f"Stopped at step {done}; the same command goes on from there.")
                 break
         manager.wait_until_finished()
+        if stop.requested:
+            logger.say(f"Stopped at step {done}; the same command goes on from there.")
     except OSError as error:
         raise OSError(
             f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are whole."

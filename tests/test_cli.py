@@ -1,0 +1,79 @@
+"""Command lines and configurations answer wrong input with one clear sentence."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hmr_jax import cli
+from hmr_jax.config import Config, from_dict, to_dict
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
+def test_every_configuration_loads_and_survives_json(path):
+    config = cli.load_config(path)
+    assert from_dict(to_dict(config)) == config
+
+
+def test_overrides_are_typed():
+    config = cli.parse_config(
+        ["--config", str(ROOT / "configs/quickstart.py"), "--optim.learning-rate", "3e-4", "--steps", "7"], "train.py"
+    )
+    assert config.optim.learning_rate == 3e-4
+    assert replace(config, steps=1200, optim=cli.load_config(ROOT / "configs/quickstart.py").optim) != config
+
+
+def test_an_unknown_key_of_a_checkpoint_names_the_nearest():
+    with pytest.raises(ValueError, match="Config has no field 'step'; did you mean 'steps'"):
+        from_dict({"step": 3})
+    with pytest.raises(ValueError, match="DecoderConfig has no field 'num_head'; did you mean 'num_heads'"):
+        from_dict({"model": {"decoder": {"num_head": 3}}})
+
+
+def test_every_field_is_read_somewhere():
+    """A field that nothing reads is a setting without an effect."""
+    import dataclasses
+
+    sources = [p for folder in ("hmr_jax", "data_pipelines") for p in (ROOT / folder).rglob("*.py")]
+    text = "\n".join(p.read_text() for p in (*sources, ROOT / "train.py") if p.name != "config.py")
+
+    def fields(kind):
+        for field in dataclasses.fields(kind):
+            value = getattr(kind(), field.name)
+            if dataclasses.is_dataclass(value):
+                yield from fields(type(value))
+            else:
+                yield field.name
+
+    losses = {"keypoints_2d", "keypoints_3d", "global_orient", "body_pose", "betas", "heatmaps", "parts", "depth"}
+    unread = [name for name in fields(Config) if f".{name}" not in text and name not in losses]
+    assert not unread
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.py"], "error: name a configuration file first"),
+        (["train.py", "--config", "configs/quikstart.py"], "did you mean configs/quickstart.py?"),
+        (["train.py", "--config", "configs/quickstart.py", "--stepz", "3"], "--stepz"),
+        (["eval.py", "--checkpoint", "nowhere"], "error: There is no checkpoint in"),
+        (["predict.py", "nowhere.jpg"], "nowhere.jpg"),
+    ],
+)
+def test_wrong_arguments_end_with_two_and_one_sentence(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
