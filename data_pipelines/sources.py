@@ -142,6 +142,6 @@ def _check_topology(readers: list["RecordReader"], wanted: str) -> None:
     for reader in readers:
         if reader.topology and reader.topology != wanted:
             raise ValueError(
-                f"Data set '{reader.name}' has poses of a '{reader.topology}' body, but the model's body is '{wanted}': "
-                "choose another data set or set model.body."
+                f"Data set '{reader.name}' has poses of a '{reader.topology}' body, but the model's body is "
+                f"'{wanted}': choose another data set or set model.body."
             )

@@ -78,6 +78,7 @@ def train(
     pending: list[tuple[int, dict, np.ndarray]] = []
     clock = _Clock()
     metrics: dict[str, float] | None = None
+    stopping = False
     stream = _open(batches, start)
     try:
         for step in range(start, config.steps):
@@ -97,7 +98,8 @@ def train(
                 jax.profiler.stop_trace()
 
             done = step + 1
-            last = done == config.steps or stop.requested
+            stopping = stop.requested  # read once: a signal between two reads would stop without saving
+            last = done == config.steps or stopping
             if done % config.log_every == 0 or last or step == start:
                 means = _fetch(pending)
                 images = len(pending) * config.batch_size
@@ -115,10 +117,10 @@ def train(
                 checkpoint.save(manager, config, state, metrics)
                 metrics = None
                 clock.skip()
-            if stop.requested:
+            if stopping:
                 break
         manager.wait_until_finished()
-        if stop.requested:
+        if stopping:
             logger.say(f"Stopped at step {done}; the same command goes on from there.")
     except OSError as error:
         raise OSError(

@@ -359,7 +359,9 @@ def test_bodies_are_not_mixed(config, data_dir):
     with pytest.raises(ValueError, match="'dots' has poses of a 'hmr-default' body, but the model's body is 'smpl'"):
         make_source(config, "train", topology="smpl")
     mixed = with_data(config, datasets=(DatasetConfig("dots"), DatasetConfig("smpl/more_dots")))
-    with pytest.raises(ValueError, match="'smpl/more_dots' has poses of a 'smpl' body, but the model's body is 'hmr-de"):
+    with pytest.raises(
+        ValueError, match="'smpl/more_dots' has poses of a 'smpl' body, but the model's body is 'hmr-de"
+    ):
         make_source(mixed, "train")
 
 

@@ -3,6 +3,7 @@
 Letters: B batch, V vertices, J joints, S betas.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -67,19 +68,32 @@ def skin(
     posed_rotations, posed_joints = _forward_kinematics(model.parents, rotations, rest_joints)
     # x -> R (x - rest joint) + posed joint = R x + shift
     shift = posed_joints - jnp.einsum("bjcd,bjd->bjc", posed_rotations, rest_joints)
-    transforms = jnp.concatenate([posed_rotations, shift[..., None]], -1).reshape(batch, -1, 12)  # (B, J, 12)
-    blended = jnp.einsum("vj,bjk->bvk", weights, transforms).reshape(batch, num_vertices, 3, 4)
-    vertices = jnp.sum(blended[..., :3] * rest[:, :, None], -1) + blended[..., 3]
+    transforms = jnp.moveaxis(jnp.concatenate([posed_rotations, shift[..., None]], -1), 1, -1)  # (B, 3, 4, J)
+    blended = (transforms.reshape(-1, model.num_joints) @ weights.T).reshape(batch, 3, 4, num_vertices)
+    # Written out: XLA's CPU back end needs 20 times as long for a sum over an axis of three.
+    rows = [sum(blended[:, row, c] * rest[..., c] for c in range(3)) + blended[:, row, 3] for row in range(3)]
+    vertices = jnp.stack(rows, -1)  # (B, V, 3)
     if translation is not None:
         vertices, posed_joints = vertices + translation[:, None], posed_joints + translation[:, None]
     return BodyOutput(vertices, posed_joints)
 
 
 def _forward_kinematics(parents, rotations, rest_joints):
-    """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes."""
-    world_rotations, world_joints = [rotations[:, 0]], [rest_joints[:, 0]]
-    for joint, parent in enumerate(parents[1:], start=1):
-        bone = rest_joints[:, joint] - rest_joints[:, parent]
-        world_joints.append(world_joints[parent] + jnp.einsum("bcd,bd->bc", world_rotations[parent], bone))
-        world_rotations.append(world_rotations[parent] @ rotations[:, joint])
-    return jnp.stack(world_rotations, 1), jnp.stack(world_joints, 1)
+    """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes.
+
+    Joints of the same distance from the root go together: fewer operations to compile and to start than joint by joint.
+    """
+    distance = [0]
+    for parent in parents[1:]:
+        distance.append(distance[parent] + 1)
+    levels = [np.flatnonzero(np.equal(distance, level)) for level in range(max(distance) + 1)]
+    world_rotations, world_joints = [rotations[:, :1]], [rest_joints[:, :1]]
+    for before, level in itertools.pairwise(levels):
+        above = np.array(parents)[level]
+        at = np.searchsorted(before, above)
+        parent_rotations = world_rotations[-1][:, at]
+        bones = rest_joints[:, level] - rest_joints[:, above]
+        world_joints.append(world_joints[-1][:, at] + jnp.einsum("bjcd,bjd->bjc", parent_rotations, bones))
+        world_rotations.append(parent_rotations @ rotations[:, level])
+    order = np.argsort(np.concatenate(levels))
+    return jnp.concatenate(world_rotations, 1)[:, order], jnp.concatenate(world_joints, 1)[:, order]

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import attend, sample_points
+from hmr_jax.ops import attend, depthwise_convolution, sample_points
 
 
 def reference_grid(
@@ -41,6 +41,24 @@ def reference_grid(
     return points, extent / gaps / 2
 
 
+class DepthwiseConv(nn.Module):
+    """`depthwise_convolution` with the parameters of `nn.Conv`."""
+
+    kernel: int
+    stride: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, H, W, G, c) -> (B, h, w, G, c)."""
+        shape = (self.kernel, self.kernel, 1, x.shape[-1])
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
+        pad = 0 if self.kernel == self.stride else self.kernel // 2
+        x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
+        return depthwise_convolution(x, kernel, self.stride, pad) + bias
+
+
 class OffsetNetwork(nn.Module):
     """Depth-wise convolution, LayerNorm, GELU and a 1x1 convolution to one offset per point, shared by all groups."""
 
@@ -62,17 +80,12 @@ class OffsetNetwork(nn.Module):
         if channels % self.groups:
             raise ValueError(f"{channels} channels cannot be split into {self.groups} offset groups.")
         x = features.reshape(batch, height, width, self.groups, -1)
-        x = jnp.moveaxis(x, 3, 1).reshape(batch * self.groups, height, width, -1)  # (B G, H, W, c / G)
-        pad = 0 if self.kernel == self.stride else self.kernel // 2
-        x = nn.Conv(
-            x.shape[-1], (self.kernel, self.kernel), self.stride, ((pad, pad), (pad, pad)),
-            feature_group_count=x.shape[-1], dtype=self.dtype, name="depthwise",
-        )(x)  # fmt: skip
+        x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="depthwise")(x)  # (B, h, w, G, c / G)
         x = nn.gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x), approximate=False)
         zeros = nn.initializers.zeros_init()
         # Positions are float32 whatever the computation type: bfloat16 has steps of 1/16 pixel at 16.
         offsets = nn.Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
-        offsets = offsets.reshape(batch, self.groups, -1, 2)  # (B, G, N, 2)
+        offsets = jnp.swapaxes(offsets.reshape(batch, -1, self.groups, 2), 1, 2)  # (B, G, N, 2)
 
         points, half_cell = reference_grid(height, width, self.stride, self.grid)
         extent = jnp.array([width - 1.0, height - 1.0])

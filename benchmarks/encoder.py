@@ -1,0 +1,46 @@
+"""ViT-H's forward pass beside transformers' VitPoseBackbone: `python -m benchmarks.encoder`, `--quick` for 8 blocks."""
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from transformers import VitPoseBackbone, VitPoseBackboneConfig
+
+from benchmarks.timing import Comparison, compare, show
+from hmr_jax.models.vit import ViT
+
+BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.1
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="8 of the 32 blocks")
+    depth = 8 if parser.parse_args().quick else 32
+    show(f"ViT-H forward, {SIZE[0]}x{SIZE[1]}, float32", "VitPoseBackbone", [measure(depth)])
+
+
+def measure(depth: int) -> Comparison:
+    """Compares forward passes; the weights are random in both."""
+    config = VitPoseBackboneConfig(
+        hidden_size=DIM, num_hidden_layers=depth, num_attention_heads=HEADS, image_size=list(SIZE), mlp_ratio=4
+    )
+    network = VitPoseBackbone(config).eval()
+    images = np.random.default_rng(0).standard_normal((BATCH, *SIZE, 3), np.float32)
+    channels_first = torch.tensor(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
+
+    @torch.inference_mode()
+    def other() -> torch.Tensor:
+        return network(channels_first).feature_maps[0]
+
+    model = ViT(DIM, depth, HEADS, SIZE)
+    params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
+    step, inputs = jax.jit(model.apply), jnp.asarray(images)
+    np.testing.assert_equal(step(params, inputs).size, other().numel())
+    return compare(f"batch {BATCH}, {depth} blocks", lambda: step(params, inputs), other, REQUIRED, rounds=7)
+
+
+if __name__ == "__main__":
+    main()
