@@ -57,14 +57,11 @@ def compare(
 
 def show(title: str, other: str, lines: list[Comparison]) -> None:
     """Prints a part's table."""
-    print(
-        f"\n{title}\n{'':34} {'ours ms':>9} {other + ' ms':>16} {'ours / other':>13} {'at most':>8} {'processor':>10}"
-    )
+    print(f"\n{title}\n{'':34} {'ours ms':>9} {other + ' ms':>19} {'ours/other':>11} {'at most':>8} {'processor':>10}")
     for line in lines:
+        times = f"{line.case:34} {line.ours:9.1f} {line.other:19.1f}"
         verdict = "" if line.met else "  too slow"
-        print(
-            f"{line.case:34} {line.ours:9.1f} {line.other:16.1f} {line.ratio:13.2f} {line.required:8.2f} {line.processor_ratio:10.2f}{verdict}"
-        )
+        print(f"{times} {line.ratio:11.2f} {line.required:8.2f} {line.processor_ratio:10.2f}{verdict}", flush=True)
 
 
 def _seconds(call: Callable, count: int = 1) -> tuple[float, float]:

@@ -45,7 +45,7 @@ def sample_points(
         points = jnp.where(inside, points, jax.lax.stop_gradient(jnp.clip(points, 0.0, last)))
     elif padding != "zeros":
         raise ValueError(f"padding must be 'zeros' or 'border', not {padding!r}.")
-    maps = features.reshape(batch, height * width, groups, channels // groups)
+    maps = jnp.asarray(features).reshape(batch, height * width, groups, channels // groups)
     if method == "matmul":
         on_cpu = jax.default_backend() == "cpu"  # where four reads cost a fifth of the product
         sampled = (_gather_matmul if on_cpu else _by_matmul)(maps, points, height, width)
