@@ -20,7 +20,7 @@ def main() -> None:
 def measure() -> Comparison:
     """Compares the two kinds of cross-attention."""
     ours, other = _step(DecoderConfig(attention="deformable")), _step(DecoderConfig(attention="plain"))
-    return compare(f"features {FEATURES}", ours, other, REQUIRED, rounds=9)
+    return compare(f"features {FEATURES}", ours, other, REQUIRED, rounds=5)
 
 
 def _step(config: DecoderConfig) -> Callable:

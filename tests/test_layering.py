@@ -17,7 +17,7 @@ LAYERS = [
     ["body"],
     ["rendering"],
     ["weights"],
-    ["losses", "metrics", "protocols"],
+    ["losses", "metrics"],
     ["models"],
     ["optim", "parallel", "logging"],
     ["steps"],

@@ -248,3 +248,17 @@ def test_initial_weights_must_fit(tmp_path):
     wider = replace(tiny.MODEL, encoder=replace(tiny.MODEL.encoder, dim=24))
     with pytest.raises(ValueError, match=r"'.*/kernel' has shape .*24.* in this model but"):
         train(tiny.config(tmp_path, name="b", model=wider, init_from=str(run)), tiny.source())
+
+
+def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stay(tmp_path, monkeypatch):
+    save = checkpoint.save
+
+    def full(manager, config, state, metrics):
+        if int(state.step) == 4:
+            raise OSError(28, "No space left on device")
+        save(manager, config, state, metrics)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(OSError, match=r"No space left on device.*up to step 2 are whole"):
+        train(tiny.config(tmp_path), tiny.source())
+    assert checkpoint.describe(tmp_path / "tiny")["step"] == 2

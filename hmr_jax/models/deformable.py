@@ -176,7 +176,8 @@ def _depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: in
     """(B, H, W, G, c) features, (k, k, 1, c) kernel -> (B, h, w, G, c), zero-padded by `pad` on every side."""
     x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0), (0, 0)))
     if jax.default_backend() == "cpu":  # whose grouped convolution takes 20 times as long
-        return _shifted_products(x, kernel, stride)
+        # Compiled as one even where the caller is not.
+        return jax.jit(_shifted_products, static_argnums=2)(x, kernel, stride)
     batch, height, width, groups, channels = x.shape
     x = jnp.moveaxis(x, 3, 1).reshape(-1, height, width, channels)  # (B G, H, W, c)
     y = jax.lax.conv_general_dilated(
