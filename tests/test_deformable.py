@@ -7,7 +7,7 @@ import pytest
 
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.decoder import Decoder, PlainAttention
-from hmr_jax.models.deformable import DeformableCrossAttention, reference_grid
+from hmr_jax.models.deformable import DeformableCrossAttention, _depthwise_convolution, reference_grid
 from hmr_jax.models.heads import MULTI_TOKENS, SMPLHead
 from hmr_jax.weights import convert_hmr2_head
 
@@ -146,3 +146,16 @@ def test_single_query_plain_decoder_is_the_hmr2_head(reference):
     np.testing.assert_allclose(rotations[:, 1:], case["body_pose"], atol=2e-5)
     np.testing.assert_allclose(betas, case["betas"], atol=2e-5)
     np.testing.assert_allclose(camera, case["cam"], atol=2e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(5, 1, 2), (3, 2, 1), (5, 3, 2), (2, 2, 0)])
+def test_the_convolution_of_cpus_equals_that_of_accelerators_with_gradients(monkeypatch, kernel, stride, pad):
+    x = jax.random.normal(jax.random.key(0), (2, 8, 6, 3, 4))
+    weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 1, 4))
+    results = []
+    for backend in ("cpu", "gpu"):  # the code for each, both run here
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        y, backward = jax.vjp(lambda x, w: _depthwise_convolution(x, w, stride, pad), x, weights)
+        results.append((y, *backward(jax.random.normal(jax.random.key(2), y.shape))))
+    for mine, reference in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, reference, atol=2e-4)

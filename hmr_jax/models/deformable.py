@@ -7,7 +7,8 @@ Letters: B batch, T queries, H and W the map, C its channels, G groups, N = h w 
 M heads, d head width.
 """
 
-from functools import partial
+import functools
+import operator
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -149,7 +150,7 @@ class DeformableCrossAttention(nn.Module):
         y = attend(query, key, value, bias).reshape(*queries.shape[:2], inner)
         return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(y), points
 
-    def _position_bias(self, size: tuple[int, int], tokens: int, points: jax.Array) -> jax.Array:
+    def _position_bias(self, size: tuple[int, ...], tokens: int, points: jax.Array) -> jax.Array:
         """(B, M, T, N): a learned map per token and head, read where the head's group samples.
 
         DAT's relative bias needs the place of a query, which a body token does not have; this is its counterpart for
@@ -192,10 +193,10 @@ def _window(x: jax.Array, row: int, column: int, kernel: jax.Array, stride: int)
     return x[:, row : row + rows : stride, column : column + columns : stride]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _shifted_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     cells = [(row, column) for row in range(len(kernel)) for column in range(len(kernel))]
-    return sum(_window(x, *cell, kernel, stride) * kernel[cell][0] for cell in cells)
+    return functools.reduce(operator.add, (_window(x, *cell, kernel, stride) * kernel[cell][0] for cell in cells))
 
 
 def _shifted_products_forward(x, kernel, stride):
@@ -210,15 +211,12 @@ def _shifted_products_backward(stride, residuals, cotangent):
     spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edge, (0, 0, 0), (0, 0, 0)))
     grad_x = _shifted_products(spread, kernel[::-1, ::-1], 1)
 
-    # With respect to the kernel: rows are added one by one and the rest by a product with ones, as XLA's CPU back end
-    # does not vectorise long sums; the barrier keeps it from turning the product back into one.
+    # With respect to the kernel: sums as a product with ones, as XLA's CPU back end does not vectorise long sums; the
+    # barrier keeps it from turning the product back into one.
     def total(row: int, column: int) -> jax.Array:
-        window = _window(x, row, column, kernel, stride)
-        products = sum(window[:, i].astype(jnp.float32) * cotangent[:, i] for i in range(window.shape[1]))
-        products, ones = jax.lax.optimization_barrier(
-            (products.reshape(-1, channels), jnp.ones((8, products.size // channels)))
-        )
-        return (ones @ products)[:1]
+        products = (_window(x, row, column, kernel, stride).astype(jnp.float32) * cotangent).reshape(-1, channels)
+        products, ones = jax.lax.optimization_barrier((products, jnp.ones((1, len(products)))))
+        return ones @ products
 
     grad_kernel = jnp.stack([jnp.stack([total(row, column) for column in range(size)]) for row in range(size)])
     return grad_x, grad_kernel.astype(kernel.dtype)

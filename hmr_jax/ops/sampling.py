@@ -84,7 +84,7 @@ def _by_gather(maps: jax.Array, points: jax.Array, height: int, width: int) -> j
     left, x_fraction = _corner(jnp.swapaxes(points[..., 0], 1, 2))  # (B, N, G)
     top, y_fraction = _corner(jnp.swapaxes(points[..., 1], 1, 2))
     rows, columns = jnp.arange(batch)[:, None, None], jnp.arange(groups)
-    total = 0.0
+    total = jnp.zeros((), maps.dtype)
     for dy, y_weight in ((0, 1 - y_fraction), (1, y_fraction)):
         for dx, x_weight in ((0, 1 - x_fraction), (1, x_fraction)):
             x, y = left + dx, top + dy
