@@ -13,7 +13,7 @@ $(VENV)/ready-%: pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
 	touch $@
 
-quickstart: $(VENV)/ready-train,viewer
+quickstart: $(VENV)/ready-train
 	$(RUN) -m tools.quickstart
 
 test: $(VENV)/ready-test

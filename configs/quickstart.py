@@ -24,13 +24,13 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=1200,
+        steps=800,
         batch_size=32,
         log_every=25,
         eval_every=400,
         eval_examples=256,
         init_from="encoder",
-        loss=LossConfig(global_orient=0.48, body_pose=0.24),
+        loss=LossConfig(global_orient=2.0, body_pose=1.0, betas=0.24),
         model=ModelConfig(
             encoder=EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3),
             decoder=DecoderConfig(dim=192, depth=3, num_heads=6, head_dim=32, mlp_dim=384, offset_groups=6),
