@@ -34,7 +34,7 @@ def main(
     from hmr_jax.checkpoint import describe, load_for_inference, write_json
     from hmr_jax.models import build_model
 
-    cli.enable_compilation_cache()
+    cli.set_up()
     parallel.initialize()
     config, params = load_for_inference(checkpoint)
     source = {"": config.data.source, "synthetic": "synthetic"}.get(data, "records")

@@ -33,7 +33,7 @@ def main(
     from hmr_jax import predict
     from hmr_jax.inference import Predictor
 
-    cli.enable_compilation_cache()
+    cli.set_up()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     paths = predict.find_images(images)
     people, camera = predict.read_boxes(boxes, paths), predict.parse_intrinsics(intrinsics)

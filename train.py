@@ -14,7 +14,7 @@ def main() -> None:
     from hmr_jax import parallel
     from hmr_jax.train import train
 
-    cli.enable_compilation_cache()
+    cli.set_up()
     config = cli.parse_config(sys.argv[1:], "train.py")
     parallel.initialize()
     batches = make_source(config, "train")

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -60,8 +61,12 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
     return tyro.cli(Config, prog=program, default=load_config(arguments[1]), args=list(arguments[2:]))
 
 
-def enable_compilation_cache() -> None:
-    """Compiled programs are kept on disk between runs, under HMR_JAX_CACHE or ~/.cache/hmr_jax; "" turns it off."""
+def set_up() -> None:
+    """What every command does first: Orbax's notices off, and compiled programs kept on disk between runs.
+
+    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
