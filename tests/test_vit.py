@@ -81,3 +81,13 @@ def test_stochastic_depth_drops_whole_samples_in_training_only():
     np.testing.assert_array_equal(*still)
     moving = [vit.apply(variables, image, True, rngs={"dropout": jax.random.key(i)}) for i in range(4)]
     assert np.ptp(np.stack(moving), axis=0).max() > 1e-3
+
+
+def test_a_missing_and_a_surplus_tensor_are_named(case):
+    _, state = case
+    with pytest.raises(KeyError, match=r"no 'blocks\.1\.attn\.qkv\.weight': is it a ViTPose"):
+        convert_vitpose({name: value for name, value in state.items() if name != "blocks.1.attn.qkv.weight"})
+    with pytest.raises(KeyError, match=r"no 'blocks\.0\.norm1\.weight'"):
+        convert_vitpose({})
+    with pytest.raises(ValueError, match=r"has not: head\.weight"):
+        convert_vitpose(state | {"head.weight": np.zeros(3)})

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from hmr_jax.weights.vitpose import State, convert_vitpose
+from hmr_jax.weights.state import State, StrictState
+from hmr_jax.weights.vitpose import convert_vitpose
 
 
 def convert_hmr2(state: State) -> dict:
@@ -26,20 +27,8 @@ def convert_hmr2_head(state: State, prefix: str = "") -> dict:
         KeyError: if a tensor is missing, naming it.
         ValueError: if a tensor of the prefix is left over.
     """
-    left = {name for name in state if name.startswith(prefix)}
-
-    def take(name: str) -> np.ndarray:
-        if prefix + name not in state:
-            raise KeyError(f"The checkpoint has no '{prefix + name}': is it an HMR2.0 checkpoint?")
-        left.discard(prefix + name)
-        return np.asarray(state[prefix + name], np.float32)
-
-    def linear(name: str, bias: bool = True) -> dict:
-        kernel = {"kernel": take(f"{name}.weight").T}
-        return kernel | {"bias": take(f"{name}.bias")} if bias else kernel
-
-    def norm(name: str) -> dict:
-        return {"scale": take(f"{name}.weight"), "bias": take(f"{name}.bias")}
+    tensors = StrictState(state, prefix, "an HMR2.0 head")
+    take, linear, norm = tensors.take, tensors.linear, tensors.norm
 
     def split(name: str, names: tuple[str, ...]) -> dict:
         parts = np.split(take(f"{name}.weight"), len(names))
@@ -48,7 +37,7 @@ def convert_hmr2_head(state: State, prefix: str = "") -> dict:
     take("transformer.to_token_embedding.weight")  # multiplied by the zero token
     queries = take("transformer.to_token_embedding.bias") + take("transformer.pos_embedding")[0]
     decoder: dict = {"queries": queries}
-    while f"{prefix}transformer.transformer.layers.{len(decoder) - 1}.0.norm.weight" in state:
+    while tensors.has(f"transformer.transformer.layers.{len(decoder) - 1}.0.norm.weight"):
         at = f"transformer.transformer.layers.{len(decoder) - 1}"
         decoder[f"layer_{len(decoder) - 1}"] = {
             "self_norm": norm(f"{at}.0.norm"),
@@ -70,6 +59,5 @@ def convert_hmr2_head(state: State, prefix: str = "") -> dict:
         "mean_betas": take("init_betas")[0],
         "mean_camera": take("init_cam")[0],
     }
-    if left:
-        raise ValueError(f"The checkpoint holds tensors that HMR2.0's head has not: {', '.join(sorted(left))}.")
+    tensors.finish()
     return {"decoder": decoder, "head": head}

@@ -1,10 +1,8 @@
 """ViTPose checkpoints to the parameters of `models.vit.ViT`. Letters: D width, L depth."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
-State = Mapping[str, np.ndarray]
+from hmr_jax.weights.state import State, StrictState
 
 
 def convert_vitpose(state: State, prefix: str = "") -> dict:
@@ -21,22 +19,11 @@ def convert_vitpose(state: State, prefix: str = "") -> dict:
         KeyError: if a tensor is missing, naming it.
         ValueError: if a tensor of the prefix is left over.
     """
-    left = {name for name in state if name.startswith(prefix)}
-
-    def take(name: str) -> np.ndarray:
-        if prefix + name not in state:
-            raise KeyError(f"The checkpoint has no '{prefix + name}': is it a ViTPose or HMR2.0 backbone?")
-        left.discard(prefix + name)
-        return np.asarray(state[prefix + name], np.float32)
-
-    def linear(name: str) -> dict:
-        return {"kernel": take(f"{name}.weight").T, "bias": take(f"{name}.bias")}
-
-    def norm(name: str) -> dict:
-        return {"scale": take(f"{name}.weight"), "bias": take(f"{name}.bias")}
+    tensors = StrictState(state, prefix, "a ViTPose or HMR2.0 backbone")
+    take, linear, norm = tensors.take, tensors.linear, tensors.norm
 
     blocks: list[dict] = []
-    while f"{prefix}blocks.{len(blocks)}.norm1.weight" in state:
+    while not blocks or tensors.has(f"blocks.{len(blocks)}.norm1.weight"):
         at = f"blocks.{len(blocks)}."
         blocks.append(
             {
@@ -48,8 +35,6 @@ def convert_vitpose(state: State, prefix: str = "") -> dict:
                 "fc2": linear(at + "mlp.fc2"),
             }
         )
-    if not blocks:
-        raise KeyError(f"The checkpoint has no '{prefix}blocks.0.norm1.weight': is it a ViTPose or HMR2.0 backbone?")
     params = {
         "patch_embed": {
             "kernel": take("patch_embed.proj.weight").transpose(2, 3, 1, 0),  # OIHW -> HWIO
@@ -64,7 +49,6 @@ def convert_vitpose(state: State, prefix: str = "") -> dict:
         },
         "norm": norm("last_norm"),
     }
-    left.discard(prefix + "cls_token")  # not part of the sequence in ViTPose
-    if left:
-        raise ValueError(f"The checkpoint holds tensors that ViTPose's backbone has not: {', '.join(sorted(left))}.")
+    tensors.drop("cls_token")  # not part of the sequence in ViTPose
+    tensors.finish()
     return params
