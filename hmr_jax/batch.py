@@ -107,3 +107,5 @@ class Prediction:
     """(B, D, D) probability of the person."""
     sampling_points: jax.Array | None = None
     """(B, L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
+    dense: dict[str, jax.Array] | None = None
+    """Maps of `models.heads.DenseHead`, in training with `ModelConfig.dense_targets`."""

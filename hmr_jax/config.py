@@ -91,6 +91,9 @@ class ModelConfig:
     """Computation type of encoder and decoder; "auto": bfloat16 on accelerators. Geometry and losses are float32."""
     attention: Literal["xla", "cudnn"] = "xla"
     """Back end of dot-product attention in the encoder."""
+    dense_targets: bool = False
+    """In training, "deforhmr" also predicts keypoint heatmaps, body parts and depth from the encoder's features: dense
+    targets teach an encoder from fewer samples. Needs data.dense."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,11 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up and cosine decay."""
+    """The optimiser, with warm-up and cosine decay."""
 
+    name: Literal["adamw", "muon"] = "adamw"
+    """"adamw"; or "muon" (Jordan et al. 2024) on the matrices of encoder and decoder, which learns from fewer samples,
+    and AdamW on the rest. Both take steps of the same size, so the same learning rates fit."""
     learning_rate: float = 1e-4
     """Peak learning rate."""
     warmup_steps: int = 2000

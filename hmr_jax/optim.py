@@ -1,9 +1,10 @@
-"""The optimiser: AdamW with warm-up and cosine decay, and which parameters it sees."""
+"""The optimiser: AdamW or Muon with warm-up and cosine decay, and which parameters it sees."""
 
 from typing import Any
 
 import jax
 import optax
+import optax.contrib
 
 from hmr_jax.config import Config, OptimConfig
 
@@ -34,14 +35,30 @@ def learning_rate(config: Config) -> optax.Schedule:
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Clipping, AdamW with decay on kernels only, and a factor on the encoder's step."""
+    """Clipping, AdamW or Muon with decay on kernels only, and a factor on the encoder's step."""
     return optax.chain(
         optax.clip_by_global_norm(config.optim.clip_norm),
-        optax.scale_by_adam(),
+        optax.scale_by_adam() if config.optim.name == "adamw" else _scale_by_muon(),
         optax.add_decayed_weights(config.optim.weight_decay, mask=_is_kernel),
         optax.masked(optax.scale(config.optim.encoder_scale), lambda tree: _is_in(tree, "encoder")),
         optax.scale_by_learning_rate(learning_rate(config)),
     )
+
+
+def _scale_by_muon() -> optax.GradientTransformation:
+    """Orthogonalised momentum on matrices, scaled to the size of Adam's steps (Liu et al. 2025); Adam on the rest."""
+
+    def axes(tree: Params) -> Params:
+        return jax.tree_util.tree_map_with_path(_matrix_axes, tree)
+
+    # With a rate of -1 the transformation returns directions, as scale_by_adam does.
+    return optax.contrib.muon(-1.0, muon_weight_dimension_numbers=axes, consistent_rms=0.2)
+
+
+def _matrix_axes(path: tuple, leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+    """Input and output axes of a kernel of encoder or decoder, the blocks' axis apart; None: no such kernel."""
+    hidden = path[0].key in ("encoder", "decoder") and path[-1].key == "kernel"
+    return optax.contrib.MuonDimensionNumbers(-2, -1) if hidden and leaf.ndim in (2, 3) else None
 
 
 def update_ema(optim: OptimConfig, ema: Params | None, params: Params) -> Params | None:

@@ -78,13 +78,19 @@ def sample_losses(config: LossConfig, output: Any, batch: Batch) -> Scalars:
     """Unweighted losses (B,) of a model's output, named as in `LossConfig`."""
     if isinstance(output, Prediction):
         rotations = axis_angle_to_matrix(batch["pose"])
-        return {
+        dense = dense_losses(output.dense, batch) if output.dense is not None else {}
+        return dense | {
             "keypoints_2d": losses.keypoint_2d_loss(output.keypoints_2d, batch["keypoints_2d"]),
             "keypoints_3d": losses.keypoint_3d_loss(output.keypoints_3d, batch["keypoints_3d"]),
             "global_orient": losses.parameter_loss(output.global_orient, rotations[:, :1], batch["has_pose"]),
             "body_pose": losses.parameter_loss(output.body_pose, rotations[:, 1:], batch["has_pose"]),
             "betas": losses.parameter_loss(output.betas, batch["betas"], batch["has_betas"]),
         }
+    return dense_losses(output, batch)
+
+
+def dense_losses(output: Scalars, batch: Batch) -> Scalars:
+    """Unweighted losses (B,) of the dense heads."""
     target = dense_targets(output, batch)
     return {
         "heatmaps": losses.heatmap_loss(output["heatmaps"], batch["keypoints_2d"]),

@@ -13,5 +13,5 @@ def build_model(config: ModelConfig) -> DeforHMR | DensePretraining:
     auto = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
     if config.name == "dense":
-        return DensePretraining(config, config.encoder.image_size[0] // 4, dtype)
+        return DensePretraining(config, dtype)
     return DeforHMR(config, load_body_model(config.body), dtype)

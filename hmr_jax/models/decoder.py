@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.deformable import DeformableCrossAttention
-from hmr_jax.ops import attend
+from hmr_jax.ops import Dense, attend
 
 LAYER_NORM_EPS = 1e-5
 
@@ -31,12 +31,12 @@ class PlainAttention(nn.Module):
         """(B, T, D) queries, (B, N, C) context -> (B, T, D)."""
 
         def heads(x, name):
-            x = nn.Dense(self.num_heads * self.head_dim, use_bias=False, dtype=self.dtype, name=name)(x)
+            x = Dense(self.num_heads * self.head_dim, use_bias=False, dtype=self.dtype, name=name)(x)
             return x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
 
         y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
         y = y.reshape(*queries.shape[:2], -1)
-        return nn.Dense(queries.shape[-1], dtype=self.dtype, name="out")(y)
+        return Dense(queries.shape[-1], dtype=self.dtype, name="out")(y)
 
 
 class DecoderLayer(nn.Module):
@@ -74,8 +74,8 @@ class DecoderLayer(nn.Module):
             y = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="cross_attention")(x, context)
         tokens = tokens + drop(y)
         x = norm("mlp_norm")(tokens)
-        x = nn.gelu(nn.Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x), approximate=False)
-        return tokens + drop(nn.Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), points
+        x = nn.gelu(Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x), approximate=False)
+        return tokens + drop(Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), points
 
 
 class Decoder(nn.Module):

@@ -47,6 +47,11 @@ def build_encoder(config: EncoderConfig, attention: Literal["xla", "cudnn"], dty
     )  # fmt: skip
 
 
+def dense_size(config: EncoderConfig) -> int:
+    """Side of the dense maps: four cells along each patch of 16 pixels."""
+    return config.image_size[0] // 4
+
+
 class DeforHMR(nn.Module):
     """Crops to posed bodies."""
 
@@ -71,16 +76,18 @@ class DeforHMR(nn.Module):
         rotations, betas, camera = SMPLHead(name="head")(tokens)
         if points is not None:
             points = _map_to_crop(points, features.shape[1:3], config.encoder)
+        dense = None
+        if config.dense_targets and (train or self.is_initializing()):
+            dense = DenseHead(dense_size(config.encoder), self.dtype, name="dense")(features)
         with_vertices = not train if vertices is None else vertices
         prediction = pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices)
-        return dataclasses.replace(prediction, sampling_points=points)
+        return dataclasses.replace(prediction, sampling_points=points, dense=dense)
 
 
 class DensePretraining(nn.Module):
     """The encoder with dense heads: what `configs/pretrain_encoder.py` trains before there is a decoder."""
 
     config: ModelConfig
-    dense_size: int
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -88,7 +95,7 @@ class DensePretraining(nn.Module):
         """Batch with "image" -> the maps of `heads.DenseHead`."""
         images = normalize_crop(batch["image"], self.config.encoder.image_size)
         features = build_encoder(self.config.encoder, self.config.attention, self.dtype)(images, train)
-        return DenseHead(self.dense_size, self.dtype, name="dense")(features)
+        return DenseHead(dense_size(self.config.encoder), self.dtype, name="dense")(features)
 
 
 def pose_body(

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import attend, sample_points
+from hmr_jax.ops import Dense, attend, sample_points
 
 
 def reference_grid(
@@ -86,7 +86,7 @@ class OffsetNetwork(nn.Module):
         x = nn.gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x), approximate=False)
         zeros = nn.initializers.zeros_init()
         # Positions are float32 whatever the computation type: bfloat16 has steps of 1/16 pixel at 16.
-        offsets = nn.Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
+        offsets = Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
         offsets = jnp.swapaxes(offsets.reshape(batch, -1, self.groups, 2), 1, 2)  # (B, G, N, 2)
 
         points, half_cell = reference_grid(height, width, self.stride, self.grid)
@@ -131,24 +131,24 @@ class DeformableCrossAttention(nn.Module):
         inner = self.num_heads * self.head_dim
         if points is None:
             x = nn.LayerNorm(1e-5, self.dtype, name="offset_norm")(features) if self.normalize_features else features
-            x = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="offset_proj")(x)
+            x = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="offset_proj")(x)
             points = OffsetNetwork(
                 self.groups, self.kernel, self.stride, self.offset_range, self.grid, self.dtype, name="offsets"
             )(x)
         sampled = sample_points(features, points, self.sampling)  # (B, N, C)
 
-        query = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="query")(queries)
+        query = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="query")(queries)
         coded = sampled
         if self.key_position_code:
             height, width = features.shape[1:3]
             code = sine_position_code(points.mean(1) / jnp.array([width - 1.0, height - 1.0]), sampled.shape[-1])
             coded = sampled + code.astype(sampled.dtype)
-        key = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(coded)
-        value = nn.Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled)
+        key = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(coded)
+        value = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled)
         bias = self._position_bias(features.shape[1:3], queries.shape[1], points) if self.position_bias else None
         query, key, value = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim) for x in (query, key, value))
         y = attend(query, key, value, bias).reshape(*queries.shape[:2], inner)
-        return nn.Dense(self.out_dim, dtype=self.dtype, name="out")(y), points
+        return Dense(self.out_dim, dtype=self.dtype, name="out")(y), points
 
     def _position_bias(self, size: tuple[int, ...], tokens: int, points: jax.Array) -> jax.Array:
         """(B, M, T, N): a learned map per token and head, read where the head's group samples.

@@ -12,6 +12,7 @@ import numpy as np
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.geometry import rotation_6d_to_matrix
+from hmr_jax.ops import Dense
 
 NUM_JOINTS = len(SMPL_24)
 NUM_BETAS = 10
@@ -41,7 +42,7 @@ class SMPLHead(nn.Module):
         def linear(size, name):
             # Xavier with gain 0.01: predictions start at the mean parameters.
             init = nn.initializers.variance_scaling(1e-4, "fan_avg", "uniform")
-            return nn.Dense(size, kernel_init=init, name=name)
+            return Dense(size, kernel_init=init, name=name)
 
         if tokens.shape[1] == 1:
             pose_token = shape_token = camera_token = tokens[:, 0]
@@ -74,7 +75,7 @@ class DenseHead(nn.Module):
         batch, height, width, _ = features.shape
         cells = self.dense_size // height
         channels = {"heatmaps": len(KEYPOINTS_44), "parts": NUM_JOINTS + 1, "depth": 1}
-        x = nn.Dense(cells * cells * sum(channels.values()), dtype=self.dtype, name="cells")(features)
+        x = Dense(cells * cells * sum(channels.values()), dtype=self.dtype, name="cells")(features)
         x = x.astype(jnp.float32).reshape(batch, height, width, cells, cells, -1)
         x = jnp.swapaxes(x, 2, 3).reshape(batch, height * cells, width * cells, -1)
         heatmaps, parts, depth = jnp.split(x, np.cumsum(list(channels.values()))[:-1], -1)

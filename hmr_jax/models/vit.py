@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import attend
+from hmr_jax.ops import Dense, attend
 
 LAYER_NORM_EPS = 1e-6
 
@@ -28,14 +28,14 @@ class Block(nn.Module):
         """(B, N, D) tokens and this block's stochastic depth rate () -> (B, N, D)."""
         batch, tokens, _ = x.shape
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm1")(x)
-        qkv = nn.Dense(3 * self.dim, dtype=self.dtype, name="qkv")(y)
+        qkv = Dense(3 * self.dim, dtype=self.dtype, name="qkv")(y)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, tokens, 3, self.num_heads, -1), 2, 0)  # (B, N, heads, d)
         y = attend(query, key, value, backend=self.attention).reshape(batch, tokens, self.dim)
-        y = nn.Dense(self.dim, dtype=self.dtype, name="proj")(y)
+        y = Dense(self.dim, dtype=self.dtype, name="proj")(y)
         x = x + self._drop_path(y, drop_rate, train)
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm2")(x)
-        y = nn.Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
-        y = nn.Dense(self.dim, dtype=self.dtype, name="fc2")(nn.gelu(y, approximate=False))
+        y = Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
+        y = Dense(self.dim, dtype=self.dtype, name="fc2")(nn.gelu(y, approximate=False))
         return x + self._drop_path(y, drop_rate, train)
 
     def _drop_path(self, y: jax.Array, rate: jax.Array, train: bool) -> jax.Array:
