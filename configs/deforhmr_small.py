@@ -1,7 +1,7 @@
 """The quickstart's DeforHMR with the encoder trained along, by dense targets too, and people made on the fly.
 
-DeforHMR's frozen encoder is HMR2.0's, which was trained for bodies after ViTPose had trained it for keypoints. Here both
-happen at once: what the package ships, the model and its encoder, comes from this file.
+DeforHMR's frozen encoder is HMR2.0's, which was trained for bodies after ViTPose had trained it for keypoints. Here
+both happen at once: what the package ships, the model and its encoder, comes from this file.
 
     python train.py --config configs/deforhmr_small.py
     python -m tools.export_weights runs/deforhmr_small hmr_jax/assets/deforhmr_small --groups encoder decoder head

@@ -25,6 +25,9 @@ class Lights:
     """Brightness of each."""
 
 
+STUDIO = Lights()
+
+
 def render(
     vertices: np.ndarray,
     faces: np.ndarray,
@@ -32,7 +35,7 @@ def render(
     height: int,
     width: int,
     colors: np.ndarray | None = None,
-    lights: Lights = Lights(),
+    lights: Lights = STUDIO,
     supersample: int = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws a mesh in perspective.
