@@ -8,7 +8,7 @@ Letters: S side of the image, V vertices, F faces, M side of the shadow map.
 import numba
 import numpy as np
 
-from data_pipelines.synthetic.textures import box_blur, f32, fabric, hash01, noise3, surface
+from data_pipelines.synthetic.textures import GRAIN, box_blur, f32, fabric, noise3, soften, surface
 from hmr_jax.rendering.shading import corner_weights
 
 jit = numba.njit(nogil=True, cache=True, fastmath=True)
@@ -71,55 +71,64 @@ def zones_of(template, look, plan, out):
 def paint_background(image, intrinsics, scene, shadow):
     """Fills the image with sky, wall or backdrop, and the floor with the person's shadow on it."""
     size, cells = image.shape[0], shadow.shape[0]
-    focal = intrinsics[0, 0]
+    focal, cx, cy = f32(intrinsics[0, 0]), f32(intrinsics[0, 2]), f32(intrinsics[1, 2])
+    up, axes, sky, wall_normal = scene.up, scene.axes, scene.sky, scene.wall_normal
+    floor_colors, back_colors = scene.floor.colors, scene.back.colors
+    # Whole numbers times float32 would be float64.
+    pitch, to_cell = f32(1) / focal, f32(cells) / f32(size)
     for row in range(size):
+        ry, y_cell = (f32(row) + f32(0.5) - cy) * pitch, f32(row) * to_cell
         for column in range(size):
-            rx = (f32(column) + f32(0.5) - intrinsics[0, 2]) / focal
-            ry = (f32(row) + f32(0.5) - intrinsics[1, 2]) / focal
-            rise = rx * scene.up[0] + ry * scene.up[1] + scene.up[2]
-            toward = rx * scene.wall_normal[0] + ry * scene.wall_normal[1] + scene.wall_normal[2]
+            rx = (f32(column) + f32(0.5) - cx) * pitch
+            rise = rx * up[0] + ry * up[1] + up[2]
+            toward = rx * wall_normal[0] + ry * wall_normal[1] + wall_normal[2]
             floor_at = scene.ground / rise if rise * scene.ground > f32(1e-9) and rise < 0 else f32(1e6)
             wall_at = scene.wall / toward if toward > f32(1e-6) and scene.enclosure == 1 else f32(1e6)
-            pixel = image[row, column]
+            # Pixels are written one number at a time: views of them would be counted references.
             if scene.enclosure == 2 or (floor_at > f32(9e5) and wall_at > f32(9e5)):
                 if scene.enclosure == 0:
                     t = min(max(rise / np.sqrt(rx * rx + ry * ry + f32(1)) * f32(2.5), f32(0)), f32(1))
                     for k in range(3):
-                        pixel[k] = scene.sky[1, k] + t * (scene.sky[0, k] - scene.sky[1, k])
+                        image[row, column, k] = sky[1, k] + t * (sky[0, k] - sky[1, k])
                 else:
                     scale = scene.back.frequency / f32(size)
-                    _mix(pixel, scene.back, column * scale, row * scale, scene.seed, f32(1))
+                    t = _blend(scene.back, f32(column) * scale, f32(row) * scale, scene.seed, f32(1))
                     fall = f32(1.2) - f32(0.6) * f32(row) / f32(size)
                     for k in range(3):
-                        pixel[k] *= fall
+                        image[row, column, k] = fall * _mix(back_colors, k, t)
             elif floor_at < wall_at:
                 x, y, z = floor_at * rx, floor_at * ry, floor_at
-                axes, frequency = scene.axes, scene.floor.frequency
+                frequency = scene.floor.frequency
                 u = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]) * frequency
                 v = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]) * frequency
                 blurred = frequency * floor_at / (focal * abs(rise))  # texture cells per pixel
-                _mix(pixel, scene.floor, u, v, scene.seed, min(max(f32(1.3) - f32(1.5) * blurred, f32(0)), f32(1)))
-                dark = scene.shadow * _bilinear(shadow, row * cells / size, column * cells / size)
+                sharp = min(max(f32(1.3) - f32(1.5) * blurred, f32(0)), f32(1))
+                t = _blend(scene.floor, u, v, scene.seed, sharp)
+                bright = f32(1) - scene.shadow * _bilinear(shadow, y_cell, f32(column) * to_cell)
                 haze = floor_at / (floor_at + f32(40)) if scene.enclosure == 0 else f32(0)
                 for k in range(3):
-                    lit = pixel[k] * (f32(1) - dark)
-                    pixel[k] = lit + haze * (scene.sky[1, k] - lit)
+                    lit = bright * _mix(floor_colors, k, t)
+                    image[row, column, k] = lit + haze * (sky[1, k] - lit)
             else:
                 x, y, z = wall_at * rx, wall_at * ry, wall_at
-                u = x * scene.axes[0, 0] + y * scene.axes[0, 1] + z * scene.axes[0, 2]
-                v = x * scene.up[0] + y * scene.up[1] + z * scene.up[2] - scene.ground
+                u = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+                v = x * up[0] + y * up[1] + z * up[2] - scene.ground
                 frequency = scene.back.frequency
-                _mix(pixel, scene.back, u * frequency, v * frequency, scene.seed + 7, f32(1))
-                if v < f32(0.1):  # skirting board
-                    for k in range(3):
-                        pixel[k] *= f32(0.5)
+                t = _blend(scene.back, u * frequency, v * frequency, scene.seed + 7, f32(1))
+                skirting = f32(0.5) if v < f32(0.1) else f32(1)
+                for k in range(3):
+                    image[row, column, k] = skirting * _mix(back_colors, k, t)
 
 
 @jit
-def _mix(pixel, finish, u, v, seed, sharp):
-    t = finish.contrast * (f32(0.4) + sharp * (surface(finish.texture, f32(u), f32(v), seed) - f32(0.4)))
-    for k in range(3):
-        pixel[k] = finish.colors[0, k] + t * (finish.colors[1, k] - finish.colors[0, k])
+def _blend(finish, u, v, seed, sharp):
+    """How much of a finish's second colour is at (u, v)."""
+    return finish.contrast * (f32(0.4) + sharp * (surface(finish.texture, f32(u), f32(v), seed) - f32(0.4)))
+
+
+@jit
+def _mix(colors, k, t):
+    return colors[0, k] + t * (colors[1, k] - colors[0, k])
 
 
 @jit
@@ -137,20 +146,22 @@ def _bilinear(field, row, column):
 def paint_shapes(image, shapes, seed, hidden):
     """Draws textured boxes, ellipses and bars; sets `hidden` (S, S) to 1 under them."""
     size = image.shape[0]
+    pitch = f32(1) / f32(size)
     for n in range(shapes.shape[0]):
         shape = shapes[n]
         if shape.kind == 0:
             continue
-        cosine, sine = np.cos(shape.angle), np.sin(shape.angle)
+        cosine, sine = f32(np.cos(shape.angle)), f32(np.sin(shape.angle))
+        colors, per_u, per_v = shape.colors, f32(1) / shape.half[0], f32(1) / shape.half[1]
         reach_x = abs(cosine) * shape.half[0] + abs(sine) * shape.half[1]
         reach_y = abs(sine) * shape.half[0] + abs(cosine) * shape.half[1]
         top, bottom = max(0, int((shape.center[1] - reach_y) * size)), (shape.center[1] + reach_y) * size
         left, right = max(0, int((shape.center[0] - reach_x) * size)), (shape.center[0] + reach_x) * size
         for row in range(top, min(size, int(bottom) + 1)):
             for column in range(left, min(size, int(right) + 1)):
-                x = (f32(column) + f32(0.5)) / size - shape.center[0]
-                y = (f32(row) + f32(0.5)) / size - shape.center[1]
-                u, v = (cosine * x + sine * y) / shape.half[0], (cosine * y - sine * x) / shape.half[1]
+                x = (f32(column) + f32(0.5)) * pitch - shape.center[0]
+                y = (f32(row) + f32(0.5)) * pitch - shape.center[1]
+                u, v = (cosine * x + sine * y) * per_u, (cosine * y - sine * x) * per_v
                 inside = abs(u) < f32(1) and abs(v) < f32(1)
                 if shape.kind == 2:
                     inside = u * u + v * v < f32(1)
@@ -160,8 +171,7 @@ def paint_shapes(image, shapes, seed, hidden):
                 t = surface(shape.texture, x * frequency, y * frequency, seed + n)
                 light = f32(1) - shape.shade * (u * u if shape.kind == 3 else f32(0.5) + f32(0.5) * u)
                 for k in range(3):
-                    mixed = shape.colors[0, k] + t * (shape.colors[1, k] - shape.colors[0, k])
-                    image[row, column, k] = mixed * light
+                    image[row, column, k] = light * _mix(colors, k, t)
                 hidden[row, column] = 1
 
 
@@ -238,26 +248,12 @@ def _illuminate(out, normal, scene):
 @jit
 def blur(image, amount):
     """Blurs in place by about `amount` pixels; below one pixel it only mixes in the neighbours."""
-    if amount >= f32(1):
-        radius = int(amount + f32(0.5))
-        box_blur(image, radius)
-        box_blur(image, max(1, radius - 1))
+    if amount < f32(1):
+        soften(image, f32(amount))
         return
-    size = image.shape[0]
-    side, middle = f32(0.25) * amount, f32(1) - f32(0.5) * amount
-    for axis in range(2):
-        for i in range(size):
-            for c in range(3):
-                before = image[i, 0, c] if axis == 0 else image[0, i, c]
-                for j in range(size - 1):
-                    here = image[i, j, c] if axis == 0 else image[j, i, c]
-                    after = image[i, j + 1, c] if axis == 0 else image[j + 1, i, c]
-                    mixed = middle * here + side * (before + after)
-                    if axis == 0:
-                        image[i, j, c] = mixed
-                    else:
-                        image[j, i, c] = mixed
-                    before = here
+    radius = int(amount + f32(0.5))
+    box_blur(image, radius)
+    box_blur(image, max(1, radius - 1))
 
 
 @jit
@@ -281,18 +277,20 @@ def smear(image, motion, out):
 def develop(image, scene, out):
     """Exposure, tone curve, vignette, noise and quantisation: linear light to (S, S, 3) uint8."""
     size = image.shape[0]
-    bend = f32(1) - scene.gamma
-    for row in range(size):
-        y = f32(2 * row - size) / f32(size)
-        for column in range(size):
-            x = f32(2 * column - size) / f32(size)
-            dim = f32(1) - scene.vignette * f32(0.5) * (x * x + y * y)
-            bits = np.int64(hash01(row, column, scene.seed) * f32(16777216))
-            grain = f32(bits & 255) / f32(255) - f32(0.5)
-            for k in range(3):
-                s = np.sqrt(max(image[row, column, k] * scene.gain[k] * dim, f32(0)))
-                s = min(s, f32(1.3))
-                s += f32(1.5) * bend * s * (f32(1) - s)
-                bits = (bits * 1103515245 + 12345) & 0x7FFFFFFF
-                s += scene.noise * (grain + f32(bits >> 8) * f32(2 / 8388608) - f32(1))
-                out[row, column, k] = np.uint8(min(max(s * f32(255) + f32(0.5), f32(0)), f32(255)))
+    bend, noise, vignette = f32(1.5) * (f32(1) - scene.gamma), f32(scene.noise), f32(0.5) * scene.vignette
+    # Loops along a row over all its channels, without branches, calls or divisions: they are vectorised.
+    gain, edge = np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
+    for j in range(3 * size):
+        x = f32(2 * (j // 3) - size) / f32(size)
+        gain[j], edge[j] = scene.gain[j % 3], vignette * x * x
+    rows, pictures = image.reshape(size, 3 * size), out.reshape(size, 3 * size)
+    for i in range(size):
+        y = f32(2 * i - size) / f32(size)
+        dim = f32(1) - vignette * y * y
+        start = (np.int64(scene.seed) * 7919 + i * 104_729) % (GRAIN.size // 3 - size)
+        row, grain = rows[i], GRAIN[3 * start : 3 * (start + size)]
+        for j in range(3 * size):
+            s = min(np.sqrt(max(row[j] * gain[j] * (dim - edge[j]), f32(0))), f32(1.3))
+            s += bend * s * (f32(1) - s) + noise * grain[j]
+            row[j] = min(max(s * f32(255) + f32(0.5), f32(0)), f32(255))
+        pictures[i] = row.astype(np.uint8)
