@@ -57,8 +57,8 @@ def test_parameters_with_the_classifier_are_those_of_published_libraries(model, 
 @pytest.mark.parametrize("name", CASES)
 def test_converters_take_every_tensor_or_name_it(reference, name):
     case, (_, convert) = reference(name), CASES[name]
-    names = {str(key): (1,) * str(shape).count(",") + (1,) for key, shape in zip(case["names"], case["shapes"], strict=True)}
-    state = {key: np.zeros(shape, np.float32) for key, shape in names.items()}
+    ranks = [len(json.loads(str(shape))) for shape in case["shapes"]]
+    state = {str(key): np.zeros((1,) * rank, np.float32) for key, rank in zip(case["names"], ranks, strict=True)}
     state |= {key.replace("running_mean", "num_batches_tracked"): np.zeros(()) for key in state if "mean" in key}
     convert(state)
     inside = {f"backbone.{key}": value for key, value in state.items()} | {"trans_encoder.weight": np.zeros(1)}

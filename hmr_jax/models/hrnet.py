@@ -110,7 +110,7 @@ class _ScannedBlock(nn.Module):
 
 def _repeat(module: Any, length: int) -> Any:
     """A module applied `length` times in a row, each time with parameters of its own."""
-    axes = {"params": 0, "batch_stats": 0}
+    axes: Any = {"params": 0, "batch_stats": 0}
     return nn.scan(module, variable_axes=axes, split_rngs={"params": True}, in_axes=nn.broadcast, length=length)
 
 
