@@ -5,13 +5,15 @@ Letters: B examples, S side of the crop.
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numba
 import numpy as np
 
+from data_pipelines.records import DEPTH_STEP
 from data_pipelines.synthetic.draws import Draws
 from hmr_jax.config import DepthCorruptionConfig
-from hmr_jax.depth import normalize, to_levels
+from hmr_jax.depth import DepthMap, normalize, to_levels
 
 EXACT = DepthCorruptionConfig(0, 0, 0, 0, 0, 0, 0)
 """No corruption."""
@@ -51,7 +53,7 @@ def pseudo_depth(
     gain = 1 + config.scale * draws.normal(clip=2)
     offset = config.shift * draws.normal(clip=2)
     blur = config.blur * draws.uniform()
-    place = np.concatenate([draws.uniform(0, 1, (2,)), draws.uniform(*RADIUS, shape=(2,))], 1)
+    place = np.concatenate([draws.uniform(0.2, 0.8, (2,)), draws.uniform(*RADIUS, shape=(2,))], 1)
     noise = config.noise * draws.normal(shape=(GRID, GRID))
 
     levels, has = np.zeros((len(crops), size, size), np.uint8), np.zeros(len(crops), np.float32)
@@ -69,6 +71,37 @@ def pseudo_depth(
             scaled, has[i] = normalize(crop, kind)
         levels[i] = to_levels(scaled)
     return {"pseudo_depth": levels, "has_pseudo_depth": has}
+
+
+def stored_depth(
+    depth: DepthMap | None, source_box: Sequence[float] | np.ndarray | None = None, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Arguments of `records.encode` that store an estimated map with a picture; none where there is no map.
+
+    An estimate is stored as relative inverse depth, metric ones too: metres in a record are exact.
+
+    Args:
+        depth: Of the original picture.
+        source_box: (4,) left, top, right, bottom of the stored picture in the original one, px; None: all of it.
+        size: Width and height of the stored picture; None: those of the box.
+    """
+    if depth is None or not depth.values.any():
+        return {}
+    height, width = depth.values.shape
+    left, top, right, bottom = (0, 0, width, height) if source_box is None else source_box
+    columns, rows = size or (round(right - left), round(bottom - top))
+    x = np.rint((np.arange(columns) + 0.5) * (right - left) / columns + left - 0.5).astype(int)
+    y = np.rint((np.arange(rows) + 0.5) * (bottom - top) / rows + top - 0.5).astype(int)
+    cut = depth.values[np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)].astype(np.float64)
+    cut[(y < 0) | (y >= height)] = 0
+    cut[:, (x < 0) | (x >= width)] = 0
+    known = cut > 0
+    if not known.any():
+        return {}
+    if depth.kind == "metric":
+        cut[known] = 1 / cut[known]
+    cut = np.clip(cut / np.percentile(cut[known], 99.9), 0, 1)
+    return {"depth": np.where(known, np.maximum(cut, DEPTH_STEP["inverse"]), 0), "depth_kind": "inverse"}
 
 
 def fill_background(depth: np.ndarray, horizon: float, wall: float) -> np.ndarray:

@@ -38,6 +38,18 @@ class DepthProvider(Protocol):
         ...
 
 
+def maps_of(
+    provider: DepthProvider, images: Sequence[np.ndarray], paths: Sequence[Path]
+) -> list[DepthMap | None | ValueError]:
+    """The provider's maps, and for pictures whose map cannot be used the reason instead."""
+    try:
+        return list(provider(images, paths))
+    except ValueError as error:
+        if len(images) == 1:
+            return [error]
+        return [one for pair in zip(images, paths, strict=True) for one in maps_of(provider, [pair[0]], [pair[1]])]
+
+
 class DiskDepth:
     """Precomputed maps: FOLDER/NAME.npz, .npy or .png of pictures NAME.*, or one file for one picture."""
 
@@ -53,9 +65,13 @@ class DiskDepth:
             return self.path
         return next((file for suffix in SUFFIXES if (file := self.path / f"{name}{suffix}").is_file()), None)
 
+    def check_count(self, pictures: int) -> None:
+        """Raises ValueError where one file should serve several pictures."""
+        if self.path.is_file() and pictures > 1:
+            raise ValueError(f"{self.path} is the depth of one picture, not of {pictures}: name a folder of maps.")
+
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
-        if self.path.is_file() and len(paths) > 1:
-            raise ValueError(f"{self.path} is the depth of one picture, not of {len(paths)}: name a folder of maps.")
+        self.check_count(len(paths))
         return [self._read(image, path) for image, path in zip(images, paths, strict=True)]
 
     def _read(self, image: np.ndarray, path: Path) -> DepthMap | None:

@@ -15,7 +15,8 @@ from tiny import config
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoint import export
-from hmr_jax.predict import read_boxes, read_image
+from hmr_jax.pictures import read_image
+from hmr_jax.predict import read_boxes
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
