@@ -166,7 +166,7 @@ def test_a_floor_and_a_wall_stand_behind_the_person():
     np.testing.assert_array_equal(filled[BALL], depth[BALL])
     assert filled[0, 0] == pytest.approx(depth.max() + 2)  # the wall
     feet = np.flatnonzero(BALL.any(1))[-1]
-    assert filled[feet, 0] == pytest.approx(3.0, abs=0.02)
+    assert filled[feet, 0] == pytest.approx(depth[feet][depth[feet] > 0].mean())
     assert (np.diff(filled[feet:, 0]) < 0).all()
     np.testing.assert_array_equal(fill_background(np.zeros((4, 4)), 1, 1), 0)
 
