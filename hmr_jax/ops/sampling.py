@@ -62,20 +62,24 @@ def _corner(coordinate: jax.Array) -> tuple[jax.Array, jax.Array]:
     return lower.astype(jnp.int32), coordinate - jax.lax.stop_gradient(lower)
 
 
-def _axis_weights(coordinate: jax.Array, size: int) -> jax.Array:
-    """(..., ) -> (..., size) linear interpolation weights; cells outside get none, which is zero padding."""
+def _axis_weights(coordinate: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
+    """(..., ) -> (..., size) linear interpolation weights and their slopes; cells outside get none: zero padding."""
     lower, fraction = _corner(coordinate)
     cells = jnp.arange(size)
     at_lower = (cells == lower[..., None]).astype(jnp.float32)
     at_upper = (cells == lower[..., None] + 1).astype(jnp.float32)
-    return at_lower * (1 - fraction[..., None]) + at_upper * fraction[..., None]
+    return at_lower * (1 - fraction[..., None]) + at_upper * fraction[..., None], at_upper - at_lower
+
+
+def _cell_weights(x_weights: jax.Array, y_weights: jax.Array) -> jax.Array:
+    """(..., W) and (..., H) weights of columns and rows -> (..., HW) of cells."""
+    weights = y_weights[..., :, None] * x_weights[..., None, :]
+    return weights.reshape(*weights.shape[:-2], -1)
 
 
 def _by_matmul(maps: jax.Array, points: jax.Array, height: int, width: int) -> jax.Array:
-    x_weights = _axis_weights(points[..., 0], width)  # (B, G, N, W)
-    y_weights = _axis_weights(points[..., 1], height)  # (B, G, N, H)
-    weights = y_weights[..., :, None] * x_weights[..., None, :]
-    weights = weights.reshape(*points.shape[:3], height * width).astype(maps.dtype)  # (B, G, N, HW)
+    x_weights, y_weights = _axis_weights(points[..., 0], width)[0], _axis_weights(points[..., 1], height)[0]
+    weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, HW)
     return jnp.swapaxes(weights @ jnp.swapaxes(maps, 1, 2), 1, 2)
 
 
@@ -97,7 +101,7 @@ def _by_gather(maps: jax.Array, points: jax.Array, height: int, width: int) -> j
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _gather_matmul(maps: jax.Array, points: jax.Array, height: int, width: int) -> jax.Array:
-    """Reads neighbours as `_by_gather` does, and has gradients without its scatter; the fastest on CPUs."""
+    """Reads neighbours as `_by_gather` does, and has the gradients of `_by_matmul`, without scatter; for CPUs."""
     return _by_gather(maps, points, height, width)
 
 
@@ -107,18 +111,17 @@ def _gather_matmul_forward(maps, points, height, width):
 
 def _gather_matmul_backward(height, width, residuals, cotangent):
     maps, points = residuals
-    (grad_maps,) = jax.vjp(lambda x: _by_matmul(x, points, height, width), maps)[1](cotangent)
-
-    def along(axis):
-        """(B, N, G, C/G) cotangent times the slope of the samples along x or y."""
-        direction = jnp.broadcast_to(jnp.eye(2)[axis], points.shape)
-        slope = jax.jvp(lambda p: _by_gather(maps, p, height, width), (points,), (direction,))[1]
-        return (cotangent * slope).astype(jnp.float32)
-
-    # Sums over channels as a product with ones: XLA does not vectorise long sums on CPUs. The barrier keeps it from
-    # turning the product back into sums.
-    product, ones = jax.lax.optimization_barrier((jnp.stack([along(0), along(1)]), jnp.ones((maps.shape[-1], 8))))
-    return grad_maps, jnp.transpose((product @ ones)[..., 0], (1, 3, 2, 0))
+    (x_weights, x_slopes), (y_weights, y_slopes) = (
+        _axis_weights(points[..., axis], size) for axis, size in enumerate((width, height))
+    )
+    weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, HW)
+    maps, cotangent = jnp.swapaxes(maps, 1, 2), jnp.swapaxes(cotangent, 1, 2)  # (B, G, HW or N, C / G)
+    grad_maps = jnp.swapaxes(weights, 2, 3) @ cotangent
+    grad_weights = (cotangent @ jnp.swapaxes(maps, 2, 3)).astype(jnp.float32)
+    grad_weights = grad_weights.reshape(*points.shape[:3], height, width)
+    along_x = jnp.sum((grad_weights * x_slopes[..., None, :]).sum(-1) * y_weights, -1)
+    along_y = jnp.sum((grad_weights * x_weights[..., None, :]).sum(-1) * y_slopes, -1)
+    return jnp.swapaxes(grad_maps, 1, 2), jnp.stack([along_x, along_y], -1)
 
 
 _gather_matmul.defvjp(_gather_matmul_forward, _gather_matmul_backward)
