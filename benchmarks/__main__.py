@@ -1,6 +1,6 @@
 """All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for shorter networks.
 
-The first five stand beside another implementation in the same run and have a required ratio; the last three measure
+The first six stand beside another implementation in the same run and have a required ratio; the last three measure
 ours alone.
 """
 
@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("sampling", "skinning", "encoder", "decoder", "cnn", "generator", "pipeline", "inference")
+PARTS = ("sampling", "skinning", "encoder", "decoder", "cnn", "rle", "generator", "pipeline", "inference")
 
 
 def main() -> None:

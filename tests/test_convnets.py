@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hmr_jax.models.hrnet import HRNet
-from hmr_jax.models.residual import ConvNorm
+from hmr_jax.models.residual import ConvNorm, he_normal
 from hmr_jax.models.resnet import ResNet
 from hmr_jax.weights import convert_hrnet, convert_resnet
 
@@ -105,3 +105,11 @@ def test_sizes_that_cannot_be_built_are_refused():
         jax.eval_shape(ResNet(18).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     with pytest.raises(ValueError, match="multiples of 32 pixels, not 64x50"):
         jax.eval_shape(HRNet(8).init, jax.random.key(0), jnp.zeros((1, 64, 50, 3)))
+
+
+def test_kernels_start_with_hes_variance():
+    key, shape = jax.random.key(3), (3, 3, 16, 32)
+    kernel = he_normal(key, shape)
+    assert kernel.shape == shape
+    expected = np.sqrt(2 / (9 * 32)) * jax.random.normal(key, shape)
+    np.testing.assert_allclose(kernel, expected, rtol=1e-6)

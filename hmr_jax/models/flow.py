@@ -32,7 +32,12 @@ class RealNVP(nn.Module):
         if self.dim not in _MASKS:
             raise ValueError(f"RealNVP is made for points of 2 or 3 dimensions, not {self.dim}.")
         self._masks = np.array([_MASKS[self.dim][i % 2] for i in range(self.couplings)], np.float32)
-        dense = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", batch_axis=(0, 1))
+
+        def dense(key, shape):
+            """Glorot's uniform, drawn flat, which compiles faster on CPUs."""
+            limit = np.sqrt(6 / (shape[-2] + shape[-1]))
+            return jax.random.uniform(key, (int(np.prod(shape)),), minval=-limit, maxval=limit).reshape(shape)
+
         zeros = nn.initializers.zeros_init()
         sizes = [(self.dim, self.hidden), (self.hidden, self.hidden), (self.hidden, self.dim)]
         self._layers = [
@@ -58,11 +63,13 @@ class RealNVP(nn.Module):
 
     def forward(self, z: jax.Array) -> jax.Array:
         """(..., D) points of the standard normal -> (..., D) points of the learned distribution."""
-        x = jnp.asarray(z, jnp.float32)
-        for i, mask in enumerate(self._masks):
-            s, t = self._scale_and_shift(i, x * mask)
-            x = mask * x + (1 - mask) * (x * jnp.exp(s) + t)
-        return x
+
+        def coupling(x, layers):
+            mask, weights = layers
+            s, t = _scale_and_shift(weights, x * mask)
+            return mask * x + (1 - mask) * (x * jnp.exp(s) + t), None
+
+        return jax.lax.scan(coupling, jnp.asarray(z, jnp.float32), (self._masks, self._layers))[0]
 
     def inverse(self, x: jax.Array) -> jax.Array:
         """The inverse of `forward`."""
@@ -70,17 +77,23 @@ class RealNVP(nn.Module):
 
     def _to_normal(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Points of the standard normal and log |dz / dx| (...)."""
-        log_det = jnp.zeros(x.shape[:-1], jnp.float32)
-        for i, mask in reversed(list(enumerate(self._masks))):
-            s, t = self._scale_and_shift(i, x * mask)
-            x = mask * x + (1 - mask) * (x - t) * jnp.exp(-s)
-            log_det -= jnp.sum((1 - mask) * s, -1)
-        return x, log_det
 
-    def _scale_and_shift(self, i: int, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """s and t (..., D) of coupling i."""
-        h = jnp.stack([kept, kept], -2)  # (..., 2, D)
-        for layer, (kernel, bias) in enumerate(self._layers):
-            h = jax.nn.leaky_relu(h, SLOPE) if layer else h
-            h = jnp.einsum("...nd,ndf->...nf", h, kernel[i], precision="highest") + bias[i]
-        return jnp.tanh(h[..., 0, :]), h[..., 1, :]
+        def coupling(carry, layers):
+            (x, log_det), (mask, weights) = carry, layers
+            s, t = _scale_and_shift(weights, x * mask)
+            x = mask * x + (1 - mask) * (x - t) * jnp.exp(-s)
+            return (x, log_det - jnp.sum((1 - mask) * s, -1)), None
+
+        start = x, jnp.zeros(x.shape[:-1], jnp.float32)
+        return jax.lax.scan(coupling, start, (self._masks, self._layers), reverse=True)[0]
+
+
+def _scale_and_shift(weights: list[tuple[jax.Array, jax.Array]], kept: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """s and t (..., D) of a coupling, from its layers' kernels (2, F, F') and biases (2, F')."""
+    points = kept.reshape(-1, kept.shape[-1])
+    h = jnp.broadcast_to(points, (2, *points.shape))  # the axis of the networks first: twice as fast on CPUs
+    for number, (kernel, bias) in enumerate(weights):
+        h = jax.nn.leaky_relu(h, SLOPE) if number else h
+        h = jnp.einsum("ntd,ndf->ntf", h, kernel, precision="highest") + bias[:, None]
+    s, t = h.reshape(2, *kept.shape)
+    return jnp.tanh(s), t

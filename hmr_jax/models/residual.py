@@ -8,10 +8,21 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 EXPANSION = 4  # a bottleneck's output is this many times its width
 MOMENTUM = 0.9  # of the running statistics; PyTorch counts the other way and says 0.1
 EPSILON = 1e-5
+
+
+def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """He's initialisation by the fan out, as torchvision has it, drawn flat.
+
+    The numbers are those of a draw of this shape, but the program that draws compiles four times faster on CPUs, where
+    the hundreds of kernels of an HRNet would take minutes.
+    """
+    scale = np.sqrt(2 / (np.prod(shape[:-2]) * shape[-1]))
+    return scale * jax.random.normal(key, (int(np.prod(shape)),), dtype).reshape(shape)
 
 
 class ConvNorm(nn.Module):
@@ -38,7 +49,7 @@ class ConvNorm(nn.Module):
             self.kernel // 2,
             use_bias=self.bias,
             dtype=self.dtype,
-            kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+            kernel_init=he_normal,
             name="conv",
         )(x)
         norm = nn.BatchNorm(not train, momentum=MOMENTUM, epsilon=EPSILON, dtype=self.dtype, name="norm")
