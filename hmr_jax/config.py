@@ -78,7 +78,7 @@ class ModelConfig:
     """What is built by `hmr_jax.models.build_model`."""
 
     name: Literal["deforhmr", "dense"] = "deforhmr"
-    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder."""
+    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder, or alone."""
     encoder: EncoderConfig = EncoderConfig()
     """Image encoder."""
     decoder: DecoderConfig = DecoderConfig()
@@ -95,7 +95,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DepthAnythingConfig:
-    """Depth Anything, as a converted checkpoint describes it; not part of an experiment. By default Small, version 2."""
+    """Depth Anything, as a converted checkpoint describes it; no part of an experiment. By default Small, version 2."""
 
     dim: int = 384
     """Width of DINOv2's tokens."""
@@ -267,6 +267,8 @@ class Config:
     """Validation examples used during training; 0: all."""
     init_from: str = ""
     """Weights to start from: a checkpoint folder, or "encoder" for the shipped encoder; groups that fit are taken."""
+    init_groups: tuple[str, ...] = ()
+    """Which parameter groups to take of them, e.g. only HMR2.0's "encoder"; empty: all that the model has too."""
     model: ModelConfig = ModelConfig()
     """Network and body."""
     loss: LossConfig = LossConfig()

@@ -1,7 +1,7 @@
 """Depth Anything checkpoints to the parameters of `models.depth_anything.DepthAnything`.
 
-The original files name a DINOv2 encoder `pretrained.` and a DPT head `depth_head.`; Hugging Face's name them `backbone.`,
-`neck.` and `head.`. Letters: D width.
+The original files name a DINOv2 encoder `pretrained.` and a DPT head `depth_head.`; Hugging Face's name them
+`backbone.`, `neck.` and `head.`. Letters: D width.
 """
 
 from dataclasses import dataclass, replace
@@ -51,7 +51,11 @@ _ORIGINAL = _Names(
     unit="resConfUnit{}.",
     unit_conv="conv{}",
     fuse_out="out_conv",
-    output=("depth_head.scratch.output_conv1", "depth_head.scratch.output_conv2.0", "depth_head.scratch.output_conv2.2"),
+    output=(
+        "depth_head.scratch.output_conv1",
+        "depth_head.scratch.output_conv2.0",
+        "depth_head.scratch.output_conv2.2",
+    ),
     fuse_is_reversed=False,
     fuse_from=1,
 )

@@ -92,7 +92,7 @@ def identify(state: State) -> str | None:
     return None
 
 
-# ------------------------------------------------------------------------------------------------------- one network each
+# --------------------------------------------------------------------------------------------------- one network each
 
 
 def _vitpose(state: State, options: Options, hints: Mapping[str, Any]) -> Converted:
@@ -181,7 +181,7 @@ _CONVERTERS: dict[str, Callable[[State, Options, Mapping[str, Any]], Converted]]
 }
 
 
-# --------------------------------------------------------------------------------------------------------------- shapes
+# ------------------------------------------------------------------------------------------------------------- shapes
 
 
 def _encoder_config(params: dict, options: Options, hints: Mapping[str, Any]) -> EncoderConfig:

@@ -1,4 +1,4 @@
-"""Reading a PyTorch state dict strictly: every tensor is taken once, or dropped for a reason, or the file is refused."""
+"""Reading a PyTorch state dict strictly: a tensor is taken, or dropped for a reason, or the file is refused."""
 
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +65,7 @@ class StrictState:
 
     def drop(self, start: str, reason: str) -> None:
         """The tensors whose names start so, which are known not to be needed."""
-        for name in [name for name in self._left if name.startswith(self._prefix + start)]:
+        for name in sorted(name for name in self._left if name.startswith(self._prefix + start)):
             self._left.discard(name)
             self._dropped[name] = reason
 

@@ -160,7 +160,9 @@ def _zip_entries(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
         with zipfile.ZipFile(_Reader(data)) as archive:
             return {info.filename: info for info in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, struct.error, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"it starts as a checkpoint but is cut off or damaged ({error}): download it again.") from error
+        raise ValueError(
+            f"it starts as a checkpoint but is cut off or damaged ({error}): download it again."
+        ) from error
 
 
 class _Reader(io.RawIOBase):

@@ -168,7 +168,9 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     return Tensor(storage, storage.dtype, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_typed_tensor(storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any, *_: Any):
+def _rebuild_typed_tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any, *_: Any
+):
     tensor = _rebuild_tensor(storage, offset, shape, strides)
     return Tensor(storage, _dtype_of(kind), tensor.offset, tensor.shape, tensor.strides)
 
