@@ -86,7 +86,7 @@ def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, lar
             f"the tensor '{name}' is declared with {max(end, declared):,} bytes, but the file holds {len(buffer):,} "
             "bytes for it: it is cut off, damaged or forged."
         )
-    dtype = dtype.newbyteorder(byte_order) if dtype.kind != "V" and byte_order == ">" else dtype
+    dtype = dtype.newbyteorder(">") if dtype.kind != "V" and byte_order == ">" else dtype
     strides = tuple(stride * size for stride in tensor.strides)
     return np.ndarray(tensor.shape, dtype, buffer, tensor.offset * size if declared else 0, strides)
 

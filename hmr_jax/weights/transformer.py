@@ -54,7 +54,7 @@ def read_block(tensors: StrictState, names: BlockNames, index: int, dim: int, ex
         parts = [at.linear(name, dim, dim) for name in names.qkv]
         qkv = {key: np.concatenate([part[key] for part in parts], -1) for key in ("kernel", "bias")}
     fc1 = at.linear("mlp.fc1", dim)
-    block = {
+    block: dict = {
         "norm1": at.norm(names.norm1, dim),
         "qkv": qkv,
         "proj": at.linear(names.proj, dim, dim),
