@@ -63,6 +63,11 @@ class StrictState:
         """A LayerNorm's scale and bias."""
         return {"scale": self.take(f"{name}.weight", dim), "bias": self.take(f"{name}.bias", dim)}
 
+    def running(self, name: str) -> dict:
+        """A BatchNorm's running statistics; how many batches made them is not needed."""
+        self.drop(f"{name}.num_batches_tracked", "counter of a batch normalisation")
+        return {"mean": self.take(f"{name}.running_mean", -1), "var": self.take(f"{name}.running_var", -1)}
+
     def drop(self, start: str, reason: str) -> None:
         """The tensors whose names start so, which are known not to be needed."""
         for name in sorted(name for name in self._left if name.startswith(self._prefix + start)):
