@@ -209,7 +209,17 @@ def check_new(directory: Path) -> None:
 
 
 def load_depth_anything(directory: str | Path) -> tuple[DepthAnythingConfig, Params]:
-    """Configuration and parameters of a converted Depth Anything checkpoint.
+    """Configuration and parameters of a converted Depth Anything checkpoint; raises as `load_network` does."""
+    values, params = load_network(directory, DEPTH_ANYTHING)
+    return from_dict(values, DepthAnythingConfig), params
+
+
+def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
+    """What a converted checkpoint says of its network, and its parameters as NumPy arrays.
+
+    Args:
+        directory: a folder that `python -m hmr_jax.weights.convert` wrote.
+        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"params", "batch_stats"}.
 
     Raises:
         FileNotFoundError: if there is none in the folder.
@@ -221,12 +231,13 @@ def load_depth_anything(directory: str | Path) -> tuple[DepthAnythingConfig, Par
             f"There is no converted checkpoint in {folder}: make one with python -m hmr_jax.weights.convert."
         )
     values = read_json(folder / "config.json")
-    if DEPTH_ANYTHING not in values:
-        raise ValueError(f"{folder} is a checkpoint of another network, not of Depth Anything.")
-    return from_dict(values[DEPTH_ANYTHING], DepthAnythingConfig), _read_params(folder)
+    if kind not in values:
+        raise ValueError(f"{folder} holds another network, not a {kind.replace('_', ' ')} checkpoint.")
+    return values[kind], _read_params(folder)
 
 
 DEPTH_ANYTHING = "depth_anything"
+BACKBONE = "backbone"
 
 
 def _is_converted(folder: Path) -> bool:
@@ -235,10 +246,9 @@ def _is_converted(folder: Path) -> bool:
 
 def _load_converted(folder: Path) -> tuple[Config, Params]:
     values = read_json(folder / "config.json")
-    if DEPTH_ANYTHING in values:
-        raise ValueError(
-            f"{folder} is a depth network: it predicts no bodies; use it as the depth provider flax:{folder}."
-        )
+    for kind, use in ((DEPTH_ANYTHING, "a depth provider"), (BACKBONE, "the image backbone of D2A-HMR")):
+        if kind in values:
+            raise ValueError(f"{folder} predicts no bodies: it is {use}.")
     return from_dict(values), _read_params(folder)
 
 

@@ -22,7 +22,7 @@ LAYERS = [
     ["optim", "parallel", "logging"],
     ["steps"],
     ["checkpoint"],
-    ["evaluate", "inference", "cli"],
+    ["evaluate", "inference", "cli", "depth_network"],
     ["train", "predict"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -49,7 +49,7 @@ class DPTHead(nn.Module):
     """Four feature maps of the encoder to one map of the image's size."""
 
     config: DepthAnythingConfig
-    dtype: Any
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: list[jax.Array]) -> jax.Array:
@@ -87,6 +87,7 @@ class DepthAnything(nn.Module):
 
     config: DepthAnythingConfig
     dtype: Any = jnp.float32
+    """Computation type of the encoder; the head computes in float32."""
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -99,7 +100,8 @@ class DepthAnything(nn.Module):
             config.dim, config.depth, config.num_heads, config.taps, config.grid, config.patch_size, config.mlp_ratio,
             config.position_offset, self.dtype, name="encoder",
         )(images)  # fmt: skip
-        return DPTHead(config, self.dtype, name="head")(features)
+        # bfloat16 would show as steps in the map.
+        return DPTHead(config, name="head")([x.astype(jnp.float32) for x in features])
 
 
 class Enlarge(nn.Module):

@@ -92,7 +92,17 @@ def resize_positions(slots: jax.Array, size: tuple[int, int], offset: float = 0.
 
 
 def bicubic_matrix(source: int, target: int, scale: float | None = None) -> np.ndarray:
-    """(target, source) weights of one axis: the Keys kernel with a = -0.75, pixel centres at halves, edges repeated.
+    """(target, source) weights of `cubic_taps`."""
+    matrix = np.zeros((target, source))
+    for indices, weights in zip(*cubic_taps(source, target, scale), strict=True):
+        np.add.at(matrix, (np.arange(target), indices), weights)
+    return matrix.astype(np.float32)
+
+
+def cubic_taps(source: int, target: int, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What one axis of a bicubic resizing reads: indices (4, target) and their weights (4, target).
+
+    As in PyTorch and OpenCV: the Keys kernel with a = -0.75, pixel centres at halves, edges repeated, no blur.
 
     Args:
         source: length before.
@@ -101,13 +111,10 @@ def bicubic_matrix(source: int, target: int, scale: float | None = None) -> np.n
     """
     positions = (np.arange(target) + 0.5) / (target / source if scale is None else scale) - 0.5
     low = np.floor(positions).astype(int)
-    t = (positions - low)[:, None]
-    distance = np.abs(np.concatenate([t + 1, t, 1 - t, 2 - t], 1))  # (target, 4)
+    t = positions - low
+    distance = np.stack([t + 1, t, 1 - t, 2 - t])
     a = -0.75
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = a * (((distance - 5) * distance + 8) * distance - 4)
-    weights = np.where(distance <= 1, near, far)
-    matrix = np.zeros((target, source))
-    for tap in range(4):
-        np.add.at(matrix, (np.arange(target), np.clip(low + tap - 1, 0, source - 1)), weights[:, tap])
-    return matrix.astype(np.float32)
+    indices = np.clip(low + np.arange(-1, 3)[:, None], 0, source - 1)
+    return indices, np.where(distance <= 1, near, far)

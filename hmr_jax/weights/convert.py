@@ -1,27 +1,32 @@
 """Published weights into our models: `python -m hmr_jax.weights.convert SOURCE --to OUT`.
 
-What the source is (ViTPose, HMR2.0, Depth Anything; PyTorch, safetensors or a folder of Hugging Face) is recognised by
-its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`, `train.py --init-from` and
-`load_for_inference` take. It is written whole or not at all.
+What the source is (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet; PyTorch, safetensors or a folder of Hugging Face) is
+recognised by its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`,
+`train.py --init-from`, `load_for_inference` and `load_network` take. It is written whole or not at all.
 """
 
 import hashlib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from hmr_jax import __version__, cli
 from hmr_jax.batch import zeros
-from hmr_jax.checkpoint import DEPTH_ANYTHING, check_new, save_converted
-from hmr_jax.config import Config, to_dict
+from hmr_jax.checkpoint import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
+from hmr_jax.config import Config, DepthAnythingConfig, to_dict
 from hmr_jax.models import build_model
+from hmr_jax.models.deforhmr import build_encoder
 from hmr_jax.models.depth_anything import DepthAnything
+from hmr_jax.models.hrnet import HRNet
+from hmr_jax.models.resnet import ResNet
 from hmr_jax.weights.detect import Converted, Options, convert_state
 from hmr_jax.weights.torch_files import checkpoint_files, read_torch_checkpoint
 
@@ -47,7 +52,6 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
     converted = convert_state(state, options, _hints(source))
     check_shapes(converted)
     checksums = {path.name: file_hash(path) for path in checkpoint_files(source)}
-    config = to_dict(converted.config)
     described = {
         "kind": converted.kind,
         "files": checksums,
@@ -56,23 +60,20 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         "version": __version__,
     }
     report = _report(source, out, state, converted, described)
-    save_converted(out, config if isinstance(converted.config, Config) else {DEPTH_ANYTHING: config},
-                   converted.params, described)  # fmt: skip
+    save_converted(out, _config_values(converted.config), converted.params, described)
     return report
+
+
+def _config_values(config: Any) -> dict:
+    """What goes into config.json: an experiment, or a network under its kind."""
+    if isinstance(config, Config):
+        return to_dict(config)
+    return {BACKBONE: config} if isinstance(config, dict) else {DEPTH_ANYTHING: to_dict(config)}
 
 
 def check_shapes(converted: Converted) -> None:
     """Raises ValueError unless the parameters are those of the model that the configuration describes."""
-    config = converted.config
-    if isinstance(config, Config):
-        inputs: Any = zeros(1, config.model.encoder.image_size[0])
-        model: Any = build_model(config.model)
-    else:
-        side = config.patch_size * config.grid
-        inputs, model = jax.ShapeDtypeStruct((1, side, side, 3), np.float32), DepthAnything(config)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), inputs)["params"]
-    if isinstance(config, Config) and config.model.name == "dense":
-        shapes = {"encoder": shapes["encoder"]}  # the dense heads are trained here
+    shapes = _model_shapes(converted.config)
     wanted, given = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (shapes, converted.params))
     for name in sorted(set(wanted) | set(given)):
         pair = [tree[name].shape if name in tree else None for tree in (wanted, given)]
@@ -80,6 +81,26 @@ def check_shapes(converted: Converted) -> None:
             raise ValueError(
                 f"'{name}' would have shape {pair[1]}, but the model needs {pair[0]}: is it {converted.kind}?"
             )
+
+
+def _model_shapes(config: Any) -> Any:
+    if isinstance(config, Config):
+        size = config.model.encoder.image_size
+        if config.model.name == "dense":  # an encoder alone; the dense heads are trained here
+            encoder = build_encoder(config.model.encoder, "xla", jnp.float32)
+            return {"encoder": _shapes(encoder, (1, *size, 3))}
+        model: Any = build_model(config.model)
+        return jax.eval_shape(model.init, jax.random.key(0), zeros(1, size[0]))["params"]
+    if isinstance(config, DepthAnythingConfig):
+        side = config.patch_size * config.grid
+        return _shapes(DepthAnything(config), (1, side, side, 3))
+    kind, number = re.fullmatch(r"(resnet|hrnet_w)(\d+)", config["name"]).groups()  # type: ignore[union-attr]
+    backbone: Any = ResNet(int(number)) if kind == "resnet" else HRNet(int(number))  # type: ignore[arg-type]
+    return jax.eval_shape(backbone.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+
+
+def _shapes(model: Any, size: tuple[int, ...]) -> Any:
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(size, np.float32))["params"]
 
 
 def file_hash(path: Path) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from hmr_jax.config import Config, DecoderConfig, DepthAnythingConfig, EncoderConfig, ModelConfig, OptimConfig
 from hmr_jax.weights.depth_anything import convert_depth_anything, is_original, num_patches_side
 from hmr_jax.weights.hmr2 import convert_hmr2
+from hmr_jax.weights.hrnet import convert_hrnet
+from hmr_jax.weights.resnet import convert_resnet
 from hmr_jax.weights.state import State, strip_prefix
 from hmr_jax.weights.vitpose import convert_vitpose
 
@@ -45,7 +47,8 @@ class Converted:
 
     kind: str
     """What it was recognised as."""
-    config: Config | DepthAnythingConfig
+    config: Config | DepthAnythingConfig | dict
+    """An experiment, or what a network that is no experiment's needs to be built: of a backbone, its name."""
     params: dict
     dropped: dict[str, str] = field(default_factory=dict)
     """Names of the tensors that are not needed, and why."""
@@ -89,6 +92,10 @@ def identify(state: State) -> str | None:
     plain = {name.removeprefix("backbone.") for name in state}
     if plain & {"blocks.0.norm1.weight", "encoder.layer.0.layernorm_before.weight"}:
         return "ViTPose"
+    if plain & {"stage4.0.branches.0.0.conv1.weight", "transition3.3.0.0.weight"}:
+        return "HRNet"
+    if plain & {"layer4.0.conv1.weight", "layer1.0.conv3.weight"}:
+        return "ResNet"
     return None
 
 
@@ -174,10 +181,31 @@ def _depth_anything(state: State, options: Options, hints: Mapping[str, Any]) ->
     return Converted(f"Depth Anything ({dialect})", config, params, dropped)
 
 
+def _convolutional(state: State, options: Options, hints: Mapping[str, Any]) -> Converted:
+    dropped: dict[str, str] = {}
+    prefix = "backbone." if any(name.startswith("backbone.") for name in state) else ""
+    if options.encoder_only:
+        state = _only(state, prefix, dropped)
+    others = sorted(name for name in state if not name.startswith(prefix))
+    if others:
+        raise ValueError(f"The checkpoint holds more than an image backbone ({others[0]}, ...): give --encoder-only.")
+    if identify(state) == "HRNet":
+        variables = convert_hrnet(state, prefix, dropped)
+        width = variables["params"]["stage2_0"]["branch0_0"]["conv1"]["conv"]["kernel"].shape[-1]
+        kind, name = f"HRNet-W{width}", f"hrnet_w{width}"
+    else:
+        variables = convert_resnet(state, prefix, dropped)
+        depth = 2 + 3 * sum(name.startswith("layer") for name in variables["params"])
+        kind, name = f"ResNet-{depth}", f"resnet{depth}"
+    return Converted(kind, {"name": name}, variables, dropped)
+
+
 _CONVERTERS: dict[str, Callable[[State, Options, Mapping[str, Any]], Converted]] = {
     "HMR2.0": _hmr2,
     "ViTPose": _vitpose,
     "Depth Anything": _depth_anything,
+    "ResNet": _convolutional,
+    "HRNet": _convolutional,
 }
 
 

@@ -1,7 +1,7 @@
 """HRNet's classification checkpoints to the variables of `models.hrnet.HRNet`.
 
-timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its like, which METRO starts from) use the same
-names; inside a checkpoint of METRO they stand behind "backbone.".
+timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its like, which METRO starts from) use the
+same names; inside a checkpoint of METRO they stand behind "backbone.".
 """
 
 from hmr_jax.weights.convolutional import Tree
