@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from hmr_jax.config import Config, DecoderConfig, DepthAnythingConfig, EncoderConfig, ModelConfig, OptimConfig
+from hmr_jax.config import (
+    Config,
+    DataConfig,
+    DecoderConfig,
+    DepthAnythingConfig,
+    EncoderConfig,
+    ModelConfig,
+    OptimConfig,
+)
 from hmr_jax.weights.depth_anything import convert_depth_anything, is_original, num_patches_side
 from hmr_jax.weights.hmr2 import convert_hmr2
 from hmr_jax.weights.hrnet import convert_hrnet
@@ -114,7 +122,8 @@ def _vitpose(state: State, options: Options, hints: Mapping[str, Any]) -> Conver
     else:
         kind = "ViTPose" if any(name.startswith("backbone.") for name in state) else "a ViTPose backbone"
     encoder = _encoder_config(params["encoder"], options, hints)
-    config = Config(name="vitpose", model=ModelConfig("dense", encoder, body=options.body))
+    data = DataConfig(crop_size=encoder.image_size[0])
+    config = Config(name="vitpose", model=ModelConfig("dense", encoder, body=options.body), data=data)
     return Converted(kind, config, params, dropped)
 
 
@@ -124,14 +133,14 @@ def _hmr2(state: State, options: Options, hints: Mapping[str, Any]) -> Converted
         return Converted("HMR2.0's encoder", converted.config, converted.params, converted.dropped)
     dropped: dict[str, str] = {}
     params = convert_hmr2(state, dropped)
-    decoder = params["decoder"]
+    decoder, encoder = params["decoder"], _encoder_config(params["encoder"], options, hints)
     inner = decoder["layer_0"]["self_attention"]["query"]["kernel"].shape[1]
     if inner % options.head_dim:
         raise ValueError(f"The decoder's {inner} channels are no multiple of {options.head_dim}: give --head-dim.")
     config = Config(
         name="hmr2",
         model=ModelConfig(
-            encoder=_encoder_config(params["encoder"], options, hints),
+            encoder=encoder,
             decoder=DecoderConfig(
                 queries="single",
                 attention="plain",
@@ -144,6 +153,7 @@ def _hmr2(state: State, options: Options, hints: Mapping[str, Any]) -> Converted
             body=options.body,
         ),
         optim=OptimConfig(learning_rate=1e-5, frozen=()),
+        data=DataConfig(crop_size=encoder.image_size[0]),
     )
     return Converted("HMR2.0", config, params, dropped)
 
