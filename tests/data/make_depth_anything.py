@@ -39,7 +39,10 @@ def main() -> None:
         save_file(state, file, {"format": "pt"})
         network = DepthAnythingForDepthEstimation.from_pretrained(folder).eval()
 
-    results: dict[str, np.ndarray] = {"names": np.array(list(shapes)), "shapes": np.array([str(list(s)) for s in shapes.values()])}
+    results: dict[str, np.ndarray] = {
+        "names": np.array(list(shapes)),
+        "shapes": np.array([str(list(s)) for s in shapes.values()]),
+    }
     for height, width in SIZES:
         image = np.random.default_rng(height).standard_normal((1, height, width, 3)).astype(np.float32)
         with torch.inference_mode():

@@ -18,7 +18,9 @@ SIDE, EVERY = 64, 41
 
 def state_of(name: str) -> dict[str, torch.Tensor]:
     arrays = np.load(HERE / f"{name}.npz")
-    return {key.removeprefix("weights/"): torch.tensor(arrays[key]) for key in arrays.files if key.startswith("weights/")}
+    return {
+        key.removeprefix("weights/"): torch.tensor(arrays[key]) for key in arrays.files if key.startswith("weights/")
+    }
 
 
 def crops() -> np.ndarray:
