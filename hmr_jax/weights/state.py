@@ -98,6 +98,11 @@ def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
                 into = stacked.setdefault(layer, {})
                 if name not in into:
                     into[name] = np.empty((depth, *array.shape), array.dtype)
+                if into[name].shape[1:] != array.shape:
+                    raise ValueError(
+                        f"The {name} of {layer} has shape {array.shape} in block {index}, but {into[name].shape[1:]} "
+                        "in block 0: all blocks must be alike."
+                    )
                 into[name][index] = array
                 release_pages(array)
     return stacked

@@ -1,7 +1,7 @@
 """Writes hmr2_whole.npz with PyTorch: `python tests/data/make_hmr2.py`.
 
-HMR2.0 from a crop to vertices, written out once more: the ViT and the head of vitpose_backbone.npz and hmr2_head.npz, and
-linear blend skinning of the built-in body.
+HMR2.0 from a crop to vertices, written out once more: the ViT and the head of vitpose_backbone.npz and hmr2_head.npz,
+and linear blend skinning of the built-in body.
 """
 
 from pathlib import Path
