@@ -7,7 +7,7 @@ from transformers import DepthAnythingConfig as TheirConfig
 from transformers import DepthAnythingForDepthEstimation, Dinov2Config
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax.config import DepthAnythingConfig
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.weights import convert_depth_anything
 

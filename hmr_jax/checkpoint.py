@@ -24,7 +24,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from hmr_jax.config import Config, DepthAnythingConfig, from_dict, to_dict
+from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.optim import Params
 from hmr_jax.steps import TrainState
 

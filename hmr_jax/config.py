@@ -94,38 +94,6 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class DepthAnythingConfig:
-    """Depth Anything, as a converted checkpoint describes it; no part of an experiment. By default Small, version 2."""
-
-    dim: int = 384
-    """Width of DINOv2's tokens."""
-    depth: int = 12
-    """Number of its blocks."""
-    num_heads: int = 6
-    """Attention heads."""
-    mlp_ratio: int = 4
-    """Hidden width of the MLP in units of dim."""
-    patch_size: int = 14
-    """Side of a patch."""
-    grid: int = 37
-    """Side of the square map of patches that the position embedding was trained for."""
-    taps: tuple[int, ...] = (2, 5, 8, 11)
-    """Blocks, from 0, whose outputs the head reads."""
-    neck_dims: tuple[int, ...] = (48, 96, 192, 384)
-    """Widths of the four maps, from the finest."""
-    fusion_dim: int = 64
-    """Width in which they are fused."""
-    head_dim: int = 32
-    """Width before the last layer."""
-    max_depth: float = 0.0
-    """Largest depth in metres of a metric network; 0: the output is inverse depth without a unit."""
-    position_offset: float = 0.1
-    """Where the position embedding is resized: 0.1 as in the original code, 0 as in transformers."""
-    size: int = 518
-    """Smaller side of the image that the network is shown, px, before rounding to patches."""
-
-
-@dataclass(frozen=True)
 class LossConfig:
     """Weights of the losses. Each loss is a sum over joints and coordinates and a mean over the batch."""
 
@@ -192,6 +160,30 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class DepthCorruptionConfig:
+    """What makes exact depth look like a network's estimate: drawn for each example, by its number. [default]
+
+    It applies to the depth of synthetic people and of records that hold metric depth; inverse depth in a record is
+    a network's and is left as it is.
+    """
+
+    background: float = 0.8
+    """How often a floor and a wall are put where the depth is unknown: those of synthetic people have none."""
+    scale: float = 0.1
+    """Contrast of the normalised map: 1 + scale * n, with n a standard normal cut at 2."""
+    shift: float = 0.05
+    """Offset of the normalised map, whose range is 1: shift * n."""
+    blur: float = 0.01
+    """Largest blur, in units of the crop's side; uniform from 0."""
+    missing: float = 0.2
+    """How often an elliptic region is missing."""
+    noise: float = 0.05
+    """Smooth noise on the normalised map: its standard deviation on a grid of 8 x 8."""
+    absent: float = 0.1
+    """How often the whole map is missing; training only."""
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """One data set of a mixture."""
 
@@ -217,6 +209,10 @@ class DataConfig:
     """Dense targets that ride in the batch."""
     dense_size: int = 64
     """Side of the dense targets."""
+    pseudo_depth: bool = False
+    """Estimated depth of the crop rides in the batch, for models that take it."""
+    depth_corruption: DepthCorruptionConfig = DepthCorruptionConfig()
+    """How exact depth becomes pseudo-depth."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of the training split."""
     workers: int = 0

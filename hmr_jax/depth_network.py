@@ -1,6 +1,6 @@
 """Depth maps of whole images by Depth Anything inside JAX: no PyTorch, batched, on the accelerator.
 
-    depth = FlaxDepth.from_checkpoint("weights/depth_anything_v2_small")
+    depth = DepthNetwork.from_checkpoint("weights/depth_anything_v2_small")
     map = depth(image)              # (H, W) float32, larger is nearer
     maps = depth.batch(images)      # images of any sizes, those of one network size together
 
@@ -19,14 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.checkpoint import load_depth_anything
-from hmr_jax.config import DepthAnythingConfig
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models.deforhmr import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.models.dinov2 import cubic_taps
 from hmr_jax.optim import Params
 
 
-class FlaxDepth:
+class DepthNetwork:
     """Depth Anything and its parameters behind one call."""
 
     def __init__(self, config: DepthAnythingConfig, params: Params, batch_size: int | None = None):
@@ -45,7 +45,7 @@ class FlaxDepth:
         self._step = jax.jit(lambda params, images: model.apply({"params": params}, images))
 
     @classmethod
-    def from_checkpoint(cls, directory: str | Path, batch_size: int | None = None) -> "FlaxDepth":
+    def from_checkpoint(cls, directory: str | Path, batch_size: int | None = None) -> "DepthNetwork":
         """Loads a folder that `hmr_jax.weights.convert` wrote.
 
         Raises:

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from by_rule import made_by_rule
 
-from hmr_jax.config import DepthAnythingConfig
-from hmr_jax.depth_network import FlaxDepth, network_size, prepare, resize_linear
+from hmr_jax import checkpoint
+from hmr_jax.config import to_dict
+from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax.depth_network import DepthNetwork, network_size, prepare, resize_linear
+from hmr_jax.depth_providers import depth_provider
 from hmr_jax.models.deforhmr import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.models.depth_anything import DepthAnything, resize_bilinear
 from hmr_jax.models.dinov2 import resize_positions
@@ -135,9 +138,9 @@ def test_sides_are_multiples_of_the_patch_and_at_least_518(size, wanted):
     assert network_size(size, DepthAnythingConfig()) == wanted
 
 
-def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case):
+def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, tmp_path):
     golden, state = case
-    provider = FlaxDepth(CONFIG, convert_depth_anything(state), batch_size=2)
+    provider = DepthNetwork(CONFIG, convert_depth_anything(state), batch_size=2)
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in ((70, 70), (40, 50), (90, 90), (35, 35), (40, 50))]
     maps = provider.batch(images)
@@ -151,6 +154,12 @@ def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case):
         provider._step(provider._params, np.stack([prepare(images[0], (70, 70))] * 2))[0], maps[0], atol=1e-5
     )
     assert provider.kind == "inverse"
+    checkpoint.save_converted(
+        tmp_path / "depth", {checkpoint.DEPTH_ANYTHING: to_dict(CONFIG)}, convert_depth_anything(state), {}
+    )
+    (named,) = depth_provider(f"flax:{tmp_path / 'depth'}")(images[:1], [tmp_path / "0.jpg"])
+    assert named.kind == "inverse"
+    np.testing.assert_allclose(named.values, np.maximum(maps[0], 0), atol=1e-5)
     assert provider.batch([]) == []
     with pytest.raises(ValueError, match=r"Image 1 is float32\(4, 4, 3\)"):
         provider.batch([images[0], np.zeros((4, 4, 3), np.float32)])

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import its own layer's package and the layers before it.
 LAYERS = [
-    ["config", "batch", "safe_pickle", "crop"],
+    ["config", "depth_anything_config", "batch", "safe_pickle", "crop", "depth", "pictures"],
     ["geometry"],
     ["ops"],
     ["body"],
@@ -22,7 +22,9 @@ LAYERS = [
     ["optim", "parallel", "logging"],
     ["steps"],
     ["checkpoint"],
-    ["evaluate", "inference", "cli", "depth_network"],
+    ["depth_network"],
+    ["depth_providers"],
+    ["evaluate", "inference", "cli"],
     ["train", "predict"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -30,6 +32,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = {"weights/convert.py"}
 # Only what needs no model and no training.
 DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle"}
+DATA_MAY_IMPORT |= {"depth", "depth_providers", "pictures"}
 
 
 def imports(path: Path) -> set[str]:

@@ -7,6 +7,14 @@ from hmr_jax.body import load_body_model
 from hmr_jax.config import ModelConfig
 from hmr_jax.models.deforhmr import DeforHMR, DensePretraining
 
+DEPTH_MODELS = ("d2a_hmr",)
+"""Names of the models that read "pseudo_depth" and "has_pseudo_depth" of a batch."""
+
+
+def needs_depth(config: ModelConfig) -> bool:
+    """Whether a model is shown depth beside the image."""
+    return config.name in DEPTH_MODELS
+
 
 def build_model(config: ModelConfig) -> DeforHMR | DensePretraining:
     """The network of a configuration, without parameters."""

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.config import DepthAnythingConfig
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models.dinov2 import DinoV2
 
 

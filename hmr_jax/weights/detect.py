@@ -11,11 +11,11 @@ from hmr_jax.config import (
     Config,
     DataConfig,
     DecoderConfig,
-    DepthAnythingConfig,
     EncoderConfig,
     ModelConfig,
     OptimConfig,
 )
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.weights.depth_anything import convert_depth_anything, is_original, num_patches_side
 from hmr_jax.weights.hmr2 import convert_hmr2
 from hmr_jax.weights.hrnet import convert_hrnet
@@ -201,7 +201,7 @@ def _convolutional(state: State, options: Options, hints: Mapping[str, Any]) -> 
         raise ValueError(f"The checkpoint holds more than an image backbone ({others[0]}, ...): give --encoder-only.")
     if identify(state) == "HRNet":
         variables = convert_hrnet(state, prefix, dropped)
-        width = variables["params"]["stage2_0"]["branch0_0"]["conv1"]["conv"]["kernel"].shape[-1]
+        width = variables["params"]["stage2"]["branch0"]["block"]["conv1"]["conv"]["kernel"].shape[-1]
         kind, name = f"HRNet-W{width}", f"hrnet_w{width}"
     else:
         variables = convert_resnet(state, prefix, dropped)
