@@ -7,12 +7,14 @@ A run's folder holds
     checkpoints/<step>/    items `params` (trained), `train` (optimiser, averages), `config`, `data`
     metrics.jsonl          the log
 
-An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16).
+An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16). A converted
+one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params/ and source.json: where it is from.
 """
 
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.optim import Params
 from hmr_jax.steps import TrainState
 
@@ -96,7 +99,7 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
 
     Args:
         directory: a run's folder (its best checkpoint by the configured metric, else the latest), one of its
-            checkpoints, an exported folder, or None for the shipped model.
+            checkpoints, an exported or converted folder, or None for the shipped model.
 
     Raises:
         FileNotFoundError: if there is no checkpoint in the folder.
@@ -104,7 +107,7 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     """
     run, step = _locate(directory)
     if step is None:
-        return _load_exported(run)
+        return _load_converted(run) if _is_converted(run) else _load_exported(run)
     config = from_dict(read_json(run / "config.json"))
     path = run / "checkpoints" / str(step)
     try:
@@ -127,7 +130,7 @@ def describe(directory: str | Path | None) -> dict[str, Any]:
 def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
     """The run's or exported folder, and the step of a run."""
     folder = SHIPPED_MODEL if directory is None else Path(directory).resolve()
-    if (folder / "params.npz").exists():
+    if (folder / "params.npz").exists() or _is_converted(folder):
         return folder, None
     if folder.name.isdigit() and folder.parent.name == "checkpoints":
         if not folder.is_dir():
@@ -136,7 +139,7 @@ def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
     if not (folder / "checkpoints").is_dir():
         raise FileNotFoundError(
             f"There is no checkpoint in {folder}: name a run's folder (it holds 'checkpoints'), one of its "
-            "checkpoints, or an exported folder (it holds 'params.npz')."
+            "checkpoints, an exported folder (it holds 'params.npz') or a converted one (it holds 'params')."
         )
     config = from_dict(read_json(folder / "config.json"))
     with open_manager(folder, config, read_only=True) as manager:
@@ -176,13 +179,101 @@ def _load_exported(directory: Path) -> tuple[Config, Params]:
     return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
+def save_converted(directory: Path, config: dict, params: Params, source: dict) -> None:
+    """Writes a converted checkpoint, whole or not at all.
+
+    Args:
+        directory: must not exist.
+        config: config.json.
+        params: all parameters, as they are.
+        source: source.json: where the parameters are from.
+    """
+    check_new(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    part = directory.with_name(f".{directory.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        part.mkdir()
+        write_json(part / "config.json", config)
+        write_json(part / "source.json", source)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save((part / "params").resolve(), params)
+        os.replace(part, directory)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_new(directory: Path) -> None:
+    """Raises FileExistsError if there is something already."""
+    if directory.exists():
+        raise FileExistsError(f"{directory} exists already: choose another folder, or remove it.")
+
+
+def load_depth_anything(directory: str | Path) -> tuple[DepthAnythingConfig, Params]:
+    """Configuration and parameters of a converted Depth Anything checkpoint; raises as `load_network` does."""
+    values, params = load_network(directory, DEPTH_ANYTHING)
+    return from_dict(values, DepthAnythingConfig), params
+
+
+def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
+    """What a converted checkpoint says of its network, and its parameters as NumPy arrays.
+
+    Args:
+        directory: a folder that `python -m hmr_jax.weights.convert` wrote.
+        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"params", "batch_stats"}.
+
+    Raises:
+        FileNotFoundError: if there is none in the folder.
+        ValueError: if it is of another network, or cannot be read.
+    """
+    folder = Path(directory).resolve()
+    if not _is_converted(folder):
+        raise FileNotFoundError(
+            f"There is no converted checkpoint in {folder}: make one with python -m hmr_jax.weights.convert."
+        )
+    values = read_json(folder / "config.json")
+    if kind not in values:
+        raise ValueError(f"{folder} holds another network, not a {kind.replace('_', ' ')} checkpoint.")
+    return values[kind], _read_params(folder)
+
+
+DEPTH_ANYTHING = "depth_anything"
+BACKBONE = "backbone"
+
+
+def _is_converted(folder: Path) -> bool:
+    return (folder / "params").is_dir() and (folder / "config.json").exists()
+
+
+def _load_converted(folder: Path) -> tuple[Config, Params]:
+    values = read_json(folder / "config.json")
+    for kind, use in ((DEPTH_ANYTHING, "a depth provider"), (BACKBONE, "the image backbone of D2A-HMR")):
+        if kind in values:
+            raise ValueError(f"{folder} predicts no bodies: it is {use}.")
+    return from_dict(values), _read_params(folder)
+
+
+def _read_params(folder: Path) -> Params:
+    try:
+        return _read_item(folder / "params")
+    except Exception as error:  # Orbax raises many types for damaged files
+        raise ValueError(f"The checkpoint {folder} cannot be read; was it damaged or cut off? ({error})") from error
+
+
 def load_initial(config: Config, params: Params) -> Params:
     """Replaces initial parameter groups by those of `config.init_from`; shapes that differ raise ValueError."""
     if not config.init_from:
         return params
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
     _, loaded = load_for_inference(source)
-    taken = {name: group for name, group in loaded.items() if name in params}
+    wanted = config.init_groups or tuple(params)
+    missing = [name for name in config.init_groups if name not in loaded or name not in params]
+    if missing:
+        raise ValueError(
+            f"init_groups names {', '.join(missing)}, but {source} holds {', '.join(loaded)} and this model has "
+            f"{', '.join(params)}."
+        )
+    taken = {name: group for name, group in loaded.items() if name in wanted}
     if not taken:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
     for name, group in taken.items():

@@ -78,7 +78,7 @@ class ModelConfig:
     """What is built by `hmr_jax.models.build_model`."""
 
     name: Literal["deforhmr", "dense"] = "deforhmr"
-    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder."""
+    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder, or alone."""
     encoder: EncoderConfig = EncoderConfig()
     """Image encoder."""
     decoder: DecoderConfig = DecoderConfig()
@@ -269,6 +269,8 @@ class Config:
     """Validation examples used during training; 0: all."""
     init_from: str = ""
     """Weights to start from: a checkpoint folder, or "encoder" for the shipped encoder; groups that fit are taken."""
+    init_groups: tuple[str, ...] = ()
+    """Which parameter groups to take of them, e.g. only HMR2.0's "encoder"; empty: all that the model has too."""
     model: ModelConfig = ModelConfig()
     """Network and body."""
     loss: LossConfig = LossConfig()

@@ -1,6 +1,6 @@
 """Where the depth of a picture comes from: files on disk, or a network that estimates it.
 
-    provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", ...
+    provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
     maps = provider([image], [path])
 
 Letters: H, W the picture.
@@ -125,6 +125,19 @@ class OnnxDepth:
         return DepthMap.from_values(np.asarray(resized), self.kind)
 
 
+class FlaxDepth:
+    """Depth Anything inside JAX, from a folder that `python -m hmr_jax.weights.convert` wrote."""
+
+    def __init__(self, path: str):
+        """Args: path of the folder. FileNotFoundError if there is no checkpoint in it."""
+        from hmr_jax.depth_network import DepthNetwork  # the models, which the other providers do not need
+
+        self._network = DepthNetwork.from_checkpoint(path)
+
+    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
+        return [DepthMap.from_values(values, self._network.kind) for values in self._network.batch(images)]
+
+
 def network_size(size: tuple[int, int]) -> tuple[int, int]:
     """Width and height of a picture as Depth Anything V2 takes it: both at least 518 and multiples of 14."""
     scale = SHORT_SIDE / min(size)
@@ -137,6 +150,7 @@ PROVIDERS: dict[str, Callable[[str], DepthProvider]] = {
     "disk-metric": partial(DiskDepth, kind="metric"),
     "onnx": OnnxDepth,
     "onnx-metric": partial(OnnxDepth, kind="metric"),
+    "flax": FlaxDepth,
 }
 """By the name before the colon; called with what stands after it."""
 

@@ -90,7 +90,7 @@ class Predictor:
         Every batch is padded to that size, so there is one compilation. By default 1 on a CPU and 16 elsewhere.
         """
         if config.model.name == "dense":
-            raise ValueError("This checkpoint predicts no bodies: it is an encoder with dense heads.")
+            raise ValueError("This checkpoint predicts no bodies: it is an encoder for training to start from.")
         self.config = config
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.model = build_model(config.model)

@@ -43,7 +43,12 @@ def opaque_class(name: str) -> type[Opaque]:
     return type("Opaque", (Opaque,), {"class_name": name})
 
 
-def load(file: BinaryIO, resolve: Resolve | None = None, persistent_load: Callable[[Any], Any] | None = None) -> Any:
+def load(
+    file: BinaryIO,
+    resolve: Resolve | None = None,
+    persistent_load: Callable[[Any], Any] | None = None,
+    frugal: bool = False,
+) -> Any:
     """Unpickles a file of any protocol, also of Python 2 (its byte strings become latin-1 text).
 
     Args:
@@ -51,22 +56,26 @@ def load(file: BinaryIO, resolve: Resolve | None = None, persistent_load: Callab
         resolve: called with the module and name of everything that is not on the built-in list; returns a class or
             function to stand in for it (e.g. `opaque_class(...)`), or None to refuse it.
         persistent_load: called with the persistent ids of formats that keep data elsewhere (torch).
+        frugal: memory stays within what the file holds, and time is some microseconds per value; otherwise a forged
+            file of a few bytes can make Python's fast reader allocate gigabytes. For pickles without large arrays.
 
     Raises:
         RefusedPickleError: the pickle wants something that is not allowed.
         ValueError: it is damaged, cut short, or not a pickle.
     """
     try:
-        return _Unpickler(file, resolve, persistent_load).load()
+        return (_FrugalUnpickler if frugal else _Unpickler)(file, resolve, persistent_load).load()
     except RefusedPickleError:
         raise
     except Exception as error:
         raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {error}).") from error
 
 
-class _Unpickler(pickle.Unpickler):
+class _Lookups:
+    """What an unpickler may do, whichever reads the file."""
+
     def __init__(self, file: BinaryIO, resolve: Resolve | None, persistent_load: Callable[[Any], Any] | None):
-        super().__init__(file, encoding="latin1")
+        super().__init__(file, encoding="latin1")  # type: ignore[call-arg]
         self._resolve = resolve
         self._persistent_load = persistent_load
 
@@ -82,6 +91,14 @@ class _Unpickler(pickle.Unpickler):
         if self._persistent_load is None:
             raise RefusedPickleError("The pickle refers to data outside the file.")
         return self._persistent_load(pid)
+
+
+class _Unpickler(_Lookups, pickle.Unpickler):
+    pass
+
+
+class _FrugalUnpickler(_Lookups, pickle._Unpickler):  # type: ignore[name-defined]
+    """In Python: its memo is a dictionary, where the fast one's is an array as long as the pickle says."""
 
 
 class _Function:

@@ -1,12 +1,12 @@
 """ResNet and HRNet equal torchvision's and timm's networks, from their own state dicts."""
 
 import json
-import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_rule import made_by_rule
 
 from hmr_jax.models.hrnet import HRNet
 from hmr_jax.models.residual import ConvNorm, he_normal
@@ -16,29 +16,10 @@ from hmr_jax.weights import convert_hrnet, convert_resnet
 CASES = {"resnet50": (ResNet(50), convert_resnet), "hrnet_w40": (HRNet(40), convert_hrnet)}
 
 
-def made_by_rule(case) -> dict[str, np.ndarray]:
-    """The reference's weights: their names seed them, so that they need not be stored."""
-    state = {}
-    for name, text in zip(case["names"], case["shapes"], strict=True):
-        rng, shape = np.random.default_rng(zlib.crc32(str(name).encode())), tuple(json.loads(str(text)))
-        if len(shape) in (2, 4):
-            value = rng.standard_normal(shape) * np.sqrt(1 / np.prod(shape[1:]))
-        elif name.endswith("running_var"):
-            value = 1 + 0.2 * rng.random(shape)
-        elif name.endswith("running_mean"):
-            value = 0.1 * rng.standard_normal(shape)
-        elif name.endswith("weight"):
-            value = (0.5 if ".bn2." in name or ".bn3." in name else 0.8) + 0.1 * rng.standard_normal(shape)
-        else:
-            value = 0.1 * rng.standard_normal(shape)
-        state[str(name)] = value.astype(np.float32)
-    return state
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_features_equal_reference(reference, name):
     case, (model, convert) = reference(name), CASES[name]
-    state = made_by_rule(case)
+    state = made_by_rule(case["names"], case["shapes"])
     assert sum(value.size for key, value in state.items() if "running_" not in key) == case["parameters"]
     variables = convert(state)
     kept = sum(value.size for value in jax.tree.leaves(variables["params"]))

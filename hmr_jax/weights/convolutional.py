@@ -12,7 +12,7 @@ from hmr_jax.weights.state import StrictState
 
 def conv_norm(tensors: StrictState, conv: str, norm: str) -> dict:
     """The variables of a `models.residual.ConvNorm`, from the names of its two layers."""
-    params = {"conv": tensors.conv(conv), "norm": tensors.norm(norm)}
+    params = {"conv": tensors.conv(conv, bias=tensors.has(f"{conv}.bias")), "norm": tensors.norm(norm)}
     return {"params": params, "batch_stats": {"norm": tensors.running(norm)}}
 
 

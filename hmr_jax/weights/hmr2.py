@@ -1,23 +1,37 @@
-"""HMR2.0's SMPL head to the parameters of the decoder with a single query and plain attention."""
+"""HMR2.0 to a ViT, a decoder with a single query and plain attention, and its head. Letters: D width, I inner width."""
 
 import numpy as np
 
 from hmr_jax.weights.state import State, StrictState
-from hmr_jax.weights.vitpose import convert_vitpose
+from hmr_jax.weights.vitpose import read_vitpose
 
 
-def convert_hmr2(state: State) -> dict:
-    """A whole HMR2.0 checkpoint -> {"encoder", "decoder", "head"}; body buffers and the discriminator are dropped."""
-    return {
-        "encoder": convert_vitpose(state, "backbone."),
-        **convert_hmr2_head(state, "smpl_head."),
-    }
+def convert_hmr2(state: State, dropped: dict[str, str] | None = None) -> dict:
+    """A whole HMR2.0 checkpoint -> {"encoder", "decoder", "head"}.
+
+    Args:
+        state: PyTorch names to arrays.
+        dropped: receives the names of tensors that are not needed, and why.
+
+    Raises:
+        KeyError: if a tensor is missing, naming it.
+        ValueError: if a tensor is left over or has another shape.
+    """
+    tensors = StrictState(state, "", "an HMR2.0 checkpoint", dropped)
+    encoder = read_vitpose(tensors.under("backbone."))
+    params = {"encoder": encoder, **_read_head(tensors.under("smpl_head."), encoder["pos_embed"].shape[-1])}
+    tensors.drop("smpl.", "buffer of the body model, which comes from its own file")
+    tensors.drop("discriminator.", "HMR2.0's pose discriminator, used in its training only")
+    tensors.drop("initialized", "a flag of HMR2.0's training")
+    tensors.finish()
+    return params
 
 
 def convert_hmr2_head(state: State, prefix: str = "") -> dict:
     """HMR2.0's head -> {"decoder", "head"}.
 
-    The constant zero token through `to_token_embedding`, plus the position embedding, is one learned query.
+    The constant zero token through `to_token_embedding`, plus the position embedding, is one learned query. The mean
+    parameters are the checkpoint's own, as its residuals belong to them.
 
     Args:
         state: PyTorch names to arrays.
@@ -25,39 +39,51 @@ def convert_hmr2_head(state: State, prefix: str = "") -> dict:
 
     Raises:
         KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor of the prefix is left over.
+        ValueError: if a tensor of the prefix is left over or has another shape.
     """
     tensors = StrictState(state, prefix, "an HMR2.0 head")
-    take, linear, norm = tensors.take, tensors.linear, tensors.norm
+    params = _read_head(tensors)
+    tensors.finish()
+    return params
 
-    def split(name: str, names: tuple[str, ...]) -> dict:
-        parts = np.split(take(f"{name}.weight"), len(names))
+
+def _read_head(tensors: StrictState, context: int = -1) -> dict:
+    """Takes the head's tensors; `context` is the encoder's width."""
+    take = tensors.take
+    dim = take("transformer.to_token_embedding.weight", -1, 1).shape[0]  # multiplied by the zero token
+    position = take("transformer.pos_embedding", 1, 1, dim)[0]
+    decoder: dict = {"queries": take("transformer.to_token_embedding.bias", dim) + position}
+    layer = 0
+    while not layer or tensors.has(f"transformer.transformer.layers.{layer}.0.norm.weight"):
+        at = tensors.under(f"transformer.transformer.layers.{layer}.")
+        decoder[f"layer_{layer}"] = _read_layer(at, dim, context)
+        layer += 1
+    head = {
+        "pose": tensors.linear("decpose", dim, 144),
+        "betas": tensors.linear("decshape", dim, 10),
+        "camera": tensors.linear("deccam", dim, 3),
+        "mean_pose": take("init_body_pose", 1, 144).reshape(24, 6),
+        "mean_betas": take("init_betas", 1, 10)[0],
+        "mean_camera": take("init_cam", 1, 3)[0],
+    }
+    return {"decoder": decoder, "head": head}
+
+
+def _read_layer(at: StrictState, dim: int, context: int) -> dict:
+    def split(name: str, inputs: int, names: tuple[str, ...]) -> dict:
+        parts = np.split(at.take(f"{name}.weight", len(names) * inner, inputs), len(names))
         return {part: {"kernel": weight.T} for part, weight in zip(names, parts, strict=True)}
 
-    take("transformer.to_token_embedding.weight")  # multiplied by the zero token
-    queries = take("transformer.to_token_embedding.bias") + take("transformer.pos_embedding")[0]
-    decoder: dict = {"queries": queries}
-    while tensors.has(f"transformer.transformer.layers.{len(decoder) - 1}.0.norm.weight"):
-        at = f"transformer.transformer.layers.{len(decoder) - 1}"
-        decoder[f"layer_{len(decoder) - 1}"] = {
-            "self_norm": norm(f"{at}.0.norm"),
-            "self_attention": split(f"{at}.0.fn.to_qkv", ("query", "key", "value"))
-            | {"out": linear(f"{at}.0.fn.to_out.0")},
-            "cross_norm": norm(f"{at}.1.norm"),
-            "cross_attention": {"query": linear(f"{at}.1.fn.to_q", bias=False)}
-            | split(f"{at}.1.fn.to_kv", ("key", "value"))
-            | {"out": linear(f"{at}.1.fn.to_out.0")},
-            "mlp_norm": norm(f"{at}.2.norm"),
-            "fc1": linear(f"{at}.2.fn.net.0"),
-            "fc2": linear(f"{at}.2.fn.net.3"),
-        }
-    head = {
-        "pose": linear("decpose"),
-        "betas": linear("decshape"),
-        "camera": linear("deccam"),
-        "mean_pose": take("init_body_pose").reshape(24, 6),
-        "mean_betas": take("init_betas")[0],
-        "mean_camera": take("init_cam")[0],
+    inner = at.shape("1.fn.to_q.weight")[0]
+    return {
+        "self_norm": at.norm("0.norm", dim),
+        "self_attention": split("0.fn.to_qkv", dim, ("query", "key", "value"))
+        | {"out": at.linear("0.fn.to_out.0", inner, dim)},
+        "cross_norm": at.norm("1.norm", dim),
+        "cross_attention": {"query": at.linear("1.fn.to_q", dim, inner, bias=False)}
+        | split("1.fn.to_kv", context, ("key", "value"))
+        | {"out": at.linear("1.fn.to_out.0", inner, dim)},
+        "mlp_norm": at.norm("2.norm", dim),
+        "fc1": at.linear("2.fn.net.0", dim),
+        "fc2": at.linear("2.fn.net.3", -1, dim),
     }
-    tensors.finish()
-    return {"decoder": decoder, "head": head}

@@ -1,7 +1,7 @@
 """HRNet's classification checkpoints to the variables of `models.hrnet.HRNet`.
 
-timm and the authors' own files (hrnetv2_w64_imagenet_pretrained.pth and its like, which METRO starts from) use the same
-names; inside a checkpoint of METRO they stand behind "backbone.".
+timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its like, which METRO starts from) use the
+same names; inside a checkpoint of METRO they stand behind "backbone.".
 """
 
 from hmr_jax.weights.convolutional import block, conv_norm, group, stack
@@ -11,18 +11,19 @@ MODULES = {2: 1, 3: 4, 4: 3}  # as in models.hrnet
 BLOCKS = 4
 
 
-def convert_hrnet(state: State, prefix: str = "") -> dict:
+def convert_hrnet(state: State, prefix: str = "", dropped: dict[str, str] | None = None) -> dict:
     """HRNet of any width -> {"params", "batch_stats"}; the classifier is dropped.
 
     Args:
         state: PyTorch names to arrays.
         prefix: what stands before the names: "", or "backbone." for METRO.
+        dropped: receives the names of tensors that are not needed, and why.
 
     Raises:
         KeyError: if a tensor is missing, naming it.
         ValueError: if a tensor of the prefix is left over.
     """
-    tensors = StrictState(state, prefix, "an HRNet for classification")
+    tensors = StrictState(state, prefix, "an HRNet for classification", dropped)
     parts = {f"conv{i}": conv_norm(tensors, f"conv{i}", f"bn{i}") for i in (1, 2)}
     parts |= {f"layer1_{i}": block(tensors, f"layer1.{i}") for i in range(4)}
     parts["transition1_0"] = conv_norm(tensors, "transition1.0.0", "transition1.0.1")
@@ -35,7 +36,7 @@ def convert_hrnet(state: State, prefix: str = "") -> dict:
         parts[f"downsample_{i}"] = conv_norm(tensors, f"downsamp_modules.{i}.0", f"downsamp_modules.{i}.1")
     parts["final"] = conv_norm(tensors, "final_layer.0", "final_layer.1")
     for name in ("classifier.weight", "classifier.bias"):  # ImageNet's classes
-        tensors.drop(name)
+        tensors.drop(name, "classifier of ImageNet")
     tensors.finish()
     return group(parts)
 

@@ -4,18 +4,19 @@ from hmr_jax.weights.convolutional import block, conv_norm, group
 from hmr_jax.weights.state import State, StrictState
 
 
-def convert_resnet(state: State, prefix: str = "") -> dict:
+def convert_resnet(state: State, prefix: str = "", dropped: dict[str, str] | None = None) -> dict:
     """ResNet-50 or ResNet-101 -> {"params", "batch_stats"}; the classifier `fc` is dropped.
 
     Args:
         state: PyTorch names to arrays.
         prefix: what stands before the names, e.g. "backbone.".
+        dropped: receives the names of tensors that are not needed, and why.
 
     Raises:
         KeyError: if a tensor is missing, naming it.
         ValueError: if a tensor of the prefix is left over.
     """
-    tensors = StrictState(state, prefix, "a ResNet with bottlenecks")
+    tensors = StrictState(state, prefix, "a ResNet with bottlenecks", dropped)
     parts = {"conv1": conv_norm(tensors, "conv1", "bn1")}
     for layer in range(1, 5):
         i = 0
@@ -23,6 +24,6 @@ def convert_resnet(state: State, prefix: str = "") -> dict:
             parts[f"layer{layer}_{i}"] = block(tensors, f"layer{layer}.{i}")
             i += 1
     for name in ("fc.weight", "fc.bias"):  # ImageNet's classes
-        tensors.drop(name)
+        tensors.drop(name, "classifier of ImageNet")
     tensors.finish()
     return group(parts)

@@ -1,6 +1,7 @@
-"""Reading a PyTorch state dict strictly: every tensor is taken once or the checkpoint is refused."""
+"""Reading a PyTorch state dict strictly: a tensor is taken, or dropped for a reason, or the file is refused."""
 
-from collections.abc import Mapping
+import mmap
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,46 +11,115 @@ State = Mapping[str, np.ndarray]
 class StrictState:
     """The tensors under a prefix, in Flax's layout, and which of them are left."""
 
-    def __init__(self, state: State, prefix: str, kind: str):
-        """`kind` names what the checkpoint should be, for messages."""
+    def __init__(self, state: State, prefix: str, kind: str, dropped: dict[str, str] | None = None):
+        """`kind` names what the checkpoint should be, for messages; `dropped` receives names and reasons."""
         self._state, self._prefix, self._kind = state, prefix, kind
         self._left = {name for name in state if name.startswith(prefix)}
+        self._dropped = {} if dropped is None else dropped
+
+    def under(self, prefix: str, kind: str = "") -> "StrictState":
+        """The tensors under a longer prefix; what is taken there counts here."""
+        part = StrictState({}, self._prefix + prefix, kind or self._kind, self._dropped)
+        part._state, part._left = self._state, self._left
+        return part
 
     def has(self, name: str) -> bool:
         return self._prefix + name in self._state
 
-    def take(self, name: str) -> np.ndarray:
-        """The tensor as float32; raises KeyError, naming it, where it is missing."""
-        if not self.has(name):
-            raise KeyError(f"The checkpoint has no '{self._prefix + name}': is it {self._kind}?")
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape; raises KeyError, naming it, where it is missing."""
+        return self._get(name).shape
+
+    def take(self, name: str, *shape: int) -> np.ndarray:
+        """The tensor as float32.
+
+        Args:
+            name: under the prefix.
+            shape: what its shape must be; -1 for any length, nothing for any shape.
+
+        Raises:
+            KeyError: where it is missing, naming it.
+            ValueError: where its shape differs.
+        """
+        array = self._get(name)
+        fits = len(array.shape) == len(shape) and all(w in (-1, n) for w, n in zip(shape, array.shape, strict=True))
+        if shape and not fits:
+            wanted = tuple("any" if length < 0 else length for length in shape)
+            raise ValueError(f"'{self._prefix + name}' has shape {array.shape}; {self._kind} needs {wanted} there.")
         self._left.discard(self._prefix + name)
-        return np.asarray(self._state[self._prefix + name], np.float32)
+        return np.asarray(array, np.float32)
 
-    def linear(self, name: str, bias: bool = True) -> dict:
+    def linear(self, name: str, inputs: int = -1, outputs: int = -1, bias: bool = True) -> dict:
         """A Dense layer's kernel and bias."""
-        kernel = {"kernel": self.take(f"{name}.weight").T}
-        return kernel | {"bias": self.take(f"{name}.bias")} if bias else kernel
+        kernel = {"kernel": self.take(f"{name}.weight", outputs, inputs).T}
+        return kernel | {"bias": self.take(f"{name}.bias", outputs)} if bias else kernel
 
-    def norm(self, name: str) -> dict:
+    def conv(self, name: str, inputs: int = -1, outputs: int = -1, size: int = -1, bias: bool = True) -> dict:
+        """A convolution's kernel, OIHW -> HWIO, and bias."""
+        kernel = {"kernel": self.take(f"{name}.weight", outputs, inputs, size, size).transpose(2, 3, 1, 0)}
+        return kernel | {"bias": self.take(f"{name}.bias", outputs)} if bias else kernel
+
+    def norm(self, name: str, dim: int = -1) -> dict:
         """A LayerNorm's scale and bias."""
-        return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
-
-    def conv(self, name: str) -> dict:
-        """A convolution's kernel, and its bias where it has one."""
-        kernel = {"kernel": self.take(f"{name}.weight").transpose(2, 3, 1, 0)}  # OIHW -> HWIO
-        return kernel | ({"bias": self.take(f"{name}.bias")} if self.has(f"{name}.bias") else {})
+        return {"scale": self.take(f"{name}.weight", dim), "bias": self.take(f"{name}.bias", dim)}
 
     def running(self, name: str) -> dict:
         """A BatchNorm's running statistics; how many batches made them is not needed."""
-        self.drop(f"{name}.num_batches_tracked")
-        return {"mean": self.take(f"{name}.running_mean"), "var": self.take(f"{name}.running_var")}
+        self.drop(f"{name}.num_batches_tracked", "counter of a batch normalisation")
+        return {"mean": self.take(f"{name}.running_mean", -1), "var": self.take(f"{name}.running_var", -1)}
 
-    def drop(self, name: str) -> None:
-        """A tensor that is known not to be needed."""
-        self._left.discard(self._prefix + name)
+    def drop(self, start: str, reason: str) -> None:
+        """The tensors whose names start so, which are known not to be needed."""
+        for name in sorted(name for name in self._left if name.startswith(self._prefix + start)):
+            self._left.discard(name)
+            self._dropped[name] = reason
 
     def finish(self) -> None:
         """Raises ValueError, naming them, where tensors are left."""
         if self._left:
             names = ", ".join(sorted(self._left))
             raise ValueError(f"The checkpoint holds tensors that {self._kind} has not: {names}.")
+
+    def _get(self, name: str) -> np.ndarray:
+        if not self.has(name):
+            raise KeyError(f"The checkpoint has no '{self._prefix + name}': is it {self._kind}?")
+        return self._state[self._prefix + name]
+
+
+def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
+    """Parameters {layer: {name: array}} of blocks 0 to depth - 1, stacked along a new first axis.
+
+    The pages of a memory-mapped checkpoint are let go once they are copied, so that memory holds it once.
+    """
+    stacked: dict = {}
+    for index in range(depth):
+        for layer, arrays in read(index).items():
+            for name, array in arrays.items():
+                into = stacked.setdefault(layer, {})
+                if name not in into:
+                    into[name] = np.empty((depth, *array.shape), array.dtype)
+                if into[name].shape[1:] != array.shape:
+                    raise ValueError(
+                        f"The {name} of {layer} has shape {array.shape} in block {index}, but {into[name].shape[1:]} "
+                        "in block 0: all blocks must be alike."
+                    )
+                into[name][index] = array
+                release_pages(array)
+    return stacked
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Lets go of the memory of the file that an array lies on, if it does; it is read again when it is used again."""
+    base: object = array
+    while isinstance(base, (np.ndarray, memoryview)):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def strip_prefix(state: State, prefixes: Sequence[str] = ("module.",)) -> State:
+    """Names without a prefix that all of them have, as wrappers for several devices add it."""
+    for prefix in prefixes:
+        if state and all(name.startswith(prefix) for name in state):
+            return {name.removeprefix(prefix): array for name, array in state.items()}
+    return state

@@ -1,54 +1,64 @@
-"""ViTPose checkpoints to the parameters of `models.vit.ViT`. Letters: D width, L depth."""
+"""ViTPose checkpoints to the parameters of `models.vit.ViT`. Letters: D width, N patches, p patch size."""
 
-import numpy as np
+from hmr_jax.weights.state import State, StrictState, stack_layers
+from hmr_jax.weights.transformer import HUGGING_FACE, ORIGINAL, count_blocks, read_block
 
-from hmr_jax.weights.state import State, StrictState
+KIND = "a ViTPose or HMR2.0 backbone"
 
 
-def convert_vitpose(state: State, prefix: str = "") -> dict:
+def convert_vitpose(
+    state: State, prefix: str | None = None, expert: int = 0, dropped: dict[str, str] | None = None
+) -> dict:
     """ViTPose's backbone -> encoder parameters.
 
     Args:
-        state: PyTorch names to arrays, as `read_torch_checkpoint` returns them.
-        prefix: what stands before the names, e.g. "backbone.".
+        state: PyTorch names to arrays, as `read_torch_checkpoint` returns them: of mmpose, of ViTPose+ with experts,
+            of a backbone alone, or of Hugging Face.
+        prefix: what stands before the names, e.g. "backbone."; only tensors with it are looked at. None: the whole
+            state is ViTPose, with or without its heads, which are dropped.
+        expert: of ViTPose+: 0 is COCO.
+        dropped: receives the names of tensors that are not needed, and why.
 
     Returns:
         The parameter tree of `ViT`, blocks stacked along their first axis.
 
     Raises:
         KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor of the prefix is left over.
+        ValueError: if a tensor is left over or has another shape.
     """
-    tensors = StrictState(state, prefix, "a ViTPose or HMR2.0 backbone")
-    take, linear, norm = tensors.take, tensors.linear, tensors.norm
-
-    blocks: list[dict] = []
-    while not blocks or tensors.has(f"blocks.{len(blocks)}.norm1.weight"):
-        at = f"blocks.{len(blocks)}."
-        blocks.append(
-            {
-                "norm1": norm(at + "norm1"),
-                "qkv": linear(at + "attn.qkv"),
-                "proj": linear(at + "attn.proj"),
-                "norm2": norm(at + "norm2"),
-                "fc1": linear(at + "mlp.fc1"),
-                "fc2": linear(at + "mlp.fc2"),
-            }
-        )
-    params = {
-        "patch_embed": {
-            "kernel": take("patch_embed.proj.weight").transpose(2, 3, 1, 0),  # OIHW -> HWIO
-            "bias": take("patch_embed.proj.bias"),
-        },
-        "pos_embed": take("pos_embed")[0],
-        "blocks": {
-            "block": {
-                layer: {name: np.stack([block[layer][name] for block in blocks]) for name in blocks[0][layer]}
-                for layer in blocks[0]
-            }
-        },
-        "norm": norm("last_norm"),
-    }
-    tensors.drop("cls_token")  # not part of the sequence in ViTPose
+    if prefix is not None:
+        tensors = StrictState(state, prefix, KIND, dropped)
+        params = read_vitpose(tensors, expert)
+        tensors.finish()
+        return params
+    tensors = StrictState(state, "", KIND, dropped)
+    whole = any(name.startswith("backbone.") for name in state)
+    params = read_vitpose(tensors.under("backbone.") if whole else tensors, expert)
+    if whole:
+        for head in ("keypoint_head.", "associate_keypoint_heads.", "head."):
+            tensors.drop(head, "ViTPose's keypoint head")
     tensors.finish()
     return params
+
+
+def read_vitpose(tensors: StrictState, expert: int = 0) -> dict:
+    """Takes the backbone's tensors; see `convert_vitpose`."""
+    if tensors.has("embeddings.position_embeddings"):
+        names, embeddings, patch, norm = HUGGING_FACE, "embeddings.position_embeddings", _HF_PATCH, "layernorm"
+    else:
+        names, embeddings, patch, norm = ORIGINAL, "pos_embed", "patch_embed.proj", "last_norm"
+    depth = count_blocks(tensors, names)
+    if not tensors.has(embeddings):  # name a block first: an empty state has neither
+        tensors.shape(f"{names.block.format(0)}{names.norm1}.weight")
+    dim = tensors.shape(embeddings)[-1]
+    params = {
+        "patch_embed": tensors.conv(patch, 3, dim),
+        "pos_embed": tensors.take(embeddings, 1, -1, dim)[0],
+        "blocks": {"block": stack_layers(lambda index: read_block(tensors, names, index, dim, expert), depth)},
+        "norm": tensors.norm(norm, dim),
+    }
+    tensors.drop("cls_token", "no class token is in ViTPose's sequence")
+    return params
+
+
+_HF_PATCH = "embeddings.patch_embeddings.projection"

@@ -1,0 +1,185 @@
+"""Published weights into our models: `python -m hmr_jax.weights.convert SOURCE --to OUT`.
+
+What the source is (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet; PyTorch, safetensors or a folder of Hugging Face) is
+recognised by its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`,
+`train.py --init-from`, `load_for_inference` and `load_network` take. It is written whole or not at all.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from hmr_jax import __version__, cli
+from hmr_jax.batch import zeros
+from hmr_jax.checkpoint import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
+from hmr_jax.config import Config, to_dict
+from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax.models import build_model
+from hmr_jax.models.deforhmr import build_encoder
+from hmr_jax.models.depth_anything import DepthAnything
+from hmr_jax.models.hrnet import HRNet
+from hmr_jax.models.resnet import ResNet
+from hmr_jax.weights.detect import Converted, Options, convert_state
+from hmr_jax.weights.torch_files import checkpoint_files, read_torch_checkpoint
+
+
+def convert(source: Path, out: Path, options: Options | None = None) -> str:
+    """Converts a checkpoint.
+
+    Args:
+        source: see `read_torch_checkpoint`.
+        out: folder for the result; must not exist.
+        options: what the file does not say by itself.
+
+    Returns:
+        The report: what went where, what was dropped and why, and checksums.
+
+    Raises:
+        OSError: if the source is missing or the result exists.
+        ValueError: if the source cannot be read, is of no known network, or does not fit.
+        KeyError: if a tensor is missing.
+    """
+    check_new(out)
+    state = read_torch_checkpoint(source)
+    converted = convert_state(state, options, _hints(source))
+    check_shapes(converted)
+    checksums = {path.name: file_hash(path) for path in checkpoint_files(source)}
+    described = {
+        "kind": converted.kind,
+        "files": checksums,
+        "content": content_hash(converted.params),
+        "dropped": converted.dropped,
+        "version": __version__,
+    }
+    report = _report(source, out, state, converted, described)
+    save_converted(out, _config_values(converted.config), converted.params, described)
+    return report
+
+
+def _config_values(config: Any) -> dict:
+    """What goes into config.json: an experiment, or a network under its kind."""
+    if isinstance(config, Config):
+        return to_dict(config)
+    return {BACKBONE: config} if isinstance(config, dict) else {DEPTH_ANYTHING: to_dict(config)}
+
+
+def check_shapes(converted: Converted) -> None:
+    """Raises ValueError unless the parameters are those of the model that the configuration describes."""
+    shapes = _model_shapes(converted.config)
+    wanted, given = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (shapes, converted.params))
+    for name in sorted(set(wanted) | set(given)):
+        pair = [tree[name].shape if name in tree else None for tree in (wanted, given)]
+        if pair[0] != pair[1]:
+            raise ValueError(
+                f"'{name}' would have shape {pair[1]}, but the model needs {pair[0]}: is it {converted.kind}?"
+            )
+
+
+def _model_shapes(config: Any) -> Any:
+    if isinstance(config, Config):
+        size = config.model.encoder.image_size
+        if config.model.name == "dense":  # an encoder alone; the dense heads are trained here
+            encoder = build_encoder(config.model.encoder, "xla", jnp.float32)
+            return {"encoder": _shapes(encoder, (1, *size, 3))}
+        model: Any = build_model(config.model)
+        return jax.eval_shape(model.init, jax.random.key(0), zeros(1, size[0]))["params"]
+    if isinstance(config, DepthAnythingConfig):
+        side = config.patch_size * config.grid
+        return _shapes(DepthAnything(config), (1, side, side, 3))
+    kind, number = re.fullmatch(r"(resnet|hrnet_w)(\d+)", config["name"]).groups()  # type: ignore[union-attr]
+    backbone: Any = ResNet(int(number)) if kind == "resnet" else HRNet(int(number))  # type: ignore[arg-type]
+    return jax.eval_shape(backbone.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
+
+
+def _shapes(model: Any, size: tuple[int, ...]) -> Any:
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(size, np.float32))["params"]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(params: dict) -> str:
+    """SHA-256 of parameters: names, shapes, types and values in the order of the names.
+
+    It does not depend on how they were stored: the same network from another dialect or file has the same.
+    """
+    total = hashlib.sha256()
+    for name, array in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
+        total.update(f"{name} {array.shape} {array.dtype}\n".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def _hints(source: Path) -> dict[str, Any]:
+    """The config.json of a Hugging Face folder."""
+    path = source / "config.json"
+    if not source.is_dir() or not path.exists():
+        return {}
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+    return values if isinstance(values, dict) else {}
+
+
+def _report(source: Path, out: Path, state: dict[str, np.ndarray], converted: Converted, described: dict) -> str:
+    lines = [f"{source} is {converted.kind}: {len(state)} tensors", ""]
+    lines.append(f"{'group':<28}{'arrays':>8}{'parameters':>15}  type")
+    for group, layers in converted.params.items():
+        for name, arrays in [(group, layers), *((f"  {group}/{layer}", tree) for layer, tree in layers.items())]:
+            leaves = jax.tree.leaves(arrays)
+            kinds = ", ".join(sorted({str(leaf.dtype) for leaf in leaves}))
+            lines.append(f"{name:<28}{len(leaves):>8}{sum(leaf.size for leaf in leaves):>15,}  {kinds}")
+    for reason, count in Counter(converted.dropped.values()).items():
+        names = [name for name, why in converted.dropped.items() if why == reason]
+        numbers = sum(state[name].size for name in names if name in state)
+        shown = ", ".join(names[:2]) + (", ..." if count > 2 else "")
+        lines.append(f"{'dropped':<28}{count:>8}{numbers:>15,}  {reason}: {shown}")
+    lines.append("")
+    lines += [f"sha256 of {name}  {digest}" for name, digest in described["files"].items()]
+    lines += [f"sha256 of the parameters  {described['content']}", f"written to {out}"]
+    return "\n".join(lines)
+
+
+def main(
+    source: tyro.conf.Positional[Path],
+    to: Path,
+    heads: int | None = None,
+    head_dim: int = 64,
+    image_size: tuple[int, int] | None = None,
+    expert: int = 0,
+    encoder_only: bool = False,
+    body: str = "default",
+) -> None:
+    """Converts a published checkpoint.
+
+    Args:
+        source: a .pth, .pt, .ckpt, .bin or .safetensors file, or a folder of Hugging Face.
+        to: folder for the result; must not exist.
+        heads: attention heads of the encoder, where its width is not a published one.
+        head_dim: width of an attention head of HMR2.0's decoder.
+        image_size: height and width of the encoder's input, where it is not 4:3.
+        expert: of ViTPose+: 0 COCO, then the other data sets in its order.
+        encoder_only: take the image encoder alone, also of networks built on HMR2.0 (TokenHMR, CameraHMR).
+        body: of HMR2.0's predictions: a path to SMPL_NEUTRAL.npz, or "default" for the built-in body.
+    """
+    cli.set_up()
+    body = str(Path(body).resolve()) if body != "default" else body
+    print(convert(source, to, Options(heads, head_dim, image_size, expert, encoder_only, body)))
+
+
+if __name__ == "__main__":
+    with cli.one_line_errors():
+        tyro.cli(main)

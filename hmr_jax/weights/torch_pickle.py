@@ -1,0 +1,240 @@
+"""The pickles inside PyTorch's checkpoints: tensors become descriptions, foreign classes become inert stand-ins.
+
+Nothing that a pickle names is imported or called. A tensor is described by its storage, offset, shape and strides, and
+becomes an array only after the description has been checked against the bytes that the file really holds.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+
+from hmr_jax import safe_pickle
+from hmr_jax.safe_pickle import Opaque, RefusedPickleError
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A block of numbers of the file, not read yet."""
+
+    key: str
+    dtype: np.dtype
+    length: int
+    """Number of elements."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A view of a storage, not read yet; strides and offset count elements."""
+
+    storage: Storage
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
+    """Unpickles what `torch.save` wrote: containers, numbers, `Tensor` descriptions and stand-ins.
+
+    Args:
+        file: open binary file; it is left behind the pickle.
+        storages: receives every storage that the pickle mentions, by its key.
+
+    Raises:
+        RefusedPickleError: if the pickle asks for something that could only serve to run code.
+        ValueError: if it is damaged or no pickle.
+    """
+
+    def persistent_load(identity: Any) -> Any:
+        found = _storage(identity)
+        if storages is not None and isinstance(found, Storage):
+            storages[found.key] = found
+        return found
+
+    return safe_pickle.load(file, _resolve, persistent_load, frugal=True)
+
+
+def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, largest: int) -> np.ndarray:
+    """A read-only array on the file's own bytes.
+
+    Args:
+        tensor: what the pickle says.
+        name: of the tensor, for messages.
+        buffer: the bytes of its storage.
+        byte_order: "<" or ">".
+        largest: bytes that a tensor which repeats its storage may have.
+
+    Raises:
+        ValueError: if the tensor does not lie inside its storage.
+    """
+    dtype, size = tensor.dtype, tensor.dtype.itemsize
+    numbers = (tensor.offset, *tensor.shape, *tensor.strides)
+    whole = all(isinstance(number, int) and number >= 0 for number in numbers)
+    if not whole or len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
+        raise ValueError(f"the tensor '{name}' has an impossible shape: the file is damaged or forged.")
+    declared = size
+    for length in tensor.shape:
+        declared *= length
+    extent = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.strides, strict=True))
+    end = (tensor.offset + extent + 1) * size if declared else 0
+    if end > len(buffer) or declared > max(len(buffer), largest):
+        raise ValueError(
+            f"the tensor '{name}' is declared with {max(end, declared):,} bytes, but the file holds {len(buffer):,} "
+            "bytes for it: it is cut off, damaged or forged."
+        )
+    dtype = dtype.newbyteorder(">") if dtype.kind != "V" and byte_order == ">" else dtype
+    strides = tuple(stride * size for stride in tensor.strides)
+    return np.ndarray(tensor.shape, dtype, buffer, tensor.offset * size if declared else 0, strides)
+
+
+def state_dict(content: Any) -> Mapping[str, Any]:
+    """The mapping of names to tensors in what a checkpoint holds: itself, or under one of the usual keys.
+
+    Raises:
+        ValueError: if there is none, or an entry of it is neither a tensor nor a number; the message says what it is.
+    """
+    if isinstance(content, Opaque):
+        raise ValueError(
+            f"it holds a whole pickled model ({content.class_name}) instead of its weights: save model.state_dict() "
+            "with PyTorch."
+        )
+    if not isinstance(content, Mapping):
+        raise ValueError(f"it holds a {type(content).__name__} and no weights by name.")
+    found: Any = content
+    for key in STATE_KEYS:
+        if isinstance(content.get(key), Opaque):
+            return state_dict(content[key])
+        if _holds_tensors(content.get(key)):
+            found = content[key]
+            break
+    if not _holds_tensors(found):
+        raise ValueError(f"it holds no weights, but only: {', '.join(map(str, list(content)[:20])) or 'nothing'}.")
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray, np.generic, bool, int, float)):
+            kind = value.class_name if isinstance(value, Opaque) else type(value).__name__
+            raise ValueError(f"the entry '{name}' of its weights is a {kind}, which is not a tensor that can be read.")
+    return found
+
+
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "teacher")
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(entry, (Tensor, np.ndarray)) for entry in value.values())
+
+
+# ---------------------------------------------------------------------------------------------------- what names mean
+
+_DTYPES: dict[str, Any] = {
+    "float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
+    "int64": np.int64, "int32": np.int32, "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_,
+    "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64, "complex64": np.complex64,
+    "complex128": np.complex128, "float8_e4m3fn": ml_dtypes.float8_e4m3fn, "float8_e5m2": ml_dtypes.float8_e5m2,
+}  # fmt: skip
+_STORAGES = {
+    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
+    "ByteStorage": "uint8", "BoolStorage": "bool", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "UntypedStorage": "uint8",
+}  # fmt: skip
+
+
+class _Type:
+    """Stand-in for a torch.dtype or a class of storages; each file gets fresh subclasses."""
+
+    dtype: Any = None
+
+
+class _Foreign(Opaque):
+    """An object of a class that is not ours, also of a list or dictionary; what is put into it is forgotten."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise RefusedPickleError("A tensor of the file has no storage in it.")
+    return Tensor(storage, storage.dtype, offset, tuple(shape), tuple(strides))
+
+
+def _rebuild_typed_tensor(
+    storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any, *_: Any
+):
+    tensor = _rebuild_tensor(storage, offset, shape, strides)
+    return Tensor(storage, _dtype_of(kind), tensor.offset, tensor.shape, tensor.strides)
+
+
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
+    return data
+
+
+def _rebuild_subclass(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
+    if isinstance(function, type):
+        raise RefusedPickleError("A tensor of the file is made by a class that is not known.")
+    return function(*arguments)
+
+
+_REBUILD: dict[tuple[str, str], Callable] = {
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_typed_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_subclass,
+}
+# Of the standard library only these are read past: the others have no business in a checkpoint but to run code.
+_HARMLESS = {
+    "_codecs", "argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "functools", "numbers",
+    "pathlib", "random", "types", "typing", "uuid", "logging", "zoneinfo",
+}  # fmt: skip
+_PYTHON_2 = {"__builtin__", "commands", "popen2", "urllib2", "exceptions", "copy_reg"}
+
+
+def _resolve(module: str, name: str) -> Any:
+    """What stands in for a name that `safe_pickle` does not know."""
+    if (module, name) in _REBUILD:
+        return _REBUILD[module, name]
+    if (module, name) == ("torch", "Size"):
+        return tuple
+    if module == "torch" and name in _DTYPES:
+        return type(name, (_Type,), {"dtype": np.dtype(_DTYPES[name])})
+    if module.split(".")[0] == "torch" and name in _STORAGES:
+        return type(name, (_Type,), {"dtype": np.dtype(_DTYPES[_STORAGES[name]])})
+    root = module.split(".")[0]
+    if (root in sys.stdlib_module_names or root in _PYTHON_2) and root not in _HARMLESS:
+        raise RefusedPickleError(
+            f"It asks to run {module}.{name}, which has no place in a checkpoint. Nothing was run; do not use the file."
+        )
+    return type("Foreign", (_Foreign,), {"class_name": f"{module}.{name}"})
+
+
+def _dtype_of(kind: Any) -> np.dtype:
+    dtype = kind.dtype if isinstance(kind, type) and issubclass(kind, _Type) else None
+    if not isinstance(dtype, np.dtype):
+        raise RefusedPickleError("A tensor of the file has a type that is not known.")
+    return dtype
+
+
+def _storage(identity: Any) -> Any:
+    """A persistent id of torch: a storage, or the class of a pickled model."""
+    if isinstance(identity, tuple) and identity[:1] == ("module",) and len(identity) > 1:
+        return identity[1]
+    if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+        raise RefusedPickleError("It refers to data in a way that PyTorch does not.")
+    if len(identity) > 5 and identity[5] is not None:
+        raise ValueError("it uses views of storages as PyTorch before 0.4 wrote them")
+    kind, key, _, length = identity[1:5]
+    if not isinstance(length, int) or length < 0:
+        raise RefusedPickleError("A storage of the file has an impossible length.")
+    return Storage(str(key), _dtype_of(kind), length)
