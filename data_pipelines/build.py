@@ -1,6 +1,7 @@
 """Builds a data set: `python -m data_pipelines.build NAME --manual-dir D --data-dir O`.
 
-Nothing unfinished is ever under the data set's name: it is built in a folder beside it, checked, and then renamed.
+Nothing unfinished is ever under the data set's name: it is built in a folder beside it, checked, and then renamed. A
+build in blocks (`builders.base`) that was interrupted goes on where it stopped.
 """
 
 import argparse
@@ -10,10 +11,11 @@ import inspect
 import io
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from data_pipelines.builders import BUILDERS, load_builder
 from data_pipelines.decode import import_tensorflow
@@ -24,15 +26,17 @@ def build(
     data_dir: str | Path,
     manual_dir: str | Path | None = None,
     overwrite: bool = False,
+    workers: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """Builds a data set and writes `build_report.json` into its folder.
 
     Args:
         name: One of `BUILDERS`.
-        data_dir: Where data sets are; the new one becomes data_dir/name/version.
+        data_dir: Where data sets are, on a disk or at gs://; the new one becomes data_dir/name/version.
         manual_dir: Where the files are that the owners publish.
         overwrite: Replace a data set that is there already, once the new one is finished.
+        workers: Processes for a builder that works in blocks; 0: one per core.
         **options: Keyword arguments of the builder.
 
     Returns:
@@ -40,39 +44,76 @@ def build(
 
     Raises:
         FileExistsError: It is there already.
+        FileNotFoundError: The owners' files are not there.
         ValueError: Unknown name or option, or a split without a single good row.
+        BlockingIOError: Another process is building it.
     """
     builder_class = load_builder(name)
     _check_options(name, builder_class, options)
     import_tensorflow()
     import tensorflow_datasets as tfds
 
-    data_dir = Path(data_dir).expanduser().resolve()
-    staging = data_dir / f".{name}.building-{os.getpid()}"
+    from data_pipelines.builders.base import RecordBuilder
+    from data_pipelines.shards import publish
+
+    home = _resolved(data_dir)
+    in_blocks = issubclass(builder_class, RecordBuilder)
+    staging = home / f".{name}.building{'' if in_blocks else f'-{os.getpid()}'}"
+    builder = builder_class(data_dir=staging / "tfds", file_format="array_record", **options)
+    target = home / epath.Path(builder.data_dir).relative_to(staging / "tfds")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists already: add --overwrite to build it again.")
+    keep = False
     try:
-        builder = builder_class(data_dir=staging, file_format="array_record", **options)
-        finished = Path(builder.data_dir)
-        target = data_dir / finished.relative_to(staging)
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists already: add --overwrite to build it again.")
-        manual = None if manual_dir is None else Path(manual_dir).expanduser()
-        tfds.disable_progress_bar()  # the report has one that knows the total
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+        if in_blocks:
+            keep = True  # what is finished of an interrupted build
+            finished = _build_in_blocks(builder, options, manual_dir, staging, workers or os.cpu_count() or 1)
+            keep = False
+        else:
+            manual = None if manual_dir is None else _resolved(manual_dir)
+            tfds.disable_progress_bar()  # the report has one that knows the total
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder
+                builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+            finished = epath.Path(os.fspath(builder.data_dir))
         report = builder.report.as_dict()
         (finished / "build_report.json").write_text(json.dumps(report, indent=2) + "\n")
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             target.rename(staging / "replaced")
-        finished.rename(target)
+        publish(finished, target)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if not keep and staging.exists():
+            staging.rmtree()
     print(f"{target}\n{builder.report}")
     return report
 
 
+def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epath.Path, workers: int) -> epath.Path:
+    from data_pipelines.shards import build_blocks, only_one
+
+    if manual_dir is None:
+        raise ValueError(f"'{builder.name}' needs --manual-dir. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    manual = _resolved(manual_dir)
+    if not manual.exists():
+        raise FileNotFoundError(f"There is no folder {manual}. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    blocks = {split: blocks for split, blocks in builder.blocks(manual).items() if blocks}
+    if not blocks:
+        raise FileNotFoundError(f"{manual} holds nothing of '{builder.name}'. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    with only_one(staging):
+        return build_blocks(builder, options, blocks, staging, workers)
+
+
+def _resolved(path: str | Path) -> epath.Path:
+    return epath.Path(path).expanduser().resolve()
+
+
 def _check_options(name: str, builder_class: type, options: dict[str, Any]) -> None:
-    known = [p.name for p in inspect.signature(builder_class).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    known = [
+        p.name
+        for kind in builder_class.__mro__
+        if "__init__" in vars(kind) and kind.__module__.split(".")[0] != "tensorflow_datasets"
+        for p in inspect.signature(vars(kind)["__init__"]).parameters.values()
+        if p.kind == p.KEYWORD_ONLY
+    ]
     for option in options:
         if option not in known:
             raise ValueError(f"'{name}' has no option '{option}'; it has {', '.join(known) or 'none'}.")
@@ -98,14 +139,17 @@ def main(arguments: list[str] | None = None) -> None:
         "--examples", nargs="+", type=_pair, metavar="SPLIT=N", help="how many examples to make or keep"
     )
     parser.add_argument("--option", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="for the builder")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there already")
     chosen = parser.parse_args(arguments)
     options = dict(chosen.option)
     if chosen.examples:
         options["examples"] = dict(chosen.examples)
     try:
-        build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, **options)
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, chosen.workers, **options)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the same command goes on with what is finished.")
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 
