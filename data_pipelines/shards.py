@@ -12,8 +12,9 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -104,6 +105,11 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool:
+            raise OSError(
+                "A process of the build died, probably for want of memory: the same command goes on with what is "
+                "finished; use fewer --workers."
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
@@ -127,7 +133,15 @@ def write_block(job: Job) -> dict[str, Any]:
     report = Report()
     serialize = builder.info.features.serialize_example
     kept = report.keep(job.split, builder.rows(job.split, job.block), progress=False)
-    write_shard(job.shard, (serialize(example) for _, example in kept))
+    try:
+        write_shard(job.shard, (serialize(example) for _, example in kept))
+    except (ValueError, OSError, ImportError):
+        raise  # says what to do
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"Files of split '{job.split}', {job.block}, are not in the expected format ({what})."
+        ) from error
     report.read.setdefault(job.split, 0)
     keys = np.fromiter(report.keys.get(job.split, {}), np.uint64)
     with _replacing(job.shard.with_suffix(".npy")) as path:
@@ -152,12 +166,21 @@ def write_shard(path: epath.Path, examples: Iterator[bytes]) -> None:
         writer = array_record_module.ArrayRecordWriter(os.fspath(local), "group_size:1")
         try:
             for example in examples:
-                writer.write(example)
-        finally:
-            # It reports some failed writes only here.
-            writer.close()
+                _or_os_error(path, writer.write, example)
+        except BaseException:
+            with contextlib.suppress(RuntimeError):
+                writer.close()
+            raise
+        _or_os_error(path, writer.close)  # a full disk may show only here
         if local is not final:
             local.copy(final)
+
+
+def _or_os_error(path: epath.Path, call: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        call(*arguments)
+    except RuntimeError as error:  # ArrayRecord's only class of errors
+        raise OSError(f"{path.name} cannot be written ({error}); the same command goes on from there.") from None
 
 
 def is_remote(path: epath.Path) -> bool:
