@@ -7,6 +7,7 @@ build in blocks (`builders.base`) that was interrupted goes on where it stopped.
 import argparse
 import ast
 import contextlib
+import difflib
 import inspect
 import io
 import json
@@ -32,7 +33,7 @@ def build(
     """Builds a data set and writes `build_report.json` into its folder.
 
     Args:
-        name: One of `BUILDERS`.
+        name: One of `BUILDERS`, with "/configuration" appended where it has several.
         data_dir: Where data sets are, on a disk or at gs://; the new one becomes data_dir/name/version.
         manual_dir: Where the files are that the owners publish.
         overwrite: Replace a data set that is there already, once the new one is finished.
@@ -48,6 +49,7 @@ def build(
         ValueError: Unknown name or option, or a split without a single good row.
         BlockingIOError: Another process is building it.
     """
+    name, _, chosen = name.partition("/")
     builder_class = load_builder(name)
     _check_options(name, builder_class, options)
     import_tensorflow()
@@ -58,7 +60,11 @@ def build(
 
     home = _resolved(data_dir)
     in_blocks = issubclass(builder_class, RecordBuilder)
-    staging = home / f".{name}.building{'' if in_blocks else f'-{os.getpid()}'}"
+    _check_configuration(name, builder_class, chosen)
+    if chosen:
+        options["config"] = chosen
+    label = f"{name}-{chosen}" if chosen else name
+    staging = home / f".{label}.building{'' if in_blocks else f'-{os.getpid()}'}"
     builder = builder_class(data_dir=staging / "tfds", file_format="array_record", **options)
     target = home / epath.Path(builder.data_dir).relative_to(staging / "tfds")
     if target.exists() and not overwrite:
@@ -85,6 +91,15 @@ def build(
             staging.rmtree()
     print(f"{target}\n{builder.report}")
     return report
+
+
+def _check_configuration(name: str, builder_class: Any, chosen: str) -> None:
+    known = [config.name for config in builder_class.BUILDER_CONFIGS]
+    if chosen not in (known or [""]):
+        near = difflib.get_close_matches(chosen, known)
+        hint = f"did you mean {near[0]}? " if near else ""
+        has = f"{hint}It has {', '.join(f'{name}/{config}' for config in known)}." if known else "It has no parts."
+        raise ValueError(f"'{name}' has no part '{chosen}': {has}" if chosen else f"Say which part of '{name}': {has}")
 
 
 def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epath.Path, workers: int) -> epath.Path:
@@ -132,7 +147,7 @@ def _pair(text: str) -> tuple[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser("python -m data_pipelines.build", description="Build a data set of records.")
-    parser.add_argument("name", help=f"one of: {', '.join(BUILDERS)}")
+    parser.add_argument("name", help=f"one of: {', '.join(BUILDERS)}; NAME/PART for sets with parts")
     parser.add_argument("--data-dir", default="data", help="where data sets are (default: data)")
     parser.add_argument("--manual-dir", help="where the files are that you got from the data set's owners")
     parser.add_argument(
