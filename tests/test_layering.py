@@ -19,7 +19,7 @@ LAYERS = [
     ["weights"],
     ["losses", "metrics"],
     ["models"],
-    ["optim", "parallel", "logging"],
+    ["optim", "parallel", "logging", "mixture"],
     ["steps"],
     ["checkpoint"],
     ["depth_network"],
@@ -31,7 +31,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Commands that live with what they are about but use what lies above it.
 COMMANDS = {"weights/convert.py"}
 # Only what needs no model and no training.
-DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle"}
+DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle", "mixture"}
 DATA_MAY_IMPORT |= {"depth", "depth_providers", "pictures"}
 
 

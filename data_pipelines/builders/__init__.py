@@ -9,6 +9,13 @@ from importlib import import_module
 
 BUILDERS = {
     "synthetic_people": "data_pipelines.builders.synthetic_people:SyntheticPeople",
+    "three_dpw": "data_pipelines.builders.three_dpw:ThreeDpw",
+    "hmr2_tars": "data_pipelines.builders.hmr2_tars:Hmr2Tars",
+    "human36m": "data_pipelines.builders.human36m:Human36m",
+    "coco_pose": "data_pipelines.builders.coco_pose:CocoPose",
+    "mpii": "data_pipelines.builders.mpii:Mpii",
+    "hmr2_eval_npz": "data_pipelines.builders.hmr2_eval_npz:Hmr2EvalNpz",
+    "camerahmr_npz": "data_pipelines.builders.camerahmr_npz:CamerahmrNpz",
 }
 """Name of the data set: module and class of its builder."""
 
