@@ -1,19 +1,22 @@
 """Builds a data set: `python -m data_pipelines.build NAME --manual-dir D --data-dir O`.
 
-Nothing unfinished is ever under the data set's name: it is built in a folder beside it, checked, and then renamed.
+Nothing unfinished is ever under the data set's name: it is built in a folder beside it, checked, and then renamed. A
+build in blocks (`builders.base`) that was interrupted goes on where it stopped.
 """
 
 import argparse
 import ast
 import contextlib
+import difflib
 import inspect
 import io
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from data_pipelines.builders import BUILDERS, load_builder
 from data_pipelines.decode import import_tensorflow
@@ -24,15 +27,17 @@ def build(
     data_dir: str | Path,
     manual_dir: str | Path | None = None,
     overwrite: bool = False,
+    workers: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """Builds a data set and writes `build_report.json` into its folder.
 
     Args:
-        name: One of `BUILDERS`.
-        data_dir: Where data sets are; the new one becomes data_dir/name/version.
+        name: One of `BUILDERS`, with "/configuration" appended where it has several.
+        data_dir: Where data sets are, on a disk or at gs://; the new one becomes data_dir/name/version.
         manual_dir: Where the files are that the owners publish.
         overwrite: Replace a data set that is there already, once the new one is finished.
+        workers: Processes for a builder that works in blocks; 0: one per core.
         **options: Keyword arguments of the builder.
 
     Returns:
@@ -40,39 +45,90 @@ def build(
 
     Raises:
         FileExistsError: It is there already.
+        FileNotFoundError: The owners' files are not there.
         ValueError: Unknown name or option, or a split without a single good row.
+        BlockingIOError: Another process is building it.
     """
+    name, _, chosen = name.partition("/")
     builder_class = load_builder(name)
     _check_options(name, builder_class, options)
     import_tensorflow()
     import tensorflow_datasets as tfds
 
-    data_dir = Path(data_dir).expanduser().resolve()
-    staging = data_dir / f".{name}.building-{os.getpid()}"
+    from data_pipelines.builders.base import RecordBuilder
+    from data_pipelines.shards import publish
+
+    home = _resolved(data_dir)
+    in_blocks = issubclass(builder_class, RecordBuilder)
+    _check_configuration(name, builder_class, chosen)
+    if chosen:
+        options["config"] = chosen
+    label = f"{name}-{chosen}" if chosen else name
+    staging = home / f".{label}.building{'' if in_blocks else f'-{os.getpid()}'}"
+    builder = builder_class(data_dir=staging / "tfds", file_format="array_record", **options)
+    target = home / epath.Path(builder.data_dir).relative_to(staging / "tfds")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists already: add --overwrite to build it again.")
+    keep = False
     try:
-        builder = builder_class(data_dir=staging, file_format="array_record", **options)
-        finished = Path(builder.data_dir)
-        target = data_dir / finished.relative_to(staging)
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists already: add --overwrite to build it again.")
-        manual = None if manual_dir is None else Path(manual_dir).expanduser()
-        tfds.disable_progress_bar()  # the report has one that knows the total
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+        if in_blocks:
+            keep = True  # what is finished of an interrupted build
+            finished = _build_in_blocks(builder, options, manual_dir, staging, workers or os.cpu_count() or 1)
+            keep = False
+        else:
+            manual = None if manual_dir is None else _resolved(manual_dir)
+            tfds.disable_progress_bar()  # the report has one that knows the total
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder
+                builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
+            finished = epath.Path(os.fspath(builder.data_dir))
         report = builder.report.as_dict()
         (finished / "build_report.json").write_text(json.dumps(report, indent=2) + "\n")
-        target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
             target.rename(staging / "replaced")
-        finished.rename(target)
+        publish(finished, target)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if not keep and staging.exists():
+            staging.rmtree()
     print(f"{target}\n{builder.report}")
     return report
 
 
+def _check_configuration(name: str, builder_class: Any, chosen: str) -> None:
+    known = [config.name for config in builder_class.BUILDER_CONFIGS]
+    if chosen not in (known or [""]):
+        near = difflib.get_close_matches(chosen, known)
+        hint = f"did you mean {near[0]}? " if near else ""
+        has = f"{hint}It has {', '.join(f'{name}/{config}' for config in known)}." if known else "It has no parts."
+        raise ValueError(f"'{name}' has no part '{chosen}': {has}" if chosen else f"Say which part of '{name}': {has}")
+
+
+def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epath.Path, workers: int) -> epath.Path:
+    from data_pipelines.shards import build_blocks, only_one
+
+    if manual_dir is None:
+        raise ValueError(f"'{builder.name}' needs --manual-dir. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    manual = _resolved(manual_dir)
+    if not manual.exists():
+        raise FileNotFoundError(f"There is no folder {manual}. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    blocks = {split: blocks for split, blocks in builder.blocks(manual).items() if blocks}
+    if not blocks:
+        raise FileNotFoundError(f"{manual} holds nothing of '{builder.name}'. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    with only_one(staging):
+        return build_blocks(builder, options, blocks, staging, workers)
+
+
+def _resolved(path: str | Path) -> epath.Path:
+    return epath.Path(path).expanduser().resolve()
+
+
 def _check_options(name: str, builder_class: type, options: dict[str, Any]) -> None:
-    known = [p.name for p in inspect.signature(builder_class).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    known = [
+        p.name
+        for kind in builder_class.__mro__
+        if "__init__" in vars(kind) and kind.__module__.split(".")[0] != "tensorflow_datasets"
+        for p in inspect.signature(vars(kind)["__init__"]).parameters.values()
+        if p.kind == p.KEYWORD_ONLY
+    ]
     for option in options:
         if option not in known:
             raise ValueError(f"'{name}' has no option '{option}'; it has {', '.join(known) or 'none'}.")
@@ -91,21 +147,24 @@ def _pair(text: str) -> tuple[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser("python -m data_pipelines.build", description="Build a data set of records.")
-    parser.add_argument("name", help=f"one of: {', '.join(BUILDERS)}")
+    parser.add_argument("name", help=f"one of: {', '.join(BUILDERS)}; NAME/PART for sets with parts")
     parser.add_argument("--data-dir", default="data", help="where data sets are (default: data)")
     parser.add_argument("--manual-dir", help="where the files are that you got from the data set's owners")
     parser.add_argument(
         "--examples", nargs="+", type=_pair, metavar="SPLIT=N", help="how many examples to make or keep"
     )
     parser.add_argument("--option", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="for the builder")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there already")
     chosen = parser.parse_args(arguments)
     options = dict(chosen.option)
     if chosen.examples:
         options["examples"] = dict(chosen.examples)
     try:
-        build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, **options)
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, chosen.workers, **options)
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the same command goes on with what is finished.")
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 

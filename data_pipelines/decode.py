@@ -141,7 +141,7 @@ def find_version(directory: Path, name: str) -> Path:
     hint = f" Did you mean {' or '.join(near)}?" if near else f" There: {', '.join(built)}." if built else ""
     raise FileNotFoundError(
         f"No data set '{name}' in '{directory}'.{hint} "
-        f"Build it with `python -m data_pipelines.build {name.split('/')[0]} --data-dir {directory}`."
+        f"Build it with `python -m data_pipelines.build {name} --data-dir {directory}`."
     )
 
 

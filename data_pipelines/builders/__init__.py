@@ -9,6 +9,8 @@ from importlib import import_module
 
 BUILDERS = {
     "synthetic_people": "data_pipelines.builders.synthetic_people:SyntheticPeople",
+    "three_dpw": "data_pipelines.builders.three_dpw:ThreeDpw",
+    "hmr2_tars": "data_pipelines.builders.hmr2_tars:Hmr2Tars",
 }
 """Name of the data set: module and class of its builder."""
 

@@ -1,13 +1,21 @@
 """What a build reads, keeps and drops, and why; and how far it has come."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
 from data_pipelines.records import Record, nest, problems
+
+DUPLICATE = "key: used before"
+
+
+def key_number(key: str) -> int:
+    """64 bits that stand for a key: millions of them fit into memory."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 @dataclass
@@ -18,9 +26,11 @@ class Report:
     """Split: rows read."""
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     """Split: reason: rows dropped. A row with several problems counts under the first."""
+    keys: dict[str, dict[int, None]] = field(default_factory=dict)
+    """Split: `key_number` of the records kept, in their order."""
 
     def keep(
-        self, split: str, records: Iterable[Record | str], total: int | None = None
+        self, split: str, records: Iterable[Record | str], total: int | None = None, progress: bool = True
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Passes good records on in the form that TFDS writes, counts, and shows a progress bar.
 
@@ -28,14 +38,31 @@ class Report:
             split: That the records belong to.
             records: Records, and for a row that made none, the reason.
             total: How many rows there will be, if known.
+            progress: Show the bar.
         """
-        for record in tqdm(records, desc=split, total=total, unit=" rows", mininterval=1):
+        keys = self.keys.setdefault(split, {})
+        for record in tqdm(records, desc=split, total=total, unit=" rows", mininterval=1, disable=not progress):
             self.read[split] += 1
             reasons = [record] if isinstance(record, str) else problems(record)
-            if reasons:
-                self.dropped.setdefault(split, Counter())[reasons[0]] += 1
-            else:
-                yield record["key"], nest(record)
+            if not reasons and not isinstance(record, str):
+                number = key_number(record["key"])
+                if number not in keys:
+                    keys[number] = None
+                    yield record["key"], nest(record)
+                    continue
+                reasons = [DUPLICATE]
+            self.drop(split, reasons[0])
+
+    def drop(self, split: str, reason: str, count: int = 1) -> None:
+        """Counts rows that were read and are not kept."""
+        self.dropped.setdefault(split, Counter())[reason] += count
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Adds the counts of another report's `as_dict`."""
+        for split, part in counts.items():
+            self.read[split] += part["read"]
+            for reason, count in part["dropped"].items():
+                self.drop(split, reason, count)
 
     def as_dict(self) -> dict[str, Any]:
         """Split: rows read, kept, and dropped by reason; for JSON."""

@@ -1,0 +1,77 @@
+"""What every builder of published data shares: blocks of rows, so that processes can share a build and resume it.
+
+A subclass says which blocks its files fall into and turns one block into rows; each block becomes one shard. TFDS can
+run such a builder too (`download_and_prepare`), in one process.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from data_pipelines import records
+from data_pipelines.builders.cropping import LIMIT, MARGIN, Picture, person_record
+from data_pipelines.builders.report import Report
+from data_pipelines.records import Record
+
+Block = tuple[str | int, ...]
+"""Names a part of a split, such as a file or a range of rows; plain values, so that it can go to another process."""
+
+
+class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A data set of people, built block by block."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: Mapping[str, str] = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Get the files from the data set's owners."
+    DESCRIPTION = "People in pictures."
+    HOMEPAGE = ""
+
+    def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, **kwargs: Any):
+        """Says how people are cut out.
+
+        Args:
+            margin: Side of the stored square in units of the person's box.
+            limit: Largest side of the stored square, px.
+            **kwargs: TFDS's own: data_dir, file_format.
+
+        Raises:
+            ValueError: The margin is smaller than the box, or the side too small to be of use.
+        """
+        if margin < 1 or limit < 16:
+            raise ValueError(f"margin must be at least 1 and limit at least 16 px, not {margin} and {limit}.")
+        self.margin, self.limit, self.report = margin, limit, Report()
+        super().__init__(**kwargs)
+
+    @abstractmethod
+    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        """The blocks of each split that is there, always in the same order.
+
+        Args:
+            manual_dir: Where the user has put the files.
+
+        Raises:
+            FileNotFoundError: Nothing of the data set is there; the message says what belongs where.
+        """
+
+    @abstractmethod
+    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
+        """The records of a block, and for a row that makes none the reason, in a few words without its numbers."""
+
+    def person(self, picture: Picture | bytes, **labels: Any) -> Record | str:
+        """The record of a person, see `cropping.person_record`, cut as this builder's options say."""
+        return person_record(picture, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description=self.DESCRIPTION, homepage=self.HOMEPAGE, features=records.features()
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        blocks = self.blocks(epath.Path(dl_manager.manual_dir))
+        return {split: self._generate_examples(split, part) for split, part in blocks.items()}
+
+    def _generate_examples(self, split: str, blocks: list[Block]) -> Iterator[tuple[str, dict[str, Any]]]:
+        return self.report.keep(split, (row for block in blocks for row in self.rows(split, block)))

@@ -1,0 +1,56 @@
+"""From the joint sets of data sets to the 44 keypoints of records, and boxes around points.
+
+Letters: N points of a set.
+"""
+
+import numpy as np
+
+from hmr_jax.body.joints import KEYPOINTS_44
+
+# COCO-18, OpenPose's older set: like OpenPose's 25 without the middle of the hips and the feet.
+COCO_18 = (*range(8), *range(9, 19))
+_SPIN_24_START = 25
+# Where COCO's 17 and MPII's 16 points belong among SPIN's 24; the first 19 of these are the last 19 of our 44.
+COCO_17_TO_SPIN = (19, 20, 21, 22, 23, 9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
+MPII_16_TO_SPIN = (0, 1, 2, 3, 4, 5, 14, 15, 12, 13, 6, 7, 8, 9, 10, 11)
+# Human3.6M's and MPI-INF-3DHP's 17 points in the order in which SPIN picks them.
+H36M_17_TO_SPIN = (14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6)
+ENLARGE = 1.2
+"""Boxes are tight boxes times this (SPIN, HMR2.0)."""
+
+
+def from_coco_18(points: np.ndarray) -> np.ndarray:
+    """(18, C) with confidence last -> (44, C); confidences are clipped to [0, 1], OpenPose's can exceed 1."""
+    result = np.zeros((len(KEYPOINTS_44), points.shape[1]))
+    result[list(COCO_18)] = points
+    result[:, -1] = np.clip(result[:, -1], 0, 1)
+    return result
+
+
+def from_spin_24(points: np.ndarray, openpose: np.ndarray | None = None) -> np.ndarray:
+    """(24, C) SPIN points and (25, C) OpenPose points, confidence last -> (44, C).
+
+    The five facial points of SPIN's 24 are dropped into OpenPose's nose, eyes and ears where these are absent.
+    """
+    result = np.zeros((len(KEYPOINTS_44), points.shape[1]))
+    if openpose is not None:
+        result[:25] = openpose
+    result[_SPIN_24_START:] = points[:19]
+    for spin, pose in zip((19, 20, 21, 22, 23), (0, 16, 15, 18, 17), strict=True):
+        if result[pose, -1] == 0:
+            result[pose] = points[spin]
+    return result
+
+
+def box_of_points(points: np.ndarray, enlarge: float = ENLARGE) -> tuple[np.ndarray, float] | None:
+    """Centre (2,) and side of the square about the points with confidence; None where there is none.
+
+    Args:
+        points: (N, 3) px and confidence.
+        enlarge: Side in units of the tight box's larger side.
+    """
+    seen = points[points[:, 2] > 0, :2]
+    if len(seen) == 0:
+        return None
+    low, high = seen.min(0), seen.max(0)
+    return (low + high) / 2, enlarge * float((high - low).max())

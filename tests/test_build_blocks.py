@@ -1,0 +1,172 @@
+"""The driver of builds: several processes, an interruption, a full disk, keys used twice."""
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+from data_pipelines.build import build  # noqa: E402
+from data_pipelines.builders import BUILDERS  # noqa: E402
+from data_pipelines.builders.base import RecordBuilder  # noqa: E402
+from data_pipelines.decode import RecordReader  # noqa: E402
+
+
+class Squares(RecordBuilder):
+    """Numbers of rows in text files; a row is a person in a grey square."""
+
+    pkg_dir_path = Path(__file__).parent
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Write numbers into files."
+
+    def __init__(self, *, fail_at: str = "", noise: int = 0, **kwargs):
+        super().__init__(**kwargs)
+        self.fail_at, self.noise = fail_at, noise
+
+    def blocks(self, manual_dir):
+        return {"train": [(str(path),) for path in sorted(manual_dir.glob("*.txt"))]}
+
+    def rows(self, split, block):
+        path = Path(block[0])
+        with (path.parent / "visits").open("a") as file:
+            file.write(path.name + "\n")
+        for line in path.read_text().split():
+            if line == self.fail_at:
+                raise ValueError(f"{path} is broken at {line}.")
+            if line == "bad":
+                yield "number: bad"
+                continue
+            picture = np.full((64, 64, 3), int(line) % 255, np.uint8)
+            picture[:, : self.noise] = np.random.default_rng(int(line)).integers(0, 255, (64, self.noise, 3))
+            yield self.person(
+                __import__("data_pipelines.builders.cropping", fromlist=["Picture"]).Picture(picture),
+                key=line, box_center=[32, 32], box_size=40, keypoints_2d=np.tile([30, 30, 1], (44, 1)),
+            )  # fmt: skip
+
+
+@pytest.fixture
+def manual(tmp_path):
+    folder = tmp_path / "manual"
+    folder.mkdir()
+    for number, text in enumerate(("1 2 3 bad", "4 5 5", "6 2 7", "bad")):
+        (folder / f"{number}.txt").write_text(text)
+    BUILDERS["squares"] = f"{__name__}:Squares"
+    yield folder
+    del BUILDERS["squares"]
+
+
+EXPECTED = {"read": 11, "kept": 7, "dropped": {"number: bad": 2, "key: used before": 2}}
+
+
+def keys(directory):
+    reader = RecordReader(directory, "squares", "train")
+    return [reader[i]["key"] for i in range(len(reader))]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_build_is_the_same_for_any_number_of_processes(manual, tmp_path, workers):
+    report = build("squares", tmp_path / "out", manual, workers=workers)
+    assert report["train"] == EXPECTED
+    assert keys(tmp_path / "out") == list("1234567")
+    folder = tmp_path / "out" / "squares" / "1.0.0"
+    assert json.loads((folder / "build_report.json").read_text()) == report
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["squares"]
+    info = tfds.builder_from_directory(folder).info  # without the builder's code
+    assert info.splits["train"].shard_lengths == [3, 2, 2]
+    assert len(list(folder.glob("*.array_record*"))) == 3  # a shard without records is left out
+
+
+def test_an_interrupted_build_goes_on(manual, tmp_path):
+    out = tmp_path / "out"
+    (manual / "2.txt").write_text("6 2 oops 7")
+    with pytest.raises(ValueError, match=r"2\.txt is broken at oops"):
+        build("squares", out, manual, fail_at="oops")
+    assert not list(out.rglob("*.part"))
+    assert not (out / "squares").exists()
+    (manual / "2.txt").write_text("6 2 7")
+    assert build("squares", out, manual, fail_at="oops")["train"] == EXPECTED
+    assert (manual / "visits").read_text().split() == ["0.txt", "1.txt", "2.txt", "2.txt", "3.txt"]
+
+
+def test_other_options_or_files_start_anew(manual, tmp_path, capsys):
+    out = tmp_path / "out"
+    (manual / "3.txt").write_text("oops")
+    with pytest.raises(ValueError, match="broken"):
+        build("squares", out, manual, fail_at="oops")
+    (manual / "3.txt").write_text("bad")
+    build("squares", out, manual, fail_at="oops", margin=1.5)
+    assert "starting anew" in capsys.readouterr().out
+    assert (manual / "visits").read_text().split() == ["0.txt", "1.txt", "2.txt", "3.txt"] * 2
+
+
+def test_a_full_disk_leaves_no_half_shard(manual, tmp_path):
+    """A limit on the size of files stands in for the end of the disk: the system call fails in the same place."""
+    (manual / "1.txt").write_text(" ".join(str(i) for i in range(100, 400)))
+    out = tmp_path / "out"
+    full = multiprocessing.get_context("spawn").Process(target=_build_on_a_small_disk, args=(manual, out))
+    full.start()
+    full.join(120)
+    assert full.exitcode == 3
+    staging = out / ".squares.building"
+    assert (staging / "train-00000.json").exists()  # what was finished before stays
+    assert not list(staging.glob("train-00001*"))
+    assert not (out / "squares").exists()
+    report = build("squares", out, manual, noise=64)
+    assert report["train"]["kept"] == 300 + 3 + 2
+    assert (manual / "visits").read_text().split() == ["0.txt", "1.txt", "1.txt", "2.txt", "3.txt"]
+
+
+def _build_on_a_small_disk(manual, out):
+    BUILDERS["squares"] = f"{__name__}:Squares"
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    try:
+        build("squares", out, manual, noise=64)
+    except OSError:
+        os._exit(3)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        os._exit(4)
+    os._exit(0)
+
+
+def test_two_builds_of_one_data_set_do_not_mix(manual, tmp_path):
+    code = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True);"
+        "sys.stdin.read()"
+    )
+    staging = tmp_path / "out" / ".squares.building"
+    staging.mkdir(parents=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(staging / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(BlockingIOError, match="Another process is building"):
+        build("squares", tmp_path / "out", manual)
+    holder.stdin.close()
+    holder.wait()
+    holder.stdout.close()
+    assert build("squares", tmp_path / "out", manual)["train"] == EXPECTED
+
+
+def test_missing_folders_are_named_with_what_belongs_there(manual, tmp_path):
+    with pytest.raises(ValueError, match=r"needs --manual-dir. Write numbers"):
+        build("squares", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"There is no folder .*nowhere. Write numbers"):
+        build("squares", tmp_path, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds nothing of 'squares'"):
+        build("squares", tmp_path, tmp_path / "empty")
+    with pytest.raises(ValueError, match="'squares' has no option 'mragin'; it has fail_at, noise, margin, limit"):
+        build("squares", tmp_path, manual, mragin=2)
+    for path in manual.glob("*.txt"):
+        path.write_text("bad")
+    with pytest.raises(ValueError, match=r"No row of split 'train' of 'squares' can be used:\n.*4 read, 0 kept"):
+        build("squares", tmp_path, manual)
