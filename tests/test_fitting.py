@@ -1,5 +1,6 @@
 """Bodies are found again from where their skin or joints are."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -17,12 +18,12 @@ def bodies():
     rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(4, 24, 3, 3).astype(np.float32)
     betas = rng.normal(0, 1.5, (4, 10)).astype(np.float32)
     translation = rng.normal(0, 2, (4, 3)).astype(np.float32)
-    out = skin(load_body_model(), betas, rotations, translation)
+    out = jax.jit(skin)(load_body_model(), betas, rotations, translation)
     return betas, rotations, translation, np.asarray(out.vertices), np.asarray(out.joints)
 
 
 def placed(fit) -> np.ndarray:
-    return np.asarray(skin(load_body_model(), fit.betas, fit.rotations, fit.translation).vertices)
+    return np.asarray(jax.jit(skin)(load_body_model(), fit.betas, fit.rotations, fit.translation).vertices)
 
 
 def degrees(first, second) -> np.ndarray:
