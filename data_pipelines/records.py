@@ -25,6 +25,10 @@ DEPTH_STEP = {"metric": 1e-3, "inverse": 1 / 65535}
 inverse depth in (0, 1], larger is nearer. Level 0 means that nothing was seen."""
 
 
+MAX_OFFSET = 0.2
+"""Of projected 3-D keypoints from 2-D ones, in units of the box; detections of people half hidden are this far off."""
+
+
 class Field(NamedTuple):
     """Shape and type of one value of a record; dtype "bytes" and "str" are both stored as bytes."""
 
@@ -211,10 +215,10 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     for confidence in (confidence_2d, confidence_3d):
         expect(confidence.min() >= 0 and confidence.max() <= 1, "keypoints: confidence not in [0, 1]")
     seen = record["keypoints_2d"][confidence_2d > 0, :2]
-    expect(len(seen) > 4 or record["smpl/has_pose"], "keypoints_2d: fewer than five")
+    points = record["keypoints_3d"][confidence_3d > 0, :3]
+    expect(len(seen) > 4 or len(points) > 4 or record["smpl/has_pose"], "keypoints: fewer than five, and no pose")
     if len(seen):
         expect((np.abs(seen - center) <= side / 2).all(1).any(), "keypoints_2d: none inside the box")
-    points = record["keypoints_3d"][confidence_3d > 0, :3]
     if len(points):
         expect(np.ptp(points, axis=0).max() < 3, "keypoints_3d: spread over more than three metres")
 
@@ -231,6 +235,8 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         intrinsics = record["camera/intrinsics"]
         good = intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and np.array_equal(intrinsics[2], (0, 0, 1))
         expect(good, "camera: not an intrinsics matrix")
+        if good and record["smpl/has_translation"]:
+            expect(not _is_off(record), "keypoints: 3-D ones do not project onto 2-D ones")
     expect(record["gender"] in ("n", "m", "f"), "gender: not n, m or f")
     expect(record["depth/kind"] in ("none", *DEPTH_STEP), "depth: unknown kind")
     expect(bool(record["depth/encoded"]) == (record["depth/kind"] != "none"), "depth: map and kind disagree")
@@ -238,6 +244,19 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         pelvis = record["keypoints_3d"][PELVIS_44]
         expect(pelvis[3] > 0 and pelvis[2] > 0, "depth: metric, but the pelvis has no depth to subtract")
     return found
+
+
+def _is_off(record: Mapping[str, Any]) -> bool:
+    """Whether half of the keypoints are further than `MAX_OFFSET` from where their 3-D counterparts project."""
+    flat, solid = record["keypoints_2d"], record["keypoints_3d"]
+    if np.linalg.norm(solid[PELVIS_44, :3] - record["smpl/translation"]) > 1:
+        return False  # relative to the root
+    both = (flat[:, 2] > 0) & (solid[:, 3] > 0) & (solid[:, 2] > 0.01)
+    if not both.any():
+        return False
+    place = solid[both, :3] @ record["camera/intrinsics"].T
+    distance = np.linalg.norm(place[:, :2] / place[:, 2:] - flat[both, :2], axis=1)
+    return bool(np.median(distance) > MAX_OFFSET * record["box/size"])
 
 
 def _shape_problems(record: Mapping[str, Any]) -> list[str]:

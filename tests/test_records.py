@@ -27,7 +27,7 @@ def person(**changes):
         betas=np.zeros(10),
         translation=[0, 0, 3],
         topology="smpl",
-        intrinsics=np.diag([500.0, 500, 1]),
+        intrinsics=[[500, 0, 30 - 50 / 3], [0, 500, 20 - 100 / 3], [0, 0, 1]],
         mask=mask,
         depth=mask * (3 + 0.01 * columns),
     )
@@ -86,7 +86,12 @@ BAD = {
     "box: side out of range": {"box/size": np.float32(3)},
     "box: outside the image": {"box/center": np.array([200, 24])},
     "keypoints: confidence not in [0, 1]": {"keypoints_2d": np.ones((44, 3)) * [30, 20, 2]},
-    "keypoints_2d: fewer than five": {"keypoints_2d": np.zeros((44, 3)), "smpl/has_pose": 0},
+    "keypoints: fewer than five, and no pose": {
+        "keypoints_2d": np.zeros((44, 3)),
+        "keypoints_3d": np.zeros((44, 4)),
+        "smpl/has_pose": 0,
+    },
+    "keypoints: 3-D ones do not project onto 2-D ones": {"keypoints_3d": np.ones((44, 4)) * [0.6, 0, 3, 1]},
     "keypoints_2d: none inside the box": {"keypoints_2d": np.ones((44, 3)) * [63, 20, 1]},
     "keypoints_3d: spread over more than three metres": {
         "keypoints_3d": np.array([[0, 0, 3, 1]] * 43 + [[0, 9, 3, 1]], float)

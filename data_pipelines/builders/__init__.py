@@ -11,6 +11,8 @@ BUILDERS = {
     "synthetic_people": "data_pipelines.builders.synthetic_people:SyntheticPeople",
     "three_dpw": "data_pipelines.builders.three_dpw:ThreeDpw",
     "hmr2_tars": "data_pipelines.builders.hmr2_tars:Hmr2Tars",
+    "hmr2_eval_npz": "data_pipelines.builders.hmr2_eval_npz:Hmr2EvalNpz",
+    "camerahmr_npz": "data_pipelines.builders.camerahmr_npz:CamerahmrNpz",
 }
 """Name of the data set: module and class of its builder."""
 

@@ -5,7 +5,7 @@ keep pickled objects inside npz files. All of that becomes NumPy arrays here; wh
 """
 
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def read_contents(path: str | Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: it is none of the three, damaged, or asks for code to be run.
     """
-    path = Path(path)
+    path = path if isinstance(path, PurePath) else Path(path)  # epath's paths are not only of disks
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:

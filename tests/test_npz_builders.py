@@ -1,0 +1,195 @@
+"""Flat npz label files become records that say the same; the unit of their boxes is found out."""
+
+import numpy as np
+import pytest
+
+tfds = pytest.importorskip("tensorflow_datasets")
+
+from etils import epath  # noqa: E402
+from formats import camerahmr_npz, checks, hmr2_eval_npz  # noqa: E402
+from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
+
+from data_pipelines.build import build  # noqa: E402
+from data_pipelines.builders import npz_rows  # noqa: E402
+from data_pipelines.builders.camerahmr_npz import CamerahmrNpz  # noqa: E402
+from data_pipelines.builders.hmr2_eval_npz import Hmr2EvalNpz  # noqa: E402
+
+
+class CamerahmrNpzTest(checks.BuilderTestCase):
+    DATASET_CLASS = CamerahmrNpz
+    BUILDER_CONFIG_NAMES_TO_TEST = ["aic"]  # noqa: RUF012
+    SPLITS = {"train": 4}  # noqa: RUF012
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def example_dir(request, tmp_path_factory):
+        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("camerahmr"))
+        camerahmr_npz.write(epath.Path(request.cls.EXAMPLE_DIR))
+
+
+class Hmr2EvalNpzTest(checks.BuilderTestCase):
+    DATASET_CLASS = Hmr2EvalNpz
+    BUILDER_CONFIG_NAMES_TO_TEST = ["3dpw_test"]  # noqa: RUF012
+    SPLITS = {"test": 3}  # noqa: RUF012
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def example_dir(request, tmp_path_factory):
+        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("hmr2_eval"))
+        hmr2_eval_npz.write(epath.Path(request.cls.EXAMPLE_DIR), "3dpw_test")
+
+
+def check_box(record, truth):
+    np.testing.assert_allclose(source_points(record, record["box/center"][None])[0], truth["box_center"], atol=1e-3)
+    side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
+    np.testing.assert_allclose(side, truth["box_size"], rtol=1e-5)
+
+
+def test_camerahmr_comes_through_unchanged_and_lands_on_the_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz_rows, "BLOCK_ROWS", 3)  # two blocks
+    monkeypatch.setattr("data_pipelines.builders.camerahmr_npz.BLOCK_ROWS", 3)
+    truth = camerahmr_npz.write(tmp_path / "m")
+    report = build("camerahmr_npz/aic", tmp_path, tmp_path / "m", body="default")
+    assert report == {"train": {"read": 4, "kept": 4, "dropped": {}}}
+    records = read(tmp_path, "camerahmr_npz/aic", "train")
+    assert [record["key"] for record in records] == sorted(truth)
+    for record in records:
+        check_truth(record, truth[record["key"]])
+        check_labels_land_on_the_picture(record)
+        check_box(record, truth[record["key"]])
+
+
+@pytest.mark.parametrize("file", ["3dpw_test", "h36m_val_p2", "coco_val"])
+def test_evaluation_files_come_through_unchanged(tmp_path, file):
+    truth = hmr2_eval_npz.write(tmp_path / "m", file)
+    report = build(f"hmr2_eval_npz/{file}", tmp_path, tmp_path / "m", body="default")
+    (split,) = report
+    assert report[split] == {"read": 3, "kept": 3, "dropped": {}}
+    for record in read(tmp_path, f"hmr2_eval_npz/{file}", split):
+        person = truth[record["key"]]
+        check_box(record, person)
+        if file == "3dpw_test":
+            check_truth(record, person, translation=False)
+            assert record["gender"] == "mfm"[int(record["key"][-1])]
+        else:
+            assert not record["smpl/has_pose"]
+            assert record["topology"] == ""
+        expected = 0 if file == "coco_val" else 19
+        assert (record["keypoints_3d"][:, 3] > 0).sum() == expected
+
+
+def test_body_joints_in_3d_are_distrusted_as_in_hmr2(tmp_path):
+    solid = np.ones((3, 25, 4))
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", body_keypoints_3d=solid)
+    build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")
+    record = read(tmp_path, "hmr2_eval_npz/3dpw_test", "test")[0]
+    assert np.flatnonzero(record["keypoints_3d"][:25, 3]).tolist() == [0, *range(15, 25)]
+
+
+# The unit of boxes
+
+
+@pytest.mark.parametrize("unit", [1, 200])
+@pytest.mark.parametrize("file", ["3dpw_test", "h36m_val_p2"])
+def test_the_unit_of_boxes_is_found_out(tmp_path, unit, file):
+    truth = hmr2_eval_npz.write(tmp_path / "m", file, scale=hmr2_eval_npz.people()["box_size"][:3] / unit)
+    build(f"hmr2_eval_npz/{file}", tmp_path, tmp_path / "m")
+    for record in read(tmp_path, f"hmr2_eval_npz/{file}", "test"):
+        check_box(record, truth[record["key"]])
+
+
+def test_a_unit_that_fits_nothing_is_refused_unless_it_is_said(tmp_path):
+    scale = hmr2_eval_npz.people()["box_size"][:3] / 20
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", scale=scale)
+    with pytest.raises(
+        ValueError, match=r"unit of 'scale' in .*3dpw_test\.npz is neither px nor 200 px .*scale_unit=1"
+    ):
+        build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")
+    build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m", scale_unit=20)
+    scale = np.full(3, 17.0)  # px or 200 px: a box could be either, and there are no keypoints to ask
+    hmr2_eval_npz.write(tmp_path / "n", "3dpw_test", scale=scale, body_keypoints_2d=None)
+    with pytest.raises(ValueError, match=r"The unit of 'scale'"):
+        build("hmr2_eval_npz/3dpw_test", tmp_path / "o", tmp_path / "n", overwrite=True, limit=100)
+
+
+def test_without_keypoints_the_size_decides():
+    assert npz_rows.scale_unit(np.array([150.0, 300]), None, "a") == 1
+    assert npz_rows.scale_unit(np.array([[0.9, 0.5], [2, 1]]), None, "a") == 200
+    with pytest.raises(ValueError, match="neither"):
+        npz_rows.scale_unit(np.array([17.0]), None, "a")
+
+
+# Bad input
+
+
+def test_bad_rows_are_dropped_and_counted(tmp_path):
+    drawn = hmr2_eval_npz.people()
+    shape = drawn["betas"][[0, 1, 2, 2]].astype(np.float32)
+    shape[0, 3] = np.nan
+    shape[3, 0] = 80
+    wrong = drawn["translation"][[0, 1, 2, 2]].astype(np.float32)
+    wrong[1, 0] += 2
+    camerahmr_npz.write(tmp_path / "m", shape=shape, cam_t=wrong)
+    report = build("camerahmr_npz/aic", tmp_path, tmp_path / "m", body="default")["train"]
+    assert report == {
+        "read": 4,
+        "kept": 1,
+        "dropped": {
+            "labels: not finite": 1,
+            "keypoints: 3-D ones do not project onto 2-D ones": 1,
+            "smpl: height out of range": 1,
+        },
+    }
+    hmr2_eval_npz.write(tmp_path / "n", "3dpw_test", gender=np.array(["m", "woman", "f"]))
+    next((tmp_path / "n" / "images").rglob("image_00002.jpg")).unlink()
+    report = build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "n")["test"]
+    assert report["dropped"] == {"gender: not known": 1, "image: missing": 1}
+
+
+def test_files_of_another_kind_are_refused_in_one_sentence(tmp_path):
+    camerahmr_npz.write(tmp_path / "a", gtkps=None)
+    with pytest.raises(ValueError, match=r"aic-release\.npz lacks gtkps; it has cam_int, "):
+        build("camerahmr_npz/aic", tmp_path, tmp_path / "a")
+    camerahmr_npz.write(tmp_path / "b", pose=np.zeros((3, 72)))
+    with pytest.raises(ValueError, match=r"arrays of different lengths"):
+        build("camerahmr_npz/aic", tmp_path, tmp_path / "b")
+    camerahmr_npz.write(tmp_path / "c")
+    path = tmp_path / "c" / "aic-release.npz"
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ValueError, match=r"aic-release\.npz is not a readable npz file, or it is cut short"):
+        build("camerahmr_npz/aic", tmp_path, tmp_path / "c")
+
+
+class Evil:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        import os
+
+        return os.system, (self.command,)
+
+
+def test_objects_in_npz_files_are_never_run(tmp_path):
+    names = np.array([Evil(f"touch {tmp_path}/owned")] * 4, object)
+    camerahmr_npz.write(tmp_path / "m")
+    path = tmp_path / "m" / "aic-release.npz"
+    columns = dict(np.load(path)) | {"imgname": names}
+    np.savez(path, **columns)
+    with pytest.raises(ValueError, match=r"was not read: The pickle asks for (posix|nt)\.system"):
+        build("camerahmr_npz/aic", tmp_path, tmp_path / "m")
+    assert not (tmp_path / "owned").exists()
+    objects = np.array([f"aic/{row:03d}.jpg" for row in (0, 1, 2, 2)], object)  # plain text in an object array is fine
+    np.savez(path, **(columns | {"imgname": objects}))
+    assert build("camerahmr_npz/aic", tmp_path, tmp_path / "m")["train"]["kept"] == 4
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_rows_are_read_without_the_rest(tmp_path, compressed):
+    rng = np.random.default_rng(0)
+    whole = {"a": rng.normal(size=(50, 4, 3)), "f": np.asfortranarray(rng.normal(size=(50, 3))), "n": np.arange(50)}
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "x.npz", **whole)
+    rows = npz_rows.read_rows(epath.Path(tmp_path / "x.npz"), 17, 60, ("a", "f", "n", "missing"))
+    assert set(rows) == set(whole)
+    for name, values in rows.items():
+        np.testing.assert_array_equal(values, whole[name][17:60])
