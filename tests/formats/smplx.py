@@ -73,3 +73,32 @@ def model(wide: bool = False) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_m
         "joint2num": np.array({f"joint{i}": i for i in range(55)}, object),  # the original has objects inside, too
     }
     return arrays, matrix
+
+
+def showable(count: int = 4) -> dict[str, np.ndarray]:
+    """`people.people` with the hand joints at rest, which is all that SMPL-X can show of them."""
+    from formats.people import people
+
+    from data_pipelines.builders.bodies import load_bodies
+
+    drawn = dict(people(count))
+    drawn["pose"] = drawn["pose"].copy()
+    drawn["pose"][:, FLAT] = 0
+    solid = load_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
+    points = solid @ drawn["intrinsics"].transpose(0, 2, 1)
+    ones = np.ones((count, 44, 1))
+    drawn["keypoints_3d"] = np.concatenate([solid, ones], 2)
+    drawn["keypoints_2d"] = np.concatenate([points[..., :2] / points[..., 2:], ones], 2)
+    return drawn
+
+
+def joints(drawn: dict[str, np.ndarray]) -> np.ndarray:
+    """(N, 24, 3) SMPL's joints in camera axes; the first 22 are SMPL-X's."""
+    import jax
+
+    from hmr_jax.body import skin
+    from hmr_jax.geometry import axis_angle_to_matrix
+
+    pose = drawn["pose"].reshape(-1, 24, 3).astype(np.float32)
+    shift = drawn["translation"].astype(np.float32)
+    return np.asarray(jax.jit(skin)(load_body_model(), drawn["betas"], axis_angle_to_matrix(pose), shift).joints)
