@@ -46,7 +46,7 @@ def test_labels_come_through_and_land_on_the_picture(tmp_path, files, kind):
     records = read(tmp_path / "o", "bedlam", "train")
     assert [record["key"].split("/")[0] for record in records] == [bedlam.SCENE] * 2 + [bedlam.CLOSEUP] * 2
     for record, person in zip(
-        records, (dict(zip(truth, row, strict=True)) for row in zip(*truth.values())), strict=True
+        records, (dict(zip(truth, row, strict=True)) for row in zip(*truth.values(), strict=True)), strict=True
     ):
         exact = kind == "smpl"
         if exact:

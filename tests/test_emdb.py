@@ -81,5 +81,5 @@ def test_bad_rows_are_dropped_and_counted(tmp_path):
     reasons = {"kp2d: the body is not there": 1, "labels: not finite": 1, "frame: not good": 1}
     assert report["test"]["dropped"] == reasons
     emdb.write(tmp_path / "m", gender="robot")
-    with pytest.raises(ValueError, match="(?s)No row.*gender: not known"):
+    with pytest.raises(ValueError, match=r"(?s)No row.*gender: not known"):
         build("emdb/emdb1", tmp_path / "p", tmp_path / "m", body="default")

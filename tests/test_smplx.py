@@ -80,7 +80,7 @@ def test_other_files_are_refused(files, tmp_path):
     with pytest.raises(ValueError, match="lacks hands_meanl"):
         read_smplx(tmp_path / "cut.npz")
     np.savez(tmp_path / "bad.npz", **(arrays | {"v_template": np.full_like(arrays["v_template"], np.nan)}))
-    with pytest.raises(ValueError, match="v_template in .* not finite"):
+    with pytest.raises(ValueError, match=r"v_template in .* not finite"):
         read_smplx(tmp_path / "bad.npz")
     model = read_smplx(files[0] / "SMPLX_NEUTRAL.npz")
     with pytest.raises(ValueError, match="16 betas"):

@@ -185,7 +185,8 @@ class _Scene:
 
     def __init__(self, folder: epath.Path):
         self._folder, self._turns = folder, int("closeup" in folder.name)
-        self._name, self._picture = "", None
+        self._name = ""
+        self._picture: Picture | str | None = None
 
     def __call__(self, name: str) -> Picture | str | None:
         """The picture, what is wrong with it, or None where there is none."""

@@ -9,6 +9,7 @@ Letters: N people.
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
@@ -110,7 +111,7 @@ class SmplxFitter:
             surface = smplx_surface(model, betas[rows], pose[rows], translation[rows], face)
             skin = np.stack([self._map @ vertices for vertices in np.asarray(surface.vertices)])
             fit = fit_body(self.bodies.model("n"), skin, batch=BATCH)
-            turned = np.asarray(matrix_to_axis_angle(fit.rotations)).reshape(BATCH, 72)
+            turned = np.asarray(matrix_to_axis_angle(jnp.asarray(fit.rotations))).reshape(BATCH, 72)
             labels = (turned, fit.betas, fit.translation, fit.mean_error, np.asarray(surface.joints))
             parts.append([values[: count - start] for values in labels])
         if not parts:

@@ -227,7 +227,7 @@ def _linearise(points: _Points, parents: tuple[int, ...], pose: _Pose) -> tuple[
     by_blend = jnp.einsum("ncjq,bjmq->bnjmc", points.posedirs, turned)
     by_turn = by_turn.at[:, :, 1:].add(jnp.einsum("bncd,bnjmd->bnjmc", blended, by_blend))
 
-    bones = points.joint_dirs.at[1:].add(-points.joint_dirs[above[1:]])  # (J, 3, S) by which bones grow
+    bones = jnp.asarray(points.joint_dirs).at[1:].add(-points.joint_dirs[above[1:]])  # (J, 3, S) by which bones grow
     grown = jnp.einsum("bjmc,jms->bjcs", axes[:, 0], bones)
     moved = jnp.einsum("kj,bkcs->bjcs", below, grown) - jnp.einsum("bjcd,jds->bjcs", world, points.joint_dirs)
     by_shape = jnp.einsum("bncd,nds->bncs", blended, points.shapedirs)

@@ -27,7 +27,7 @@ def skin(
     betas: jax.Array,
     rotations: jax.Array,
     translation: jax.Array | None = None,
-    vertex_ids: np.ndarray | None = None,
+    vertex_ids: np.ndarray | jax.Array | None = None,
 ) -> BodyOutput:
     """Shapes, poses and skins the body.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
+from data_pipelines.builders.bodies import load_bodies
+from formats.people import people
 from hmr_jax.body import load_body_model
 from hmr_jax.body.smplx import SMPLX_PARENTS
 
@@ -77,10 +79,6 @@ def model(wide: bool = False) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_m
 
 def showable(count: int = 4) -> dict[str, np.ndarray]:
     """`people.people` with the hand joints at rest, which is all that SMPL-X can show of them."""
-    from formats.people import people
-
-    from data_pipelines.builders.bodies import load_bodies
-
     drawn = dict(people(count))
     drawn["pose"] = drawn["pose"].copy()
     drawn["pose"][:, FLAT] = 0
