@@ -69,8 +69,8 @@ def inspect(
         blocks.append(Numbers(_shares(chosen) | ({"unreadable": str(unreadable)} if unreadable else {})))
         blocks.append(Bars(f"Pictures and people: {of}", _sizes(chosen)))
         blocks.append(Bars(f"Bodies: {of}", _bodies(chosen)))
-        blocks.append(Table(f"Keypoints: {of}", ("point", "2-D", "3-D", "typical error"), _keypoints(chosen), _NOTE))
         blocks.append(Gallery(f"Contact sheet: {reader.split}", contact_sheet(chosen, pictures, body)))
+        blocks.append(Table(f"Keypoints: {of}", ("point", "2-D", "3-D", "typical error"), _keypoints(chosen), _NOTE))
     page = Path(out) if out else Path(data_dir) / f"{name.replace('/', '-')}.html"
     return write_report(page, name, blocks, "Left: keypoints; right: the body of the labels, drawn with their camera.")
 
@@ -127,10 +127,10 @@ def _shares(records: Sequence[Record]) -> dict[str, str]:
         "with a mask": share(sum(bool(record["mask/encoded"]) for record in records)),
         "with depth": share(sum(record["depth/kind"] != "none" for record in records)),
     }
-    genders = Counter(record["gender"] for record in records)
-    topologies = Counter(record["topology"] or "none" for record in records)
-    shares["genders"] = ", ".join(f"{name} {share(number)}" for name, number in genders.most_common())
-    shares["bodies"] = ", ".join(f"{name} {share(number)}" for name, number in topologies.most_common())
+    for title, field in (("gender", "gender"), ("topology of the body", "topology")):
+        found = Counter(record[field] or "none" for record in records).most_common()
+        words = [name if number == count else f"{name} {share(number)}" for name, number in found]
+        shares[title] = ", ".join(words)
     return shares
 
 
@@ -168,16 +168,16 @@ def _bodies(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]
     placed = [record["smpl/translation"][2] for record in records if record["smpl/has_translation"]]
     if placed:
         charts["distance from the camera, m"] = _histogram(np.array(placed))
-    errors = [error for record in records if (error := reprojection(record)) is not None]
-    if errors:
-        medians = [100 * np.nanmedian(error) / record["box/size"] for error, record in _with_camera(records)]
+    if drawn := _with_camera(records):
+        medians = [100 * float(np.nanmedian(error)) / float(record["box/size"]) for error, record in drawn]
         charts["3-D keypoints drawn with the camera: distance from the 2-D ones, % of the box"] = _histogram(
-            np.array(medians)
+            np.array(medians), 0, max(1.0, float(np.percentile(medians, 99.5)))
         )
     return charts
 
 
-def _with_camera(records: Sequence[Record]):
+def _with_camera(records: Sequence[Record]) -> list[tuple[np.ndarray, Record]]:
+    """The records of which `reprojection` is known, and it."""
     return [(error, record) for record in records if (error := reprojection(record)) is not None]
 
 
@@ -200,7 +200,10 @@ def _keypoints(records: Sequence[Record]) -> list[tuple[str, str, str, str]]:
 
 
 def reprojection(record: Record) -> np.ndarray | None:
-    """(44,) px from each 2-D keypoint to its 3-D one drawn with the camera, NaN where one is absent; None: no camera."""
+    """(44,) px from each 2-D keypoint to its 3-D one drawn with the camera, NaN where one is absent.
+
+    None where there is no camera, or the 3-D keypoints are relative to the root.
+    """
     solid, flat = record["keypoints_3d"].astype(np.float64), record["keypoints_2d"]
     both = (solid[:, 3] > 0) & (flat[:, 2] > 0) & (solid[:, 2] > 0.1)
     if not record["camera/has_intrinsics"] or not both.any() or (solid[solid[:, 3] > 0, 2] < 0.1).any():
@@ -228,11 +231,11 @@ def _histogram(
     """Labels and counts of bins; the outermost half per cent on either side goes into the last bins."""
     low = float(np.percentile(values, 0.5)) if low is None else low
     high = float(np.percentile(values, 99.5)) if high is None else high
-    if high <= low:
+    if high - low <= 1e-3 * abs(high):
         return [f"{low:.4g}"], [float(len(values))]
     edges = np.linspace(low, high, BINS + 1)
     counts, _ = np.histogram(np.clip(values, low, high), edges)
-    return [f"{(a + b) / 2:.3g}" for a, b in zip(edges, edges[1:], strict=False)], counts.astype(float).tolist()
+    return [f"{middle:.3g}" for middle in (edges[1:] + edges[:-1]) / 2], counts.astype(float).tolist()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """Draws a record: its keypoints on the picture, and beside them the body that its labels describe.
 
-The body is placed by the record's translation and camera. Where these are absent (HMR2.0's data) it is placed so that its
-keypoints meet the 2-D ones best, with a camera of HMR2.0's focal length.
+The body is placed by the record's translation and camera. Where these are absent (HMR2.0's data) it is placed so that
+its keypoints meet the 2-D ones best, with a camera of HMR2.0's focal length.
 """
 
 import jax

@@ -135,7 +135,7 @@ def problems(document: Any) -> list[str]:
     joints = document.get("joints")
     if not isinstance(joints, list) or not joints or not all(isinstance(name, str) for name in joints):
         return [*found, "'joints' should be a list of names."]
-    found += [f"There is no joint {_hint(name, tuple(JOINTS))}." for name in joints if name not in JOINTS]
+    found += [f"There is no joint {_hint(name, tuple(JOINTS))}" for name in joints if name not in JOINTS]
     places = [JOINTS[name] for name in joints if name in JOINTS]
     found += [f"The joint '{name}' is there twice." for name in joints if joints.count(name) > 1][:1]
     if len(set(places)) < len(places) == len(set(joints)):
@@ -174,7 +174,7 @@ def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: b
     if not isinstance(person, dict) or not isinstance(person.get("image"), str):
         return [f"{who} should be an object with an image."]
     fields = ("image", "camera", "id", "keypoints_2d", "keypoints_3d", "box")
-    found = [f"{who} has no field {_hint(name, fields)}." for name in person if name not in fields]
+    found = [f"{who} has no field {_hint(name, fields)}" for name in person if name not in fields]
     if not person.get("keypoints_2d") and not person.get("keypoints_3d"):
         found.append(f"{who} has neither keypoints_2d nor keypoints_3d.")
     for name, size in (("keypoints_2d", 2), ("keypoints_3d", 3)):
@@ -188,7 +188,7 @@ def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: b
         ):
             found.append(f"{who} has {name} that are neither {size} or {size + 1} numbers nor null.")
     if "camera" in person and person["camera"] not in cameras:
-        found.append(f"{who} was seen by a camera that is not there: {_hint(str(person['camera']), tuple(cameras))}.")
+        found.append(f"{who} was seen by a camera that is not there: {_hint(str(person['camera']), tuple(cameras))}")
     if person.get("keypoints_3d"):
         if not units:
             found.append(f"{who} has keypoints_3d, but the file does not say its 'units'.")
@@ -219,4 +219,4 @@ def _rows(rows: list, size: int) -> np.ndarray:
 
 def _hint(name: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    return f"'{name}'; did you mean '{near[0]}'?" if near else f"'{name}'; there are {', '.join(known[:30])}"
+    return f"'{name}'; did you mean '{near[0]}'?" if near else f"'{name}'; there are {', '.join(known[:30])}."
