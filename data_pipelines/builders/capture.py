@@ -23,6 +23,7 @@ keypoints are needed; `camera` where there are 3-D ones in world axes. "id" tell
 import difflib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,9 @@ class Capture:
         return {"keypoints_2d": flat, "keypoints_3d": solid, "intrinsics": intrinsics, "box": box}
 
 
+@lru_cache(maxsize=1)
 def read(path: epath.Path) -> Capture:
-    """Reads and checks a file.
+    """Reads and checks a file; the last one is kept, as its people come in blocks.
 
     Raises:
         ValueError: It is not JSON or not of the format; the message has a sentence for each of the first problems.
@@ -127,7 +129,7 @@ def problems(document: Any) -> list[str]:
         found.append(f"'format' should be \"{FORMAT}\", not {document.get('format')!r}.")
     if unknown := document.keys() - {"format", "units", "axes", "pixels", "joints", "cameras", "people"}:
         found.append(
-            f"There is no field {_hint(min(unknown), ('units', 'axes', 'pixels', 'joints', 'cameras', 'people'))}."
+            f"There is no field {_hint(min(unknown), ('units', 'axes', 'pixels', 'joints', 'cameras', 'people'))}"
         )
     for name, choices in (("units", tuple(UNITS)), ("axes", ("world", "camera")), ("pixels", ("centers", "corners"))):
         if name in document and document[name] not in choices:
