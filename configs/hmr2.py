@@ -7,7 +7,8 @@ The baseline row of DeforHMR's ablation, and with `--decoder.queries multi` the 
 Hardware: written for 8 accelerators of 80 GB; not yet trained.
 """
 
-from hmr_jax.config import Config, DecoderConfig, EncoderConfig, ModelConfig, OptimConfig
+from data_pipelines.mixtures import HMR2B
+from hmr_jax.config import Config, DataConfig, DatasetConfig, DecoderConfig, EncoderConfig, ModelConfig, OptimConfig
 
 
 def get_config() -> Config:
@@ -20,4 +21,5 @@ def get_config() -> Config:
             decoder=DecoderConfig(queries="single", attention="plain"),
         ),
         optim=OptimConfig(learning_rate=1e-5, frozen=()),
+        data=DataConfig(datasets=HMR2B, evaluation=(DatasetConfig("three_dpw"),)),
     )

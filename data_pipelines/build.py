@@ -20,6 +20,7 @@ from etils import epath
 
 from data_pipelines.builders import BUILDERS, load_builder
 from data_pipelines.decode import import_tensorflow
+from data_pipelines.storage import resolved
 
 
 def build(
@@ -58,7 +59,7 @@ def build(
     from data_pipelines.builders.base import RecordBuilder
     from data_pipelines.shards import publish
 
-    home = _resolved(data_dir)
+    home = resolved(data_dir)
     in_blocks = issubclass(builder_class, RecordBuilder)
     _check_configuration(name, builder_class, chosen)
     if chosen:
@@ -76,15 +77,13 @@ def build(
             finished = _build_in_blocks(builder, options, manual_dir, staging, workers or os.cpu_count() or 1)
             keep = False
         else:
-            manual = None if manual_dir is None else _resolved(manual_dir)
+            manual = None if manual_dir is None else resolved(manual_dir)
             tfds.disable_progress_bar()  # the report has one that knows the total
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces the staging folder
                 builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
             finished = epath.Path(os.fspath(builder.data_dir))
         report = builder.report.as_dict()
         (finished / "build_report.json").write_text(json.dumps(report, indent=2) + "\n")
-        if target.exists():
-            target.rename(staging / "replaced")
         publish(finished, target)
     finally:
         if not keep and staging.exists():
@@ -107,7 +106,7 @@ def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epat
 
     if manual_dir is None:
         raise ValueError(f"'{builder.name}' needs --manual-dir. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
-    manual = _resolved(manual_dir)
+    manual = resolved(manual_dir)
     if not manual.exists():
         raise FileNotFoundError(f"There is no folder {manual}. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     blocks = {split: blocks for split, blocks in builder.blocks(manual).items() if blocks}
@@ -115,10 +114,6 @@ def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epat
         raise FileNotFoundError(f"{manual} holds nothing of '{builder.name}'. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     with only_one(staging):
         return build_blocks(builder, options, blocks, staging, workers)
-
-
-def _resolved(path: str | Path) -> epath.Path:
-    return epath.Path(path).expanduser().resolve()
 
 
 def _check_options(name: str, builder_class: type, options: dict[str, Any]) -> None:

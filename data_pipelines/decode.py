@@ -9,13 +9,14 @@ import io
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from etils import epath
 from PIL import Image
 
 from data_pipelines.records import FIELDS, Record, decode_depth, decode_mask
+from data_pipelines.storage import local_copy
 
 
 class BadRecord(ValueError):
@@ -49,11 +50,11 @@ def import_tensorflow() -> ModuleType:
 class RecordReader:
     """One split of one data set: random access to its records, safe to use from many threads."""
 
-    def __init__(self, directory: str | Path, name: str, split: str):
+    def __init__(self, directory: str | os.PathLike, name: str, split: str):
         """Opens a split.
 
         Args:
-            directory: Where the data sets are.
+            directory: Where the data sets are, on a disk or at gs://.
             name: Of the data set, with "/configuration" appended where it has several.
             split: "train", "validation" or "test".
 
@@ -67,14 +68,14 @@ class RecordReader:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         self.name, self.split = name, split
-        info = tfds.builder_from_directory(find_version(Path(directory), name)).info
+        info = tfds.builder_from_directory(find_version(epath.Path(directory).expanduser(), name)).info
         if split not in info.splits or not info.splits[split].num_examples:
             raise MissingSplit(f"Data set '{name}' has no split '{split}'; it has {', '.join(info.splits)}.")
         stored = tfds.core.utils.flatten_nest_dict(info.features.get_serialized_info())
         if difference := stored.keys() ^ FIELDS.keys():
             names = ", ".join(sorted(difference))
             raise ValueError(f"Data set '{name}' has another record schema ({names} differ): build it again.")
-        paths = [os.fspath(path) for path in info.splits[split].filepaths]
+        paths = [local_copy(path) for path in info.splits[split].filepaths]
         for path, expected in zip(paths, info.splits[split].shard_lengths, strict=True):
             try:
                 found = len(ArrayRecordDataSource(path))
@@ -128,15 +129,15 @@ def _value(feature, shape: tuple[int, ...], dtype: str) -> str | bytes | int | n
     return value.decode() if dtype == "str" else value
 
 
-def find_version(directory: Path, name: str) -> Path:
+def find_version(directory: epath.Path, name: str) -> epath.Path:
     """The folder of a data set's newest version; FileNotFoundError with the nearest names where there is none."""
     versions = [path.parent for path in (directory / name).glob("*/dataset_info.json")]
     versions = [path for path in versions if path.name.replace(".", "").isdigit()]  # not a build under way
     if versions:
         return max(versions, key=lambda path: tuple(int(part) for part in path.name.split(".")))
-    built = sorted(
-        {str(path.parents[1].relative_to(directory)) for path in directory.glob("[!.]*/**/dataset_info.json")}
-    )
+    found = [path.parents[1] for depth in ("*/*", "*/*/*") for path in directory.glob(f"{depth}/dataset_info.json")]
+    built = sorted({str(path.relative_to(directory)) for path in found})
+    built = [name for name in built if not name.startswith(".")]  # builds under way
     near = difflib.get_close_matches(name, built, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else f" There: {', '.join(built)}." if built else ""
     raise FileNotFoundError(

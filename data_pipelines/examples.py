@@ -56,21 +56,22 @@ class ExampleMaker:
     def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """Makes the examples with these numbers, (B,)."""
         valid = np.ones(len(numbers), bool) if self.examples is None else numbers < self.examples
-        places = zip(*self.locate(np.where(valid, numbers, 0)), strict=True)
-        people, replaced = zip(*(self._usable(*place) for place in places), strict=True)
+        dataset, index = self.locate(np.where(valid, numbers, 0))
+        people, replaced = zip(*(self._usable(*place) for place in zip(dataset, index, strict=True)), strict=True)
         if self.examples is not None:  # a stand-in must not count twice in an evaluation
             valid &= ~np.array(replaced)
         return {
             **self._arrays(people, numbers),
             "valid": valid.astype(np.float32),
             "index": numbers.astype(np.int64),
+            "dataset": dataset.astype(np.int32),
         }
 
     @property
     def names(self) -> tuple[str, ...]:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
-        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", *dense)
+        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", "dataset", *dense)
 
     def _usable(self, dataset: int, index: int) -> tuple[Person, bool]:
         """The person of a record, or of the next that can be used; and whether the record had to be replaced."""

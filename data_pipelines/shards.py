@@ -9,7 +9,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.report import DUPLICATE, Report
+from data_pipelines.storage import is_remote
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,6 @@ def _or_os_error(path: epath.Path, call: Callable[..., Any], *arguments: Any) ->
         raise OSError(f"{path.name} cannot be written ({error}); the same command goes on from there.") from None
 
 
-def is_remote(path: epath.Path) -> bool:
-    """Whether a path is not on a disk of this machine."""
-    return "://" in os.fspath(path)
-
-
 @contextlib.contextmanager
 def _replacing(path: epath.Path) -> Iterator[epath.Path]:
     """A name to write to, which becomes `path` if all goes well and is removed otherwise."""
@@ -297,9 +292,13 @@ def publish(finished: epath.Path, target: epath.Path) -> None:
     """Moves a finished data set to its place; `dataset_info.json`, by which it is found, comes last."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not is_remote(target):
+        if target.exists():
+            target.rename(finished.with_name("replaced"))
         finished.rename(target)
         return
+    if target.exists():
+        target.rmtree()
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(finished.iterdir(), key=lambda path: path.name == "dataset_info.json"):
         path.copy(target / path.name, overwrite=True)
-    shutil.rmtree(finished) if not is_remote(finished) else finished.rmtree()
+    finished.rmtree()

@@ -3,12 +3,13 @@
 Importing this module imports neither TensorFlow nor the generator of synthetic people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from data_pipelines.index_stream import IndexStream, InOrder, batch_numbers
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.config import Config
+from hmr_jax.config import Config, DatasetConfig
+from hmr_jax.mixture import training_mixture
 
 if TYPE_CHECKING:
     from data_pipelines.decode import RecordReader
@@ -84,12 +85,13 @@ class RecordSource:
         if not data.datasets:
             raise ValueError("data.datasets is empty: name at least one data set.")
         batch_numbers(0, config.batch_size, process_index, process_count)  # a batch that cannot be shared fails now
-        readers = _open(config, split)
+        mixture = training_mixture(data)
+        readers = _open(data.directory, mixture if training else data.evaluation or mixture, split)
         _check_topology(readers, topology)
         sizes = tuple(len(reader) for reader in readers)
         if training:
             locate: IndexStream | InOrder = IndexStream(
-                sizes, tuple(dataset.weight for dataset in data.datasets), config.seed
+                sizes, tuple(dataset.weight for dataset in mixture), config.seed
             )
         else:
             examples = min(examples or sum(sizes), sum(sizes))
@@ -122,14 +124,14 @@ class RecordSource:
         return batches(self._make, batch_size, step, last, *self._process, workers=self._config.data.workers)
 
 
-def _open(config: Config, split: Split) -> list["RecordReader"]:
+def _open(directory: str, datasets: Sequence[DatasetConfig], split: Split) -> list["RecordReader"]:
     """A reader of each data set; for evaluation, of each that has the split."""
     from data_pipelines.decode import MissingSplit, RecordReader
 
     readers, missing = [], []
-    for dataset in config.data.datasets:
+    for dataset in datasets:
         try:
-            readers.append(RecordReader(config.data.directory, dataset.name, split))
+            readers.append(RecordReader(directory, dataset.name, split))
         except MissingSplit as error:
             missing.append(error)
     if missing and (split == "train" or not readers):

@@ -37,6 +37,7 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
+    "dataset": ((), "int32"),  # number of the data set in the mixture: losses are also logged one by one
 }
 
 

@@ -178,7 +178,11 @@ class DataConfig:
     directory: str = "data"
     """Where the TFDS data sets are."""
     datasets: tuple[DatasetConfig, ...] = (DatasetConfig(),)
-    """The training mixture."""
+    """The training mixture; those of them that have the split are what is evaluated on, but for `evaluation`."""
+    three_dpw: float = 0.0
+    """Share of 3DPW's train split in the mixture, besides `datasets`; 0: 3DPW is unseen in training."""
+    evaluation: tuple[DatasetConfig, ...] = ()
+    """Data sets to evaluate on instead of `datasets`; their weights mean nothing."""
     crop_size: int = 256
     """Side of the square crop."""
     dense: tuple[Literal["mask", "depth", "parts"], ...] = ()

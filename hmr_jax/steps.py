@@ -17,6 +17,7 @@ from hmr_jax.batch import Batch, Prediction
 from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.config import Config, LossConfig
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.mixture import contributions
 from hmr_jax.models.deforhmr import DeforHMR, pose_body
 from hmr_jax.optim import Params, make_optimizer, update_ema
 
@@ -49,7 +50,7 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
         parts = sample_losses(config.loss, output, batch)
         means = {name: jnp.sum(loss * batch["valid"]) / len(loss) for name, loss in parts.items()}
         total = sum(getattr(config.loss, name) * mean for name, mean in means.items())
-        return total, {"loss": total, **means}
+        return total, {"loss": total, **means, **contributions(config, parts, batch)}
 
     gradients_of = jax.value_and_grad(loss_of, has_aux=True)
 

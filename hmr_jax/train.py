@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from hmr_jax import checkpoint, parallel
+from hmr_jax import checkpoint, mixture, parallel
 from hmr_jax.batch import Batch, BatchSource, check, zeros
 from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.evaluate import evaluate
@@ -70,6 +70,7 @@ def train(
     logger = RunLogger(run, config.steps, start)
     logger.say(f"run {run}\ndevices {mesh.size} x {jax.devices()[0].device_kind}, start at step {start}")
     logger.say(parameter_table(trained, frozen))
+    logger.say(f"data {mixture.names(mixture.training_mixture(config.data))}")
 
     # ---- the loop
     step_fn = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
@@ -101,8 +102,8 @@ def train(
             stopping = stop.requested  # read once: a signal between two reads would stop without saving
             last = done == config.steps or stopping
             if done % config.log_every == 0 or last or step == start:
-                means = _fetch(pending)
                 images = len(pending) * config.batch_size
+                means = mixture.per_dataset(_fetch(pending), images)
                 pending.clear()
                 logger.write(done, means | {"lr": float(schedule(step))} | clock.rates(images))
             due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)

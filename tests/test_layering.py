@@ -19,7 +19,7 @@ LAYERS = [
     ["weights"],
     ["losses", "metrics"],
     ["models"],
-    ["optim", "parallel", "logging"],
+    ["optim", "parallel", "logging", "mixture"],
     ["steps"],
     ["checkpoint"],
     ["evaluate", "inference", "cli"],
@@ -27,7 +27,7 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Only what needs no model and no training.
-DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle"}
+DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle", "mixture"}
 
 
 def imports(path: Path) -> set[str]:

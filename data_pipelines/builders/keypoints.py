@@ -13,7 +13,8 @@ _SPIN_24_START = 25
 # Where COCO's 17 and MPII's 16 points belong among SPIN's 24; the first 19 of these are the last 19 of our 44.
 COCO_17_TO_SPIN = (19, 20, 21, 22, 23, 9, 8, 10, 7, 11, 6, 3, 2, 4, 1, 5, 0)
 MPII_16_TO_SPIN = (0, 1, 2, 3, 4, 5, 14, 15, 12, 13, 6, 7, 8, 9, 10, 11)
-# Human3.6M's and MPI-INF-3DHP's 17 points in the order in which SPIN picks them.
+# Of Human3.6M's 32 points, those that SPIN picks, and where they belong (MPI-INF-3DHP's 17 likewise).
+H36M_17_OF_32 = (11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27)
 H36M_17_TO_SPIN = (14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6)
 ENLARGE = 1.2
 """Boxes are tight boxes times this (SPIN, HMR2.0)."""

@@ -31,8 +31,8 @@ def write(folder: Path, name: str = "aic", **changes) -> dict[str, dict]:
     }
 
 
-def write_pictures(folder: Path, names, rows) -> None:
-    drawn = people()
+def write_pictures(folder: Path, names, rows, drawn=None) -> None:
+    drawn = drawn or people()
     for name, row in zip(names, rows, strict=True):
         name = name.decode() if isinstance(name, bytes) else name
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

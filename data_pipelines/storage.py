@@ -1,0 +1,44 @@
+"""Files that are not on a disk of this machine: what needs a disk, ArrayRecord, gets a copy.
+
+All other paths of data_pipelines go through `etils.epath`, so folders may be at gs:// as well.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from etils import epath
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether a path is not on a disk of this machine."""
+    return "://" in os.fspath(path)
+
+
+def resolved(path: str | os.PathLike) -> epath.Path:
+    """An absolute path; ~ is the home folder."""
+    whole = epath.Path(path).expanduser()
+    return whole if is_remote(whole) else whole.resolve()
+
+
+def local_copy(path: str | os.PathLike) -> str:
+    """The path itself if it is on a disk, or else that of a copy, made once for all runs of this machine.
+
+    Copies are under HMR_JAX_DATA_CACHE or ~/.cache/hmr_jax/data; a file of another size or time is copied anew.
+    """
+    if not is_remote(path):
+        return os.fspath(path)
+    remote = epath.Path(path)
+    stat = remote.stat()
+    home = os.environ.get("HMR_JAX_DATA_CACHE") or str(Path.home() / ".cache" / "hmr_jax" / "data")
+    name = hashlib.sha256(f"{os.fspath(path)} {stat.length} {stat.mtime}".encode()).hexdigest()[:16]
+    copy = epath.Path(home) / name / remote.name
+    if not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
+        try:
+            remote.copy(part, overwrite=True)
+            part.replace(copy)
+        finally:
+            part.unlink(missing_ok=True)
+    return os.fspath(copy)
