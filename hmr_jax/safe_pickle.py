@@ -6,7 +6,10 @@ a forged dtype can corrupt memory. Readers of a format pass `resolve` to add sta
 import.
 """
 
+import io
+import itertools
 import pickle
+import pickletools
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -57,11 +60,36 @@ def load(file: BinaryIO, resolve: Resolve | None = None, persistent_load: Callab
         ValueError: it is damaged, cut short, or not a pickle.
     """
     try:
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        _check_memo(file)
         return _Unpickler(file, resolve, persistent_load).load()
     except RefusedPickleError:
         raise
     except Exception as error:
         raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {error}).") from error
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuses numbers of stored objects that no writer gives: ten bytes can ask for gigabytes of places."""
+    start = file.tell()
+    for place in itertools.count():
+        opcode = _OPCODES.get(file.read(1))
+        if opcode is None or opcode.name == "STOP":  # an unknown one, or the end of the file: the reader will say so
+            break
+        if opcode.name in _LINES:  # text; pickletools would read Python 2's as ASCII, which it need not be
+            for _ in range(_LINES[opcode.name]):
+                file.readline()
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(file)  # type: ignore[arg-type]
+            # Writers count up, and each object takes an opcode.
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place + 1000:
+                raise RefusedPickleError("The pickle numbers its objects absurdly: reading it would fill the memory.")
+    file.seek(start)
+
+
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+_LINES = {"STRING": 1, "UNICODE": 1, "GLOBAL": 2, "INST": 2, "PERSID": 1, "INT": 1, "LONG": 1, "FLOAT": 1}
 
 
 class _Unpickler(pickle.Unpickler):
