@@ -105,6 +105,7 @@ class RecordSource:
             augmentation=data.augment if training else None,
             seed=config.seed,
             examples=examples,
+            stored_size=data.stored_size if data.warp == "device" else 0,
         )
         self._config, self._process = config, (process_index, process_count)
         self.examples = examples

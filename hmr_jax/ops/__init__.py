@@ -1,6 +1,7 @@
-"""Sampling and attention back ends."""
+"""Sampling, warping and attention back ends."""
 
 from hmr_jax.ops.attention import attend
 from hmr_jax.ops.sampling import sample_points
+from hmr_jax.ops.warping import warp_images
 
-__all__ = ["attend", "sample_points"]
+__all__ = ["attend", "sample_points", "warp_images"]
