@@ -2,6 +2,7 @@
 # make test         set up and run all tests
 # make lint         ruff and mypy
 # make bench        speed beside PyTorch, in one run
+# make bench-data   speed of building and reading data, beside a plain OpenCV loader
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
@@ -31,8 +32,9 @@ format: $(VENV)/ready-dev
 bench: $(VENV)/ready-bench
 	$(RUN) -m benchmarks
 
-bench-data: $(VENV)/ready-train
+bench-data: $(VENV)/ready-bench
 	$(RUN) -m benchmarks.pipeline
+	$(RUN) -m benchmarks.loaders
 
 clean:
 	rm -rf quickstart runs data build dist *.egg-info

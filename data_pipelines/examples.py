@@ -14,7 +14,7 @@ import numpy as np
 from data_pipelines import augment, crop
 from data_pipelines.decode import BadRecord, Person, RecordReader, decode_person
 from data_pipelines.pseudo_depth import pseudo_depth
-from hmr_jax.batch import OPTIONAL, REQUIRED
+from hmr_jax.batch import OPTIONAL, REQUIRED, STORED
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import AugmentConfig, DepthCorruptionConfig
 
@@ -36,6 +36,7 @@ class ExampleMaker:
         seed: int = 0,
         examples: int | None = None,
         depth_corruption: DepthCorruptionConfig | None = None,
+        stored_size: int = 0,
     ):
         """Wires the parts together.
 
@@ -49,11 +50,13 @@ class ExampleMaker:
             seed: Of the augmentation.
             examples: How many there are; later numbers are padding with valid = 0. None: endless.
             depth_corruption: Makes pseudo-depth of exact depth; None: batches hold no pseudo-depth.
+            stored_size: P, to which pictures are padded that the device will cut; 0: crops are cut here.
         """
         self.readers, self.locate, self.crop_size = readers, locate, crop_size
         self.dense, self.dense_size = dense, dense_size
         self.augmentation, self.seed, self.examples = augmentation, seed, examples
         self.depth_corruption = depth_corruption
+        self.stored_size = stored_size
         self.skipped = 0
         """Records met so far that could not be used."""
 
@@ -75,8 +78,9 @@ class ExampleMaker:
     def names(self) -> tuple[str, ...]:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
+        required = [name for name in REQUIRED if name != "image"] + list(STORED if self.stored_size else ("image",))
         pseudo = ("pseudo_depth", "has_pseudo_depth") if self.depth_corruption else ()
-        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", "dataset", *dense, *pseudo)
+        return (*required, "box_center", "box_size", "image_size", "intrinsics", "dataset", *dense, *pseudo)
 
     def _usable(self, dataset: int, index: int) -> tuple[Person, bool]:
         """The person of a record, or of the next that can be used; and whether the record had to be replaced."""
@@ -113,14 +117,11 @@ class ExampleMaker:
         labels = crop.augment_labels(stored, image_size, change)
         affine = crop.crop_affine(labels.center, labels.size, change.rotation, self.crop_size)
 
-        pixels = np.empty((len(people), self.crop_size, self.crop_size, 3), np.uint8)
-        inverse, table = crop.sampling_affine(affine, width, change.flip), crop.gain_table(change.gain)
-        for i, person in enumerate(people):
-            crop.warp(person.image, inverse[i], table[i], pixels[i])
+        inverse = crop.sampling_affine(affine, width, change.flip)
         points = labels.keypoints_2d.copy()
         points[:, :, :2] = crop.to_crop(points[:, :, :2], labels.center, labels.size)
         arrays = {
-            "image": pixels,
+            **self._pictures(people, inverse, change.gain),
             "keypoints_2d": points,
             "keypoints_3d": labels.keypoints_3d,
             "pose": labels.pose,
@@ -153,6 +154,25 @@ class ExampleMaker:
         kinds = ["" if depth is None else depth.kind for depth in maps]
         training = self.augmentation is not None
         return pseudo_depth(crops, kinds, self.crop_size, self.depth_corruption, self.seed, numbers, training)
+
+    def _pictures(self, people: Sequence[Person], inverse: np.ndarray, gain: np.ndarray) -> dict[str, np.ndarray]:
+        """The crops, or what the device needs to cut them."""
+        side = self.stored_size or self.crop_size
+        pixels = np.zeros((len(people), side, side, 3), np.uint8)
+        if not self.stored_size:
+            for i, table in enumerate(crop.gain_table(gain)):
+                crop.warp(people[i].image, inverse[i], table, pixels[i])
+            return {"image": pixels}
+        for i, person in enumerate(people):
+            height, width = person.image.shape[:2]
+            if max(height, width) > side:
+                raise ValueError(
+                    f"A stored picture is {width} x {height} px, but data.stored_size is {side}: make it as large as "
+                    "the largest picture of the data sets, or set data.warp to host."
+                )
+            pixels[i, :height, :width] = person.image
+        sizes = np.full(len(people), self.crop_size)
+        return {"stored": pixels, "stored_affine": inverse, "stored_gain": gain, "crop_size": sizes}
 
     def _dense(self, people: Sequence[Person], inverse: np.ndarray) -> dict[str, np.ndarray]:
         shape = (len(people), self.dense_size, self.dense_size)

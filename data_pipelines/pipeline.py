@@ -56,7 +56,7 @@ def batches(
         return [arrays[name] for name in names]
 
     schema, names = REQUIRED | OPTIONAL, make.names
-    sides = {"S": make.crop_size, "D": make.dense_size}
+    sides = {"S": make.crop_size, "D": make.dense_size, "P": make.stored_size}
 
     def load(number):
         tensors = tf.numpy_function(chunk, [number], [tf.as_dtype(schema[name][1]) for name in names], stateful=False)

@@ -106,6 +106,7 @@ class RecordSource:
             seed=config.seed,
             examples=examples,
             depth_corruption=data.depth_corruption if data.pseudo_depth else None,
+            stored_size=data.stored_size if data.warp == "device" else 0,
         )
         self._config, self._process = config, (process_index, process_count)
         self.examples = examples

@@ -35,12 +35,19 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "has_parts": ((), "float32"),
     "pseudo_depth": (("S", "S"), "uint8"),  # of the crop, inverse: near = 255, 0 = far or missing
     "has_pseudo_depth": ((), "float32"),
+    "stored": (("P", "P", 3), "uint8"),  # instead of "image": to be cut on the device, see STORED
+    "stored_affine": ((2, 3), "float32"),  # from px of the crop to px of "stored"
+    "stored_gain": ((3,), "float32"),  # of each channel
+    "crop_size": ((), "int32"),  # S, the side that the crop is to have
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
     "dataset": ((), "int32"),  # number of the data set in the mixture: losses are also logged one by one
 }
+
+STORED = ("stored", "stored_affine", "stored_gain", "crop_size")
+"""What the host ships instead of "image" with data.warp = "device"; `parallel.to_global` makes the image of it."""
 
 
 class BatchSource(Protocol):
@@ -65,16 +72,17 @@ def check(batch: Batch) -> None:
     """Raises ValueError, naming the key, where a batch breaks the contract."""
     schema = REQUIRED | OPTIONAL
     for name in REQUIRED:
-        if name not in batch:
+        if name not in batch and not (name == "image" and "stored" in batch):
             raise ValueError(f"The batch has no '{name}'; it must hold {', '.join(REQUIRED)}.")
-    size = len(batch["image"])
-    sides = {"S": batch["image"].shape[1]}
+    size = len(batch["index"])
+    sides: dict[str, int] = {"S": batch["image"].shape[1]} if "image" in batch else {}
     for name, array in batch.items():
         if name not in schema:
             raise ValueError(f"The batch holds '{name}', which is not part of the contract in hmr_jax/batch.py.")
         shape, dtype = schema[name]
-        if "D" in shape:
-            sides.setdefault("D", array.shape[1] if array.ndim > 1 else -1)
+        for side in ("S", "D", "P"):
+            if side in shape:
+                sides.setdefault(side, array.shape[1] if array.ndim > 1 else -1)
         expected = (size, *(sides.get(n, n) for n in shape))  # type: ignore[arg-type]
         if array.shape != expected or array.dtype != dtype:
             raise ValueError(f"'{name}' of the batch is {array.dtype}{array.shape}; expected {dtype}{expected}.")

@@ -215,6 +215,11 @@ class DataConfig:
     """Data sets to evaluate on instead of `datasets`; their weights mean nothing."""
     crop_size: int = 256
     """Side of the square crop."""
+    warp: Literal["host", "device"] = "host"
+    """Where records are cut to crops: "device" spares processors where there are few for each accelerator, and ships
+    the whole stored pictures to it; synthetic people made on the fly are always drawn as crops."""
+    stored_size: int = 512
+    """With warp = "device": side to which stored pictures are padded, at least that of the largest one."""
     dense: tuple[Literal["mask", "depth", "parts"], ...] = ()
     """Dense targets that ride in the batch."""
     dense_size: int = 64

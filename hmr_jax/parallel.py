@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from hmr_jax.batch import Batch
+from hmr_jax.batch import STORED, Batch
 from hmr_jax.config import MeshConfig
+from hmr_jax.ops import warp_images
 
 # Variables that clusters set and from which JAX finds the other processes by itself.
 _CLUSTER_VARIABLES = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
@@ -68,9 +69,16 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's slice of a batch -> the global batch on the devices."""
+    """This process's slice of a batch -> the global batch on the devices, its crops cut there if they are not yet."""
     sharding = batch_sharding(mesh)
-    rows = len(batch["image"]) * jax.process_count()
+    rows = len(batch["index"]) * jax.process_count()
     if rows % mesh.size:
         raise ValueError(f"A batch of {rows} does not divide over {mesh.size} devices: change batch_size.")
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    placed = {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    if "stored" in placed:
+        stored, affine, gain, _ = (placed.pop(name) for name in STORED)
+        placed["image"] = _warp(stored, affine, gain, int(batch["crop_size"][0]))
+    return placed
+
+
+_warp = jax.jit(warp_images, static_argnames="size")

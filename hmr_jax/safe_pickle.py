@@ -6,7 +6,10 @@ a forged dtype can corrupt memory. Readers of a format pass `resolve` to add sta
 import.
 """
 
+import io
+import itertools
 import pickle
+import pickletools
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -47,7 +50,6 @@ def load(
     file: BinaryIO,
     resolve: Resolve | None = None,
     persistent_load: Callable[[Any], Any] | None = None,
-    frugal: bool = False,
 ) -> Any:
     """Unpickles a file of any protocol, also of Python 2 (its byte strings become latin-1 text).
 
@@ -56,24 +58,45 @@ def load(
         resolve: called with the module and name of everything that is not on the built-in list; returns a class or
             function to stand in for it (e.g. `opaque_class(...)`), or None to refuse it.
         persistent_load: called with the persistent ids of formats that keep data elsewhere (torch).
-        frugal: memory stays within what the file holds, and time is some microseconds per value; otherwise a forged
-            file of a few bytes can make Python's fast reader allocate gigabytes. For pickles without large arrays.
 
     Raises:
         RefusedPickleError: the pickle wants something that is not allowed.
         ValueError: it is damaged, cut short, or not a pickle.
     """
     try:
-        return (_FrugalUnpickler if frugal else _Unpickler)(file, resolve, persistent_load).load()
+        if not file.seekable():
+            file = io.BytesIO(file.read())
+        _check_memo(file)
+        return _Unpickler(file, resolve, persistent_load).load()
     except RefusedPickleError:
         raise
     except Exception as error:
         raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {error}).") from error
 
 
-class _Lookups:
-    """What an unpickler may do, whichever reads the file."""
+def _check_memo(file: BinaryIO) -> None:
+    """Refuses numbers of stored objects that no writer gives: ten bytes can ask for gigabytes of places."""
+    start = file.tell()
+    for place in itertools.count():
+        opcode = _OPCODES.get(file.read(1))
+        if opcode is None or opcode.name == "STOP":  # an unknown one, or the end of the file: the reader will say so
+            break
+        if opcode.name in _LINES:  # text; pickletools would read Python 2's as ASCII, which it need not be
+            for _ in range(_LINES[opcode.name]):
+                file.readline()
+        elif opcode.arg is not None:
+            argument = opcode.arg.reader(file)  # type: ignore[arg-type]
+            # Writers count up, and each object takes an opcode.
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place + 1000:
+                raise RefusedPickleError("The pickle numbers its objects absurdly: reading it would fill the memory.")
+    file.seek(start)
 
+
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+_LINES = {"STRING": 1, "UNICODE": 1, "GLOBAL": 2, "INST": 2, "PERSID": 1, "INT": 1, "LONG": 1, "FLOAT": 1}
+
+
+class _Unpickler(pickle.Unpickler):
     def __init__(self, file: BinaryIO, resolve: Resolve | None, persistent_load: Callable[[Any], Any] | None):
         super().__init__(file, encoding="latin1")  # type: ignore[call-arg]
         self._resolve = resolve
@@ -91,14 +114,6 @@ class _Lookups:
         if self._persistent_load is None:
             raise RefusedPickleError("The pickle refers to data outside the file.")
         return self._persistent_load(pid)
-
-
-class _Unpickler(_Lookups, pickle.Unpickler):
-    pass
-
-
-class _FrugalUnpickler(_Lookups, pickle._Unpickler):  # type: ignore[name-defined]
-    """In Python: its memo is a dictionary, where the fast one's is an array as long as the pickle says."""
 
 
 class _Function:

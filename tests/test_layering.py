@@ -1,6 +1,7 @@
 """Imports go down only, hmr_jax stays free of TensorFlow, and importing it is cheap."""
 
 import ast
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,12 @@ DATA_MAY_IMPORT |= {"depth", "depth_providers", "pictures"}
 def imports(path: Path) -> set[str]:
     """Dotted names that a file imports, wherever in it."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    gc.disable()  # JAX hooks into collections, and Python 3.11's parser fails when one happens in it
+    try:
+        tree = ast.parse(path.read_text())
+    finally:
+        gc.enable()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -16,6 +16,11 @@ BUILDERS = {
     "mpii": "data_pipelines.builders.mpii:Mpii",
     "hmr2_eval_npz": "data_pipelines.builders.hmr2_eval_npz:Hmr2EvalNpz",
     "camerahmr_npz": "data_pipelines.builders.camerahmr_npz:CamerahmrNpz",
+    "bedlam": "data_pipelines.builders.bedlam:Bedlam",
+    "emdb": "data_pipelines.builders.emdb:Emdb",
+    "mlb_pitch": "data_pipelines.builders.mlb_pitch:MlbPitch",
+    "mpi_inf_3dhp": "data_pipelines.builders.mpi_inf_3dhp:MpiInf3dhp",
+    "rich": "data_pipelines.builders.rich:Rich",
 }
 """Name of the data set: module and class of its builder."""
 

@@ -27,7 +27,7 @@ def skin(
     betas: jax.Array,
     rotations: jax.Array,
     translation: jax.Array | None = None,
-    vertex_ids: np.ndarray | None = None,
+    vertex_ids: np.ndarray | jax.Array | None = None,
 ) -> BodyOutput:
     """Shapes, poses and skins the body.
 
@@ -65,7 +65,7 @@ def skin(
     offsets += betas @ shapedirs[..., :num_betas].reshape(3 * num_vertices, -1).T
     rest = template + offsets.reshape(batch, num_vertices, 3)
 
-    posed_rotations, posed_joints = _forward_kinematics(model.parents, rotations, rest_joints)
+    posed_rotations, posed_joints = forward_kinematics(model.parents, rotations, rest_joints)
     # x -> R (x - rest joint) + posed joint = R x + shift
     shift = posed_joints - jnp.einsum("bjcd,bjd->bjc", posed_rotations, rest_joints)
     transforms = jnp.moveaxis(jnp.concatenate([posed_rotations, shift[..., None]], -1), 1, -1)  # (B, 3, 4, J)
@@ -78,7 +78,7 @@ def skin(
     return BodyOutput(vertices, posed_joints)
 
 
-def _forward_kinematics(parents, rotations, rest_joints):
+def forward_kinematics(parents, rotations, rest_joints):
     """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes.
 
     Joints of the same distance from the root go together: fewer operations to compile and to start than joint by joint.

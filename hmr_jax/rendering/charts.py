@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
+"""Line and bar charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
 
 import html
 import math
@@ -54,6 +54,41 @@ def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
         if len(lines) > 1:
             parts.append(f'<text class="key {color}" x="{key_x}" y="14">{html.escape(name)}</text>')
             key_x += 7 * len(name) + 18  # a 12 px letter is 7 px wide or less
+    return "".join([*parts, "</svg>"])
+
+
+def bar_chart(labels: Sequence[str], values: Sequence[float], shown: int = 6) -> str:
+    """Draws one bar per value, from zero.
+
+    Args:
+        labels: of the bars; about `shown` of them are written under the axis, all when the mouse rests on a bar.
+        values: not negative.
+        shown: how many labels there is room for.
+
+    Returns:
+        An <svg> element.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    if not len(values):
+        raise ValueError("There is nothing to draw: no bars.")
+    ticks = nice_ticks(0, max(values))
+    across, up = (WIDTH - _LEFT - _RIGHT) / len(values), (HEIGHT - _TOP - _BOTTOM) / ticks[-1]
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="chart" role="img">']
+    for tick in ticks:
+        y = HEIGHT - _BOTTOM - tick * up
+        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_label(tick)}</text>')
+    every = -(-len(values) // shown)
+    for number, (label, value) in enumerate(zip(labels, values, strict=True)):
+        x, name = _LEFT + number * across, html.escape(label)
+        parts.append(
+            f'<rect class="bar" x="{x + 0.08 * across:.1f}" y="{HEIGHT - _BOTTOM - value * up:.1f}" '
+            f'width="{0.84 * across:.1f}" height="{value * up:.1f}"><title>{name}: {_label(value)}</title></rect>'
+        )
+        if number % every == 0:
+            parts.append(f'<text x="{x + across / 2:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{name}</text>')
     return "".join([*parts, "</svg>"])
 
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hmr_jax.rendering.charts import line_chart
+from hmr_jax.rendering.charts import bar_chart, line_chart
 from hmr_jax.rendering.export import AXES, body_mesh
 from hmr_jax.rendering.shading import CLAY
 
@@ -96,6 +96,19 @@ class Curves:
                     series[name] = ([row["step"] for row in rows], [row[name] for row in rows])
             if series:
                 figures.append(_figure(line_chart(series), caption))
+        return _section(self.title, f'<div class="grid">{"".join(figures)}</div>')
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bar charts, such as histograms."""
+
+    title: str
+    charts: Mapping[str, tuple[Sequence[str], Sequence[float]]]
+    """Caption of a chart -> labels and values of its bars."""
+
+    def html(self) -> str:
+        figures = [_figure(bar_chart(*bars), caption) for caption, bars in self.charts.items()]
         return _section(self.title, f'<div class="grid">{"".join(figures)}</div>')
 
 
@@ -229,6 +242,7 @@ tbody tr:last-child td { border-bottom: 0; }
 .chart text { font-size: 12px; fill: var(--soft); }
 .chart .rule { stroke: var(--line); }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.chart .bar { fill: var(--c0); }
 .chart .key { font-weight: 600; }
 .line.color0 { stroke: var(--c0); } .line.color1 { stroke: var(--c1); }
 .line.color2 { stroke: var(--c2); } .line.color3 { stroke: var(--c3); }

@@ -55,7 +55,7 @@ def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
             storages[found.key] = found
         return found
 
-    return safe_pickle.load(file, _resolve, persistent_load, frugal=True)
+    return safe_pickle.load(file, _resolve, persistent_load)
 
 
 def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, largest: int) -> np.ndarray:
