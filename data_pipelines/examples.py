@@ -17,6 +17,7 @@ from hmr_jax.batch import OPTIONAL, REQUIRED
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import AugmentConfig
 
+GENDERS = {"n": 0, "m": 1, "f": 2}
 PATIENCE = 100  # unusable records in a row before giving up
 _LOG = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class ExampleMaker:
         self.augmentation, self.seed, self.examples = augmentation, seed, examples
         self.skipped = 0
         """Records met so far that could not be used."""
+        self.keys: dict[int, str] = {}
+        """Number of each example made so far -> key of its record; kept where the stream ends, as in an evaluation."""
 
     def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """Makes the examples with these numbers, (B,)."""
@@ -60,6 +63,8 @@ class ExampleMaker:
         people, replaced = zip(*(self._usable(*place) for place in places), strict=True)
         if self.examples is not None:  # a stand-in must not count twice in an evaluation
             valid &= ~np.array(replaced)
+            pairs = zip(numbers.tolist(), people, valid, strict=True)
+            self.keys.update({number: person.record["key"] for number, person, counts in pairs if counts})
         return {
             **self._arrays(people, numbers),
             "valid": valid.astype(np.float32),
@@ -70,7 +75,7 @@ class ExampleMaker:
     def names(self) -> tuple[str, ...]:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
-        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", *dense)
+        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", "gender", *dense)
 
     def _usable(self, dataset: int, index: int) -> tuple[Person, bool]:
         """The person of a record, or of the next that can be used; and whether the record had to be replaced."""
@@ -125,6 +130,7 @@ class ExampleMaker:
             "box_size": labels.size,
             "image_size": image_size,
             "intrinsics": labels.intrinsics,
+            "gender": np.array([GENDERS[person.record["gender"]] for person in people]),
         }
         if self.dense:
             stride = self.crop_size / self.dense_size

@@ -37,6 +37,7 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
+    "gender": ((), "int32"),  # of the labelled body: 0 neutral, 1 male, 2 female
 }
 
 

@@ -70,7 +70,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     """This process's slice of a batch -> the global batch on the devices."""
     sharding = batch_sharding(mesh)
-    rows = len(batch["image"]) * jax.process_count()
+    rows = len(batch["index"]) * jax.process_count()
     if rows % mesh.size:
         raise ValueError(f"A batch of {rows} does not divide over {mesh.size} devices: change batch_size.")
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}

@@ -18,11 +18,12 @@ LAYERS = [
     ["rendering"],
     ["weights"],
     ["losses", "metrics"],
+    ["protocols"],
     ["models"],
     ["optim", "parallel", "logging"],
     ["steps"],
     ["checkpoint"],
-    ["evaluate", "inference", "cli"],
+    ["evaluation", "evaluate", "inference", "cli"],
     ["train", "predict"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
