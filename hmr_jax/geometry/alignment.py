@@ -13,12 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_PAIRS = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # all off-diagonal entries, commuting ones together
-_UPPER = [(i, j) for i in range(4) for j in range(i, 4)]
-# Where an entry of the symmetric matrix is found in the list of its upper triangle.
-_ENTRY = {pair: at for at, (i, j) in enumerate(_UPPER) for pair in ((i, j), (j, i))}
-# Jacobi's method converges quadratically: four sweeps reach float32's precision, six float64's; one in reserve.
-_SWEEPS = {4: 5, 8: 7}
+# Jacobi's method converges quadratically: four sweeps of three turns reach float32's precision, six float64's; one in
+# reserve. By the item size of the type.
+_TURNS = {4: 15, 8: 21}
 
 
 class Similarity(NamedTuple):
@@ -43,6 +40,15 @@ class Similarity(NamedTuple):
         return jnp.stack(rows, -1)
 
 
+class Moments(NamedTuple):
+    """What a similarity transform depends on: means, covariance and extent of two point sets; (B,) each."""
+
+    source_mean: list[jax.Array]
+    target_mean: list[jax.Array]
+    covariance: list[list[jax.Array]]
+    extent: jax.Array
+
+
 def fit_similarity(source: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> Similarity:
     """The similarity transform without reflection that maps each source onto its target in the least-squares sense.
 
@@ -53,14 +59,21 @@ def fit_similarity(source: jax.Array, target: jax.Array, weights: jax.Array | No
         target: (B, N, 3).
         weights: (B, N) not negative, the share of each point; None: all alike.
     """
-    return _fit(source, target, weights)
+    return _solve(_moments(source, target, weights))
+
+
+def fit_similarities(*pairs: tuple[jax.Array, jax.Array, jax.Array | None]) -> list[Similarity]:
+    """`fit_similarity` of several (source, target, weights) of one batch size, with one solver for all of them."""
+    every = [_moments(*pair) for pair in pairs]
+    together = _solve(jax.tree.map(lambda *parts: jnp.concatenate(parts), *every))
+    return [jax.tree.map(lambda part: jnp.split(part, len(pairs))[at], together) for at in range(len(pairs))]  # noqa: B023
 
 
 @jax.jit
-def _fit(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Similarity:
+def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Moments:
     dtype = jnp.result_type(source, target)
     if weights is None:
-        shares = jnp.full((len(source), 1), 1 / source.shape[1], dtype)
+        shares = jnp.full((1, 1), 1 / source.shape[1], dtype)
     else:
         shares = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.finfo(dtype).tiny)
     x, y = ([points[..., axis] for axis in range(3)] for points in (source, target))  # (B, N) each
@@ -70,11 +83,15 @@ def _fit(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Sim
         for axes, means in ((x, x_mean), (y, y_mean))
     )
     covariance = [[(x[i] * y[j] * shares).sum(1) for j in range(3)] for i in range(3)]
-    extent = sum((values**2 * shares).sum(1) for values in x)
-    rotation, correlation = _best_rotation(covariance)
-    scale = correlation / jnp.maximum(extent, 1e-12)
-    means = jnp.stack(x_mean, -1), jnp.stack(y_mean, -1)
-    shift = means[1] - scale[:, None] * jnp.sum(rotation * means[0][:, None], -1)
+    return Moments(x_mean, y_mean, covariance, sum((values**2 * shares).sum(1) for values in x))
+
+
+@jax.jit
+def _solve(moments: Moments) -> Similarity:
+    rotation, correlation = _best_rotation(moments.covariance)
+    scale = correlation / jnp.maximum(moments.extent, 1e-12)
+    source_mean, target_mean = jnp.stack(moments.source_mean, -1), jnp.stack(moments.target_mean, -1)
+    shift = target_mean - scale[:, None] * jnp.sum(rotation * source_mean[:, None], -1)
     return Similarity(scale, rotation, shift)
 
 
@@ -95,17 +112,20 @@ def similarity_align(source: jax.Array, target: jax.Array, weights: jax.Array | 
 def _best_rotation(covariance: list[list[jax.Array]]) -> tuple[jax.Array, jax.Array]:
     """Nine (B,) sums of x_i y_j -> rotations (B, 3, 3) that maximise the sum of y . R x, and that sum (B,)."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = covariance
-    upper = [
+    horn = [
         [xx + yy + zz, yz - zy, zx - xz, xy - yx],
-        [xx - yy - zz, xy + yx, zx + xz],
-        [yy - xx - zz, yz + zy],
-        [zz - xx - yy],
+        [yz - zy, xx - yy - zz, xy + yx, zx + xz],
+        [zx - xz, xy + yx, yy - xx - zz, yz + zy],
+        [xy - yx, zx + xz, yz + zy, zz - xx - yy],
     ]
-    size = sum(jnp.abs(entry) for row in upper for entry in row)
-    matrix = {(i, i + j): upper[i][j] / jnp.where(size == 0, 1, size) for i in range(4) for j in range(4 - i)}
-    values, vectors = _eigen_symmetric(matrix)
+    matrix = jnp.stack([jnp.stack(row) for row in horn])  # (4, 4, B)
+    size = jnp.abs(matrix).sum((0, 1))
+    identity = jnp.broadcast_to(jnp.eye(4, dtype=matrix.dtype)[..., None], matrix.shape)
+    state = matrix / jnp.where(size == 0, 1, size), identity
+    matrix, vectors = jax.lax.fori_loop(0, _TURNS[matrix.dtype.itemsize], _jacobi_turn, state)
+    values = jnp.stack([matrix[i, i] for i in range(4)])
     best = jnp.argmax(values, 0)
-    w, x, y, z = jnp.take_along_axis(vectors, best[None, None], 1)[:, 0]
+    w, x, y, z = jnp.take_along_axis(vectors, best[None, None], 0)[0]
     rows = [
         [w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)],
@@ -114,36 +134,25 @@ def _best_rotation(covariance: list[list[jax.Array]]) -> tuple[jax.Array, jax.Ar
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2), values.max(0) * size
 
 
-def _eigen_symmetric(upper: dict[tuple[int, int], jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Upper triangle of 4x4 matrices, (B,) each -> eigenvalues (4, B) and eigenvectors (4, 4, B) as columns."""
-    start = jnp.stack([upper[key] for key in sorted(upper)])  # (10, B)
-    identity = jnp.broadcast_to(jnp.eye(4, dtype=start.dtype)[..., None], (4, 4, start.shape[1]))
-    entries, vectors = jax.lax.fori_loop(0, _SWEEPS[start.dtype.itemsize], _sweep, (start, identity))
-    return jnp.stack([entries[_ENTRY[i, i]] for i in range(4)]), vectors
+def _jacobi_turn(_, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Makes the entries (0, 1) and (2, 3) of symmetric matrices (4, 4, B) zero, and turns the rows of `vectors` alike.
 
+    The axes are then put into the order in which the next two entries are in these places: three turns meet all six.
+    """
+    matrix, vectors = state
+    off = jnp.stack([matrix[0, 1], matrix[2, 3]])  # (2, B)
+    gap = jnp.stack([matrix[1, 1] - matrix[0, 0], matrix[3, 3] - matrix[2, 2]])
+    # tan of the angle that makes the entry zero, the smaller of the two; 0 where it is zero already
+    square = gap * gap + 4 * off * off
+    root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    denominator = jnp.where(gap >= 0, gap + root, gap - root)
+    tangent = 2 * off / jnp.where(denominator == 0, 1, denominator)
+    cosine = (1 / jnp.sqrt(1 + tangent * tangent))[:, None]
+    sine = tangent[:, None] * cosine
 
-def _sweep(_, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Makes each off-diagonal entry (10, B) zero once; what is turned into the others gets smaller each time."""
-    entries, vectors = list(state[0]), [list(row) for row in state[1]]
-    for p, q in _PAIRS:
-        pp, qq, pq = _ENTRY[p, p], _ENTRY[q, q], _ENTRY[p, q]
-        off, gap = entries[pq], entries[qq] - entries[pp]
-        # tan of the angle that makes the entry zero, the smaller of the two; 0 where it is zero already
-        square = gap * gap + 4 * off * off
-        root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-        denominator = jnp.where(gap >= 0, gap + root, gap - root)
-        tangent = 2 * off / jnp.where(denominator == 0, 1, denominator)
-        cosine = 1 / jnp.sqrt(1 + tangent * tangent)
-        sine = tangent * cosine
-        entries[pp], entries[qq] = entries[pp] - tangent * off, entries[qq] + tangent * off
-        entries[pq] = jnp.zeros_like(off)
-        for r in {0, 1, 2, 3} - {p, q}:
-            rp, rq = _ENTRY[r, p], _ENTRY[r, q]
-            entries[rp], entries[rq] = _turn(cosine, sine, entries[rp], entries[rq])
-        for row in vectors:
-            row[p], row[q] = _turn(cosine, sine, row[p], row[q])
-    return jnp.stack(entries), jnp.stack([jnp.stack(row) for row in vectors])
+    def turn(rows: jax.Array) -> jax.Array:
+        first, second = rows[0::2], rows[1::2]
+        first, second = cosine * first - sine * second, sine * first + cosine * second
+        return jnp.stack([first[0], second[1], second[0], first[1]])
 
-
-def _turn(cosine: jax.Array, sine: jax.Array, first: jax.Array, second: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return cosine * first - sine * second, sine * first + cosine * second
+    return turn(jnp.swapaxes(turn(matrix), 0, 1)), turn(vectors)

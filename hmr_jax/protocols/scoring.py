@@ -11,7 +11,7 @@ import numpy as np
 
 from hmr_jax import metrics
 from hmr_jax.body import BodyModel
-from hmr_jax.geometry.alignment import fit_similarity
+from hmr_jax.geometry.alignment import fit_similarities
 from hmr_jax.protocols.protocol import Protocol
 
 CONFIDENT = 0.5  # labels in 2-D count from here on (4D-Humans)
@@ -123,17 +123,20 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     found: dict[str, jax.Array] = {}
     distances = metrics.per_joint_error(points, true.points)
     found["mpjpe"] = 1000 * metrics.weighted_mean(distances, weights)
-    similarity = fit_similarity(points, true.points, weights)
+    pairs = [(points, true.points, weights)]
+    meshes = pred.vertices is not None and true.vertices is not None
+    if meshes:
+        vertices = jnp.where(failed[:, None, None], 0, pred.vertices)
+        found["pve"] = metrics.pve(vertices, true.vertices)
+        pairs += [(vertices, true.vertices, None)] if "pa_pve" in wanted else []
+    similarity, *others = fit_similarities(*pairs)
     aligned = similarity(points)
     found["pa_mpjpe"] = metrics.mpjpe(aligned, true.points, weights)
+    if others:
+        found["pa_pve"] = metrics.pve(others[0](vertices), true.vertices)
     if "mpjpe_z" in wanted:
         found["mpjpe_z"] = metrics.depth_error(points, true.points, weights)
         found["pa_mpjpe_z"] = metrics.depth_error(aligned, true.points, weights)
-    if pred.vertices is not None and true.vertices is not None:
-        vertices = jnp.where(failed[:, None, None], 0, pred.vertices)
-        found["pve"] = metrics.pve(vertices, true.vertices)
-        if "pa_pve" in wanted:
-            found["pa_pve"] = metrics.pa_pve(vertices, true.vertices)
     if protocol.pck is not None:
         limit = jnp.where(failed[:, None], jnp.inf, 1000 * distances)
         chosen = np.array(protocol.pck_joints or range(len(protocol.joints)))
