@@ -40,10 +40,19 @@ CHUNK = 50  # batches between two writes of partial results
 
 
 def evaluate(
-    model: Any, params: Params, batches: BatchSource | Iterable[Batch], mesh: Mesh | None = None,
-    baseline: bool = False, progress: bool = False, *, protocol: Protocol | None = None, bodies: Bodies | None = None, flip_test: bool = False,
-    keys: Callable[[np.ndarray], Sequence[str]] | None = None, partial: PartialResults | None = None,
-) -> Evaluation:  # fmt: skip
+    model: Any,
+    params: Params,
+    batches: BatchSource | Iterable[Batch],
+    mesh: Mesh | None = None,
+    baseline: bool = False,
+    progress: bool = False,
+    *,
+    protocol: Protocol | None = None,
+    bodies: Bodies | None = None,
+    flip_test: bool = False,
+    keys: Callable[[np.ndarray], Sequence[str]] | None = None,
+    partial: PartialResults | None = None,
+) -> Evaluation:
     """Every valid sample once, in batches of one shape.
 
     Args:

@@ -52,6 +52,7 @@ class Outcome:
     source: BatchSource | None = None
     config: Config | None = None
     params: Any = None
+    bodies: Bodies | None = None
 
 
 def run(
@@ -157,7 +158,7 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
         protocol=protocol, bodies=bodies, flip_test=settings.flip_test, keys=_keys(source), partial=partial,
     )  # fmt: skip
     _finish(output, result, about | {"seconds": round(time.perf_counter() - start, 1)}, hashes, partial)
-    return Outcome(path.name, output, result, source, config, params)
+    return Outcome(path.resolve().name, output, result, source, config, params, bodies)
 
 
 def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
@@ -229,8 +230,8 @@ def _neutral_body(topology: str, folder: Path | None, file: Path) -> BodyModel:
     place = folder or os.environ.get(VARIABLE)
     if place is None:
         raise FileNotFoundError(
-            f"{file} has topology '{topology}': name the folder with SMPL_NEUTRAL (from smpl.is.tue.mpg.de) by --bodies "
-            f"or {VARIABLE}."
+            f"{file} has topology '{topology}': name the folder with SMPL_NEUTRAL (from smpl.is.tue.mpg.de) by "
+            f"--bodies or {VARIABLE}."
         )
     for suffix in (".npz", ".pkl"):
         if (path := Path(place) / f"SMPL_NEUTRAL{suffix}").is_file():
@@ -252,10 +253,3 @@ def _parse(text: str) -> tuple[Protocol, str]:
 def _say(text: str) -> None:
     if jax.process_index() == 0:
         print(text)
-
-
-def bodies_of(outcome: Outcome, folder: Path | None) -> Bodies | None:
-    """The bodies of an outcome's protocol, for a report that looks at single samples again."""
-    if outcome.config is None or outcome.result.protocol is None:
-        return None
-    return load_bodies(outcome.result.protocol, build_model(outcome.config.model).body, folder)

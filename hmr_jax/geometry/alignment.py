@@ -83,7 +83,8 @@ def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) ->
         for axes, means in ((x, x_mean), (y, y_mean))
     )
     covariance = [[(x[i] * y[j] * shares).sum(1) for j in range(3)] for i in range(3)]
-    return Moments(x_mean, y_mean, covariance, sum((values**2 * shares).sum(1) for values in x))
+    extent = (x[0] ** 2 * shares + x[1] ** 2 * shares + x[2] ** 2 * shares).sum(1)
+    return Moments(x_mean, y_mean, covariance, extent)
 
 
 @jax.jit

@@ -123,16 +123,15 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     found: dict[str, jax.Array] = {}
     distances = metrics.per_joint_error(points, true.points)
     found["mpjpe"] = 1000 * metrics.weighted_mean(distances, weights)
-    pairs = [(points, true.points, weights)]
-    meshes = pred.vertices is not None and true.vertices is not None
-    if meshes:
+    pairs: list[tuple[jax.Array, jax.Array, jax.Array | None]] = [(points, true.points, weights)]
+    if pred.vertices is not None and true.vertices is not None:
         vertices = jnp.where(failed[:, None, None], 0, pred.vertices)
         found["pve"] = metrics.pve(vertices, true.vertices)
         pairs += [(vertices, true.vertices, None)] if "pa_pve" in wanted else []
     similarity, *others = fit_similarities(*pairs)
     aligned = similarity(points)
     found["pa_mpjpe"] = metrics.mpjpe(aligned, true.points, weights)
-    if others:
+    if others and true.vertices is not None:
         found["pa_pve"] = metrics.pve(others[0](vertices), true.vertices)
     if "mpjpe_z" in wanted:
         found["mpjpe_z"] = metrics.depth_error(points, true.points, weights)

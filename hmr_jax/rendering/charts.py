@@ -1,4 +1,4 @@
-"""Line charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
+"""Line and bar charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
 
 import html
 import math
@@ -54,6 +54,35 @@ def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
         if len(lines) > 1:
             parts.append(f'<text class="key {color}" x="{key_x}" y="14">{html.escape(name)}</text>')
             key_x += 7 * len(name) + 18  # a 12 px letter is 7 px wide or less
+    return "".join([*parts, "</svg>"])
+
+
+def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
+    """Draws a horizontal bar per value, in the order given, with its name on the left and its number at its end.
+
+    Args:
+        values: name -> length, not negative; those that are not finite are left out.
+        unit: written after the numbers.
+
+    Returns:
+        An <svg> element.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    bars = {name: value for name, value in values.items() if math.isfinite(value)}
+    if not bars:
+        raise ValueError("There is nothing to draw: no value is finite.")
+    left, row = 130, 20
+    longest = max(bars.values()) or 1.0
+    parts = [f'<svg viewBox="0 0 {WIDTH} {row * len(bars) + 8}" class="chart" role="img">']
+    for number, (name, value) in enumerate(bars.items()):
+        top = 4 + row * number
+        width = (WIDTH - left - 90) * max(value, 0) / longest
+        parts.append(f'<text x="{left - 8}" y="{top + 14}" text-anchor="end">{html.escape(name)}</text>')
+        parts.append(f'<rect class="bar" x="{left}" y="{top + 3}" width="{width:.1f}" height="{row - 6}"/>')
+        label = f"{value:.1f} {unit}".strip()
+        parts.append(f'<text x="{left + width + 6:.1f}" y="{top + 14}">{html.escape(label)}</text>')
     return "".join([*parts, "</svg>"])
 
 

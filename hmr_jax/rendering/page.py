@@ -100,6 +100,20 @@ class Curves:
 
 
 @dataclass(frozen=True)
+class Charts:
+    """Charts (SVG of `rendering.charts`) with captions, as many in a row as fit."""
+
+    title: str
+    charts: Sequence[tuple[str, str]]
+    note: str = ""
+
+    def html(self) -> str:
+        figures = "".join(_figure(chart, caption) for caption, chart in self.charts)
+        note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
+        return _section(self.title, f'<div class="grid">{figures}</div>{note}')
+
+
+@dataclass(frozen=True)
 class Gallery:
     """Pictures (H, W, 3) uint8 with captions, as many in a row as fit."""
 
@@ -230,6 +244,7 @@ tbody tr:last-child td { border-bottom: 0; }
 .chart .rule { stroke: var(--line); }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .chart .key { font-weight: 600; }
+.bar { fill: var(--c0); }
 .line.color0 { stroke: var(--c0); } .line.color1 { stroke: var(--c1); }
 .line.color2 { stroke: var(--c2); } .line.color3 { stroke: var(--c3); }
 .chart .key.color0 { fill: var(--c0); } .chart .key.color1 { fill: var(--c1); }
