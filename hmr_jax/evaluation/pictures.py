@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from PIL import Image
 
 from hmr_jax.batch import Batch
 from hmr_jax.evaluation.step import predict_with
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hmr_jax.evaluation.commands import Outcome
 
 CASES = 4  # of each kind
+SIDE = 300  # of the crop in the picture, px; at least
 COLORS = np.array([(0.55, 0.70, 0.95), (0.95, 0.66, 0.40)])  # prediction, truth
 
 
@@ -38,12 +40,12 @@ def case_pictures(outcome: "Outcome", metric: str) -> list[tuple[str, np.ndarray
     prediction = jax.device_get(jax.jit(predict_with(model))(outcome.params, batch))
     translation = np.asarray(crop_translation(prediction.camera, outcome.config.model.focal_length))
     truth = _true_vertices(outcome, model.body, batch, prediction)
-    side = batch["image"].shape[1]
+    side = max(SIDE, batch["image"].shape[1])
     focal = outcome.config.model.focal_length * side / NOMINAL_CROP
     intrinsics = np.array([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]])
     pictures = []
     for number, row in enumerate(chosen):
-        crop = batch["image"][number]
+        crop = np.asarray(Image.fromarray(batch["image"][number]).resize((side, side), Image.Resampling.BICUBIC))
         bodies = [prediction.vertices[number] + translation[number]]
         if batch["has_pose"][number] > 0:
             bodies.append(truth[number] + translation[number])

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 def geodesic_angle(pred: jax.Array, target: jax.Array) -> jax.Array:
     """Angle between rotation matrices (..., 3, 3) -> (...) degrees, exact for small and for large angles alike."""
     chex.assert_equal_shape((pred, target))
-    # |R1 - R2| = 2 sqrt(2) sin(angle / 2) and the trace gives cos: atan2 needs no clipping near 0 and 180.
-    chord = jnp.sum((pred - target) ** 2, (-1, -2)) / 8  # sin^2(angle / 2)
-    sine = jnp.sqrt(jnp.where(chord > 0, chord, 1)) * (chord > 0)
-    cosine = jnp.sqrt(jnp.maximum(1 - chord, 0))
-    return jnp.rad2deg(2 * jnp.arctan2(sine, cosine))
+    turn = jnp.einsum("...ji,...jk->...ik", pred, target, precision="highest")
+    # Sine from the antisymmetric part, cosine from the trace: either alone is inexact near 0 or near 180.
+    sine = jnp.linalg.norm(turn - jnp.swapaxes(turn, -1, -2), axis=(-1, -2)) / 2**1.5
+    cosine = (jnp.trace(turn, axis1=-2, axis2=-1) - 1) / 2
+    return jnp.rad2deg(jnp.arctan2(sine, cosine))
 
 
 def mpjae(pred: jax.Array, target: jax.Array) -> jax.Array:

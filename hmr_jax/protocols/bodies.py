@@ -6,6 +6,7 @@ named by an option or by the variable HMR_JAX_BODIES. The built-in body brings r
 Letters: B batch, V vertices, S betas.
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _with_regressor(protocol: Protocol, body: BodyModel, directory: Path | None)
                     f"{file} has shape {matrix.shape}, but a body of topology '{body.topology}' needs "
                     f"{(rows, body.num_vertices)}."
                 )
-            return _replace_regressors(body, body.regressors | {name: matrix})
+            return dataclasses.replace(body, regressors=body.regressors | {name: matrix})
     raise FileNotFoundError(
         f"Protocol {protocol.name} needs {stem} ({_SOURCE[name]}), which the body '{body.topology}' does not bring: "
         f"{_advice(directory)}"
@@ -133,10 +134,3 @@ def _gendered(protocol: Protocol, neutral: BodyModel, directory: Path | None, ge
 def _advice(directory: Path | None) -> str:
     where = f"it is not in {directory}" if directory else f"name the folder with --bodies or {VARIABLE}"
     return f"{where}; `python -m hmr_jax.body.prepare FILES --out DIR` makes such a folder."
-
-
-def _replace_regressors(body: BodyModel, regressors: dict) -> BodyModel:
-    return BodyModel(
-        body.v_template, body.shapedirs, body.posedirs, body.joint_regressor, body.skinning_weights, body.parents,
-        body.faces, body.topology, body.landmarks, regressors,
-    )  # fmt: skip
