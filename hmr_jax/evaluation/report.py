@@ -23,7 +23,7 @@ from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, Text,
 if TYPE_CHECKING:
     from hmr_jax.evaluation.commands import Outcome
 
-BINS = 40  # of a histogram
+BINS = 40  # of a histogram, at most
 GROUPS = 8  # of a condition
 COMPARED = ("pa_mpjpe", "mpjpe", "pve", "pck")  # what published rows have
 _CONDITIONS = {
@@ -202,7 +202,8 @@ def _details(outcome: "Outcome") -> list[Block]:
 
 def _histogram(errors: np.ndarray) -> tuple[list[float], list[float]]:
     errors = errors[np.isfinite(errors)]
-    counts, edges = np.histogram(errors, BINS, (0, max(float(np.quantile(errors, 0.995)), 1e-6)))
+    bins = int(np.clip(1.5 * len(errors) ** 0.5, 5, BINS))
+    counts, edges = np.histogram(errors, bins, (0, max(float(np.quantile(errors, 0.995)), 1e-6)))
     return ((edges[:-1] + edges[1:]) / 2).tolist(), counts.tolist()
 
 

@@ -143,15 +143,16 @@ def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -
     """
     frames = np.array([int(found[-1]) if (found := re.findall(r"\d+", key)) else -1 for key in samples["key"].tolist()])
     errors = np.full(len(frames), np.nan)
-    usable = (samples["has_truth"] > 0) & (frames >= 0)
-    for name in np.unique(samples["sequence"][usable]):
-        rows = np.flatnonzero(usable & (samples["sequence"] == name))
-        rows = rows[np.argsort(frames[rows])]
-        if len(rows) < 3:
-            continue
-        pred, true = (jnp.asarray(samples[side][rows]) for side in ("pred_points", "true_points"))
-        error, counts = metrics.acceleration_error(pred, true, jnp.asarray(frames[rows]))
-        errors[rows[1:-1]] = np.where(counts, error, np.nan)
+    usable = np.flatnonzero((samples["has_truth"] > 0) & (frames >= 0))
+    if len(usable) < 3:
+        return None
+    _, sequence = np.unique(samples["sequence"], return_inverse=True)
+    order = usable[np.lexsort((frames[usable], sequence[usable]))]
+    # All sequences in one array, so that one shape is compiled; a gap of frames keeps neighbours apart.
+    time = frames[order] + sequence[order] * (frames.max() + 3)
+    pred, true = (jnp.asarray(samples[side][order]) for side in ("pred_points", "true_points"))
+    error, counts = metrics.acceleration_error(pred, true, jnp.asarray(time))
+    errors[order[1:-1]] = np.where(counts, error, np.nan)
     return errors if np.isfinite(errors).any() else None
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.geometry import similarity_align
+from hmr_jax.geometry.alignment import row_sums
 
 
 def root_align(points: jax.Array, root: jax.Array) -> jax.Array:
@@ -61,5 +62,5 @@ def per_joint_error(pred: jax.Array, target: jax.Array) -> jax.Array:
 def weighted_mean(values: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     """(B, N) values and weights -> (B,) means; 0 where all weights are 0."""
     if weights is None:
-        return values.mean(1)
-    return jnp.where(weights > 0, values * weights, 0).sum(1) / jnp.maximum(weights.sum(1), 1e-9)
+        return row_sums(values) / values.shape[1]
+    return row_sums(jnp.where(weights > 0, values * weights, 0)) / jnp.maximum(row_sums(weights), 1e-9)

@@ -239,7 +239,7 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 0.9rem; 
 th, td { padding: 8px 18px 8px 0; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
 .body { display: block; width: 100%; height: min(70vh, 560px); border: 0; border-radius: 8px; background: #fff; }
-.chart { display: block; width: 100%; height: auto; }
+.chart { display: block; width: 100%; max-width: 620px; height: auto; margin: 0 auto; }
 .chart text { font-size: 12px; fill: var(--soft); }
 .chart .rule { stroke: var(--line); }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
