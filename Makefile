@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: quickstart test lint format bench bench-data clean
+.PHONY: quickstart test lint format bench bench-data bench-eval clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ bench: $(VENV)/ready-bench
 bench-data: $(VENV)/ready-bench
 	$(RUN) -m benchmarks.pipeline
 	$(RUN) -m benchmarks.loaders
+
+bench-eval: $(VENV)/ready-train
+	$(RUN) -m benchmarks.evaluation
 
 clean:
 	rm -rf quickstart runs data build dist *.egg-info

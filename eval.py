@@ -1,8 +1,5 @@
-"""Evaluates a checkpoint: python eval.py --checkpoint runs/quickstart [--split test] [--output result.json]"""
+"""Evaluates checkpoints under named protocols: python eval.py --checkpoint runs/quickstart [--protocol synthetic]."""
 
-import dataclasses
-import json
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -12,55 +9,53 @@ from hmr_jax import cli
 
 
 def main(
-    checkpoint: Path,
-    split: Literal["train", "validation", "test"] = "test",
+    checkpoint: tuple[Path, ...] = (),
+    protocol: tuple[str, ...] = ("synthetic",),
     data: str = "",
+    split: Literal["", "train", "validation", "test", "all"] = "",
     examples: int = 0,
     batch_size: int = 32,
+    bodies: Path | None = None,
+    flip_test: bool = False,
+    predictions: tuple[Path, ...] = (),
+    compare: tuple[Path, ...] = (),
+    report: Path | None = None,
     output: Path | None = None,
 ) -> None:
-    """Scores a checkpoint on a split, beside the mean body of the same samples.
+    """Scores checkpoints or foreign predictions; `python -m hmr_jax.protocols` lists the protocols.
 
     Args:
-        checkpoint: a run's folder, one of its checkpoints, or an exported folder.
-        split: which split.
-        data: folder of the TFDS data sets, or "synthetic" for people made on the fly; by default the checkpoint's.
+        checkpoint: folders of runs, single checkpoints, or exported folders; each is scored under each protocol.
+        protocol: names, each with "@DATASET" after it where the data set was built under another name.
+        data: folder of the TFDS data sets; "synthetic" for people made on the fly; or a truth file (.npz). By default
+            the checkpoint's.
+        split: by default the protocol's.
         examples: how many samples; 0: all of the split (synthetic: 1000).
-        batch_size: samples at a time.
-        output: where the result goes as JSON; by default beside the checkpoint.
+        batch_size: samples at a time, over all devices and hosts.
+        bodies: folder with SMPL_MALE, SMPL_FEMALE and regressors, as hmr_jax.body.prepare makes it; by default
+            HMR_JAX_BODIES.
+        flip_test: average with the prediction for the mirrored crop.
+        predictions: files (.npz) with another system's predictions, scored instead of a checkpoint.
+        compare: two result files: their paired differences.
+        report: folder for a page and a LaTeX table of all results.
+        output: where the result goes as JSON, a folder where there are several; by default beside each checkpoint.
     """
-    from data_pipelines.sources import make_source
-    from hmr_jax import __version__, evaluate, parallel
-    from hmr_jax.checkpoint import describe, load_for_inference, write_json
-    from hmr_jax.models import build_model
+    from hmr_jax.evaluation import commands
 
     cli.set_up()
-    parallel.initialize()
-    config, params = load_for_inference(checkpoint)
-    source = {"": config.data.source, "synthetic": "synthetic"}.get(data, "records")
-    settings = dataclasses.replace(config.data, source=source, directory=data or config.data.directory)
-    config = dataclasses.replace(config, data=settings, batch_size=batch_size)
-    batches = make_source(config, split, examples=examples or (1000 if source == "synthetic" else None))
-
-    start = time.perf_counter()
-    result = evaluate.evaluate(build_model(config.model), params, batches(0), baseline=True, progress=True)
-    print(evaluate.table(result))
-    output = output or Path(checkpoint) / f"evaluation_{split}.json"
-    write_json(
-        output,
-        {
-            "metrics": result.metrics,
-            "baseline": result.baseline,
-            "per_joint": result.per_joint,
-            "samples": result.count,
-            "split": split,
-            "checkpoint": describe(checkpoint),
-            "config": json.loads(json.dumps(dataclasses.asdict(config))),
-            "version": __version__,
-            "seconds": round(time.perf_counter() - start, 1),
-        },
+    if compare:
+        commands.compare(compare)
+        return
+    settings = commands.Settings(
+        data, split, examples, batch_size, bodies, flip_test, output, len(checkpoint + predictions) * len(protocol) > 1
     )
-    print(f"written: {output}")
+    commands.run(checkpoint, predictions, protocol, settings, _open_source, report)
+
+
+def _open_source(config, split, examples, topology):
+    from data_pipelines.sources import make_source
+
+    return make_source(config, split, examples=examples, topology=topology)
 
 
 if __name__ == "__main__":

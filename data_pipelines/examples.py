@@ -18,6 +18,7 @@ from hmr_jax.batch import OPTIONAL, REQUIRED, STORED
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import AugmentConfig, DepthCorruptionConfig
 
+GENDERS = {"n": 0, "m": 1, "f": 2}
 PATIENCE = 100  # unusable records in a row before giving up
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class ExampleMaker:
         self.stored_size = stored_size
         self.skipped = 0
         """Records met so far that could not be used."""
+        self.keys: dict[int, str] = {}
+        """Number of each example made so far -> key of its record; kept where the stream ends, as in an evaluation."""
 
     def __call__(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """Makes the examples with these numbers, (B,)."""
@@ -67,6 +70,8 @@ class ExampleMaker:
         people, replaced = zip(*(self._usable(*place) for place in zip(dataset, index, strict=True)), strict=True)
         if self.examples is not None:  # a stand-in must not count twice in an evaluation
             valid &= ~np.array(replaced)
+            pairs = zip(numbers.tolist(), people, valid, strict=True)
+            self.keys.update({number: person.record["key"] for number, person, counts in pairs if counts})
         return {
             **self._arrays(people, numbers),
             "valid": valid.astype(np.float32),
@@ -79,8 +84,9 @@ class ExampleMaker:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
         required = [name for name in REQUIRED if name != "image"] + list(STORED if self.stored_size else ("image",))
+        source = ("box_center", "box_size", "image_size", "intrinsics", "dataset", "gender")
         pseudo = ("pseudo_depth", "has_pseudo_depth") if self.depth_corruption else ()
-        return (*required, "box_center", "box_size", "image_size", "intrinsics", "dataset", *dense, *pseudo)
+        return (*required, *source, *dense, *pseudo)
 
     def _usable(self, dataset: int, index: int) -> tuple[Person, bool]:
         """The person of a record, or of the next that can be used; and whether the record had to be replaced."""
@@ -132,6 +138,7 @@ class ExampleMaker:
             "box_size": labels.size,
             "image_size": image_size,
             "intrinsics": labels.intrinsics,
+            "gender": np.array([GENDERS[person.record["gender"]] for person in people]),
         }
         if self.dense:
             stride = self.crop_size / self.dense_size

@@ -17,7 +17,8 @@ import numpy as np
 from data_pipelines.decode import BadRecord, MissingSplit, RecordReader, decode_person, find_version
 from data_pipelines.records import Record
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
-from hmr_jax.rendering.page import Bars, Block, Gallery, Numbers, Table, write_report
+from hmr_jax.rendering.charts import column_chart
+from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, write_report
 
 SPLITS = ("train", "validation", "test")
 BINS = 24
@@ -67,8 +68,8 @@ def inspect(
             raise ValueError(f"Not one record of {name}/{reader.split} can be read: build it again.")
         of = f"{reader.split}, {len(chosen):,} of {len(reader):,} records"
         blocks.append(Numbers(_shares(chosen) | ({"unreadable": str(unreadable)} if unreadable else {})))
-        blocks.append(Bars(f"Pictures and people: {of}", _sizes(chosen)))
-        blocks.append(Bars(f"Bodies: {of}", _bodies(chosen)))
+        blocks.append(_columns(f"Pictures and people: {of}", _sizes(chosen)))
+        blocks.append(_columns(f"Bodies: {of}", _bodies(chosen)))
         blocks.append(Gallery(f"Contact sheet: {reader.split}", contact_sheet(chosen, pictures, body)))
         blocks.append(Table(f"Keypoints: {of}", ("point", "2-D", "3-D", "typical error"), _keypoints(chosen), _NOTE))
     page = Path(out) if out else Path(data_dir) / f"{name.replace('/', '-')}.html"
@@ -132,6 +133,10 @@ def _shares(records: Sequence[Record]) -> dict[str, str]:
         words = [name if number == count else f"{name} {share(number)}" for name, number in found]
         shares[title] = ", ".join(words)
     return shares
+
+
+def _columns(title: str, charts: Mapping[str, tuple[list[str], list[float]]]) -> Charts:
+    return Charts(title, [(caption, column_chart(*bars)) for caption, bars in charts.items()])
 
 
 def _sizes(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]]]:

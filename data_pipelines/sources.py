@@ -6,6 +6,8 @@ Importing this module imports neither TensorFlow nor the generator of synthetic 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from data_pipelines.index_stream import IndexStream, InOrder, batch_numbers
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.config import Config, DatasetConfig
@@ -14,8 +16,8 @@ from hmr_jax.mixture import training_mixture
 if TYPE_CHECKING:
     from data_pipelines.decode import RecordReader
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Split = Literal["train", "validation", "test", "all"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "all")
 
 
 def make_source(
@@ -30,12 +32,12 @@ def make_source(
     """Batches of a split as a function of the step.
 
     The training split is an endless, shuffled, augmented mixture of `config.data.datasets`. The other splits come in
-    order and unchanged, all data sets one after another, and end with a batch padded by examples with valid = 0. All
-    hosts get the same number of batches, each its own contiguous slice.
+    order and unchanged, all data sets one after another, and end with a batch padded by examples with valid = 0; "all"
+    is every split there is, in that manner. All hosts get the same number of batches, each its own contiguous slice.
 
     Args:
         config: `data`, `seed` and `batch_size` are read.
-        split: "train", "validation" or "test".
+        split: "train", "validation", "test" or "all".
         topology: Of the body model that the data must fit; None: that of `config.model.body`.
         examples: Ends the stream after so many; None: all of an evaluation split, an endless training stream.
         process_index: Which host this is; None: as JAX says.
@@ -53,6 +55,9 @@ def make_source(
         process_index, process_count = jax.process_index(), jax.process_count()
     if config.data.source == "synthetic":
         from data_pipelines.synthetic.source import synthetic_source
+
+        if split == "all":
+            raise ValueError("Synthetic people on the fly have no split 'all': use train, validation or test.")
 
         return synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
     if topology is None:
@@ -117,6 +122,10 @@ class RecordSource:
         """Records met so far that could not be used and were replaced."""
         return self._make.skipped
 
+    def keys(self, numbers: np.ndarray) -> list[str]:
+        """Keys of the records behind example numbers of batches that this host has made already."""
+        return [self._make.keys[int(number)] for number in numbers]
+
     def __call__(self, step: int) -> Iterator[Batch]:
         """The batches from `step` on; nothing before is computed."""
         from data_pipelines.pipeline import batches
@@ -132,10 +141,11 @@ def _open(directory: str, datasets: Sequence[DatasetConfig], split: Split) -> li
 
     readers, missing = [], []
     for dataset in datasets:
-        try:
-            readers.append(RecordReader(directory, dataset.name, split))
-        except MissingSplit as error:
-            missing.append(error)
+        for part in SPLITS[:3] if split == "all" else (split,):
+            try:
+                readers.append(RecordReader(directory, dataset.name, part))
+            except MissingSplit as error:
+                missing.append(error)
     if missing and (split == "train" or not readers):
         raise missing[0]
     return readers

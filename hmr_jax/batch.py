@@ -44,6 +44,7 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "image_size": ((2,), "float32"),  # width, height of the source image, px
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
     "dataset": ((), "int32"),  # number of the data set in the mixture: losses are also logged one by one
+    "gender": ((), "int32"),  # of the labelled body: 0 neutral, 1 male, 2 female
 }
 
 STORED = ("stored", "stored_affine", "stored_gain", "crop_size")

@@ -1,50 +1,58 @@
-"""Evaluation of a model on a finite stream of batches.
+"""Evaluation of a model on a finite stream of batches, under a named protocol.
 
-Letters: N samples, J evaluation joints.
+Letters: N samples, P evaluated points.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from hmr_jax import parallel
-from hmr_jax.batch import Batch
-from hmr_jax.body.joints import EVALUATION_14_OF_44, KEYPOINTS_44, PELVIS_44
+from hmr_jax.batch import Batch, BatchSource
+from hmr_jax.body import skin
 from hmr_jax.config import MeshConfig
+from hmr_jax.evaluation import hosts
+from hmr_jax.evaluation.partial import PartialResults
+from hmr_jax.evaluation.results import Evaluation, summarize
+from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.models.deforhmr import DeforHMR, pose_body
 from hmr_jax.optim import Params
-from hmr_jax.steps import body_errors, make_eval_step
+from hmr_jax.protocols import (
+    Bodies,
+    Protocol,
+    body_subject,
+    get_protocol,
+    keypoint_subject,
+    load_bodies,
+    score,
+    true_body,
+)
+from hmr_jax.steps import make_eval_step
 
-JOINT_NAMES = tuple(KEYPOINTS_44[joint] for joint in EVALUATION_14_OF_44)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Errors over a data set; millimetres where they are lengths."""
-
-    metrics: dict[str, float]
-    """Means over the samples."""
-    per_joint: dict[str, float]
-    """Mean error of each evaluation joint."""
-    per_sample: dict[str, np.ndarray]
-    """(N,) of each metric, and "index" (N,)."""
-    count: int
-    """Samples seen."""
-    baseline: dict[str, float]
-    """Metrics of predicting one mean body for every sample; empty for a model without a body."""
+Rows = dict[str, np.ndarray]
+Step = Callable[[Params, Batch], dict[str, jax.Array]]
+CHUNK = 50  # batches between two writes of partial results
 
 
 def evaluate(
-    model: Any, params: Params, batches: Iterator[Batch], mesh: Mesh | None = None, baseline: bool = False,
+    model: Any,
+    params: Params,
+    batches: BatchSource | Iterable[Batch],
+    mesh: Mesh | None = None,
+    baseline: bool = False,
     progress: bool = False,
-) -> Evaluation:  # fmt: skip
+    *,
+    protocol: Protocol | None = None,
+    bodies: Bodies | None = None,
+    flip_test: bool = False,
+    keys: Callable[[np.ndarray], Sequence[str]] | None = None,
+    partial: PartialResults | None = None,
+) -> Evaluation:
     """Every valid sample once, in batches of one shape.
 
     Args:
@@ -54,80 +62,152 @@ def evaluate(
         mesh: devices; by default all of them, data parallel.
         baseline: also score the mean body of the same samples.
         progress: show a progress bar.
+        protocol: how; None: "synthetic". Not read for a network without a body.
+        bodies: those of the protocol; None: the model's own.
+        flip_test: average with the prediction for the mirrored picture.
+        keys: names of examples by their numbers, asked on the host that has read them; None: the numbers.
+        partial: where to keep results so far, and to find those of a run that was cut off; needs a `BatchSource`.
 
     Raises:
-        ValueError: if there is no sample, or a prediction is not finite.
+        ValueError: there is no sample, the truth of one is not finite, or one was seen twice.
     """
     mesh = parallel.make_mesh(MeshConfig()) if mesh is None else mesh
-    params = jax.device_put(params, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
-    step = jax.jit(lambda params, batch: make_eval_step(model)(params, batch)[0])
-    rows: list[dict[str, np.ndarray]] = []
-    labels: list[dict[str, np.ndarray]] = []
-    for batch in tqdm(batches, disable=not progress, unit="batch"):
-        errors = jax.device_get(step(params, parallel.to_global(batch, mesh)))
-        valid = batch["valid"] > 0
-        rows.append({name: value[valid] for name, value in errors.items()} | {"index": batch["index"][valid]})
-        if baseline and isinstance(model, DeforHMR):
-            labels.append({name: batch[name][valid] for name in ("pose", "betas", "keypoints_3d")})
-    if not rows or not sum(len(row["index"]) for row in rows):
+    params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    body = getattr(model, "body", None)
+    if body is None:
+        return summarize(None, collect(_dense_step(model), params, batches, mesh, keys, partial, progress))
+    protocol = protocol or get_protocol("synthetic")
+    bodies = bodies or load_bodies(protocol, body)
+    step = make_score_step(protocol, bodies, predict_with(model, flip_test), labels=baseline)
+    samples = collect(step, params, batches, mesh, keys, partial, progress)
+    labels = {name: samples.pop(f"label/{name}") for name in ("pose", "betas", "keypoints_3d") if baseline}
+    return summarize(protocol, samples, mean_body_errors(protocol, bodies, labels) if baseline else {})
+
+
+def _dense_step(model: Any) -> Step:
+    """The step of a network without a body."""
+    score_dense = make_eval_step(model)
+
+    def step(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        return score_dense(params, batch)[0] | {"index": batch["index"], "valid": batch["valid"]}
+
+    return step
+
+
+def collect(
+    step: Step,
+    params: Params,
+    batches: BatchSource | Iterable[Batch],
+    mesh: Mesh,
+    keys: Callable[[np.ndarray], Sequence[str]] | None = None,
+    partial: PartialResults | None = None,
+    progress: bool = False,
+) -> Rows:
+    """Runs a step over all batches and keeps the rows of the valid samples, in the order of their numbers.
+
+    Args:
+        step: (params, batch) -> rows (B, ...), "index" and "valid" among them; jitted here.
+        params: first argument of the step.
+        batches: finite.
+        mesh: devices.
+        keys: see `evaluate`.
+        partial: see `evaluate`.
+        progress: show a progress bar.
+
+    Returns:
+        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "picture" (N,) fingerprints.
+
+    Raises:
+        ValueError: there is no sample, or a number or a key came twice.
+    """
+    jitted = jax.jit(step, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    hosts.agree(0)  # the first host has opened the folder of partial results before the others look into it
+    first, parts = partial.load() if partial else (0, [])
+    if hosts.agree(first) != first:
+        raise ValueError(
+            f"{partial.folder if partial else ''} must be one folder for all hosts: results so far differ."
+        )
+    stream: Iterator[Batch] = batches(first) if callable(batches) else iter(batches)
+    rows: list[Rows] = []
+    names: dict[int, bytes] = {}
+    at = first
+
+    def close_chunk() -> None:
+        nonlocal rows, names, first
+        if rows:
+            whole = hosts.gather(list(names), list(names.values()))
+            parts.append(_with_names({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, whole))
+            if partial:
+                partial.save(first, at, parts[-1])
+        rows, names, first = [], {}, at
+
+    for batch in tqdm(stream, disable=not progress, unit="batch", initial=first):
+        output = jitted(params, parallel.to_global(batch, mesh))
+        mine = np.asarray(batch["valid"]) > 0
+        numbers = np.asarray(batch["index"])[mine]
+        named = keys(numbers) if keys else [str(number) for number in numbers]
+        prints = [pair for pair, valid in zip(hosts.fingerprints(batch), mine, strict=True) if valid]
+        for number, name, pair in zip(numbers.tolist(), named, prints, strict=True):
+            names[number] = b"".join(pair) + name.encode()
+        whole = jax.device_get(output)
+        valid = whole.pop("valid") > 0
+        rows.append({name: array[valid] for name, array in whole.items()})
+        at += 1
+        if at - first == CHUNK:
+            close_chunk()
+    close_chunk()
+    if not parts or not sum(len(part["index"]) for part in parts):
         raise ValueError("There is nothing to evaluate: the data set holds no sample.")
-    samples = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    for name, values in samples.items():
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
-        if bad.any():
-            raise ValueError(f"'{name}' is not finite for samples {samples['index'][bad].tolist()[:20]}.")
-    per_joint = samples.pop("per_joint").mean(0).tolist() if "per_joint" in samples else []
-    return Evaluation(
-        {name: float(values.mean()) for name, values in samples.items() if name != "index"},
-        dict(zip(JOINT_NAMES, per_joint, strict=False)),
-        samples,
-        len(samples["index"]),
-        mean_body_errors(model, {k: np.concatenate([r[k] for r in labels]) for k in labels[0]}) if labels else {},
-    )
+    samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name in ("index", "key"):
+        values, counts = np.unique(samples[name], return_counts=True)
+        if (counts > 1).any():
+            twice = ", ".join(map(str, values[counts > 1][:5].tolist()))
+            raise ValueError(f"{int((counts > 1).sum())} samples came more than once, by their {name}: {twice}.")
+    order = np.argsort(samples["index"])
+    return {name: array[order] for name, array in samples.items()}
 
 
-def mean_body_errors(model: DeforHMR, labels: dict[str, np.ndarray], chunk: int = 64) -> dict[str, float]:
+def _with_names(rows: Rows, names: dict[int, bytes]) -> Rows:
+    """Adds key and fingerprints of each row."""
+    texts = [names[int(number)] for number in rows["index"]]
+    size = hosts.DIGEST
+    prints = np.frombuffer(b"".join(text[: 2 * size] for text in texts), np.uint64).reshape(-1, 2)
+    keys = np.array([text[2 * size :].decode() for text in texts], dtype=str)
+    return rows | {"key": keys, "labels": prints[:, 0].copy(), "picture": prints[:, 1].copy()}
+
+
+def mean_body_errors(
+    protocol: Protocol, bodies: Bodies, labels: dict[str, np.ndarray], chunk: int = 64
+) -> dict[str, float]:
     """Errors of the best constant body: each joint's mean rotation (the global one too) and the mean betas.
 
     The means are taken over the very samples that are scored, which makes the baseline slightly stronger than a
     mean of training data.
 
     Args:
-        model: gives the body.
+        protocol: of a kind whose truth needs no gendered body.
+        bodies: its bodies.
         labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4).
         chunk: samples at a time.
     """
     rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
     u, _, vt = np.linalg.svd(rotations.mean(0))
     u[..., -1] *= np.linalg.det(u @ vt)[..., None]
-    mean = _body(model, jnp.asarray(u @ vt, jnp.float32)[None], jnp.asarray(labels["betas"].mean(0))[None])
+    posed = skin(bodies.neutral, jnp.asarray(labels["betas"].mean(0))[None], jnp.asarray(u @ vt, jnp.float32)[None])
+    mean = body_subject(protocol, bodies.neutral, posed.vertices, posed.joints)
 
     @jax.jit
-    def score(pose, betas, keypoints):
-        true = _body(model, axis_angle_to_matrix(pose), betas)
-        repeat = lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:]))  # noqa: E731
-        errors = body_errors(
-            repeat(mean.keypoints_3d), repeat(mean.vertices), keypoints[..., :3], true.vertices,
-            true.keypoints_3d[:, PELVIS_44],
-        )  # fmt: skip
-        return {name: errors[name] for name in ("mpjpe", "pa_mpjpe", "pve")}
+    def errors(pose, betas, keypoints):
+        body = true_body(Bodies(bodies.neutral), pose, betas, None)
+        truth = body_subject(protocol, bodies.neutral, body.vertices, body.joints)
+        if protocol.truth == "keypoints":
+            truth = keypoint_subject(protocol, keypoints[..., :3])._replace(vertices=truth.vertices)
+        constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:])), mean)
+        return {name: value for name, value in score(protocol, constant, truth).items() if name in protocol.metrics}
 
     parts = [
-        jax.device_get(score(*(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
+        jax.device_get(errors(*(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
         for at in range(0, len(rotations), chunk)
     ]
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}
-
-
-def _body(model: DeforHMR, rotations: jax.Array, betas: jax.Array):
-    return pose_body(model.body, rotations, betas, jnp.ones((len(betas), 3)), 1.0, vertices=True)
-
-
-def table(result: Evaluation) -> str:
-    """The result as text: metrics beside the baseline, then joints."""
-    lines = [f"{result.count} samples", f"{'metric':<16}{'value':>9}{'mean body':>12}{'ratio':>8}"]
-    for name, value in result.metrics.items():
-        mean = result.baseline.get(name)
-        lines.append(f"{name:<16}{value:>9.2f}" + (f"{mean:>12.2f}{value / mean:>8.3f}" if mean else ""))
-    lines += [f"  {name:<18}{value:>7.1f}" for name, value in result.per_joint.items()]
-    return "\n".join(lines)

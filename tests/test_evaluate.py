@@ -7,9 +7,14 @@ import tiny
 
 from hmr_jax.batch import check, zeros
 from hmr_jax.body import joint_set_matrix, load_body_model, skin
-from hmr_jax.evaluate import evaluate, mean_body_errors, table
+from hmr_jax.body.joints import EVALUATION_14_OF_44, SMPL_24_FLIP
+from hmr_jax.evaluate import evaluate, mean_body_errors
+from hmr_jax.evaluation.flip import mirror_batch
+from hmr_jax.evaluation.step import predict_with
+from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models import build_model
+from hmr_jax.protocols import get_protocol, load_bodies
 from hmr_jax.steps import body_errors
 
 
@@ -33,14 +38,47 @@ def test_every_valid_sample_counts_once_and_padding_not_at_all(model_and_params)
     np.testing.assert_array_equal(result.per_sample["index"], np.arange(21))
     assert result.metrics["mpjpe"] == pytest.approx(result.per_sample["mpjpe"].mean(), rel=1e-5)
     assert len(result.per_joint) == 14
-    assert "mean body" in table(result)
+    assert "mean body" in text_table(result)
 
 
-def test_a_prediction_that_is_not_finite_is_an_error_that_names_the_sample(model_and_params):
+def test_a_label_that_is_not_finite_is_an_error_that_names_the_sample(model_and_params):
     batch = tiny.batch(0)
     batch["keypoints_3d"][3, :, 0] = np.nan
-    with pytest.raises(ValueError, match=r"not finite for samples \[3\]"):
+    with pytest.raises(ValueError, match=r"not finite for samples \['3'\].*labels are damaged"):
         evaluate(*model_and_params, iter([batch]))
+
+
+def test_a_prediction_that_is_not_finite_counts_as_a_failure_and_is_named(model_and_params):
+    model, params = model_and_params
+    broken = jax.tree.map(lambda x: np.full_like(x, np.nan), params)
+    result = evaluate(model, broken, iter([tiny.batch(0)]))
+    assert result.failures == tuple(map(str, range(8)))
+    truth = tiny.batch(0)["keypoints_3d"][..., :3]
+    at_root = np.linalg.norm(truth[:, EVALUATION_14_OF_44] - truth[:, 39:40], axis=-1).mean() * 1000
+    assert result.metrics["mpjpe"] == pytest.approx(at_root, rel=1e-5)
+    assert "8 predictions are missing or not finite (0, 1, 2, 3, 4, ...)" in text_table(result)
+
+
+def test_a_sample_that_comes_twice_is_an_error(model_and_params):
+    with pytest.raises(ValueError, match="8 samples came more than once"):
+        evaluate(*model_and_params, iter([tiny.batch(0), tiny.batch(0)]))
+    with pytest.raises(ValueError, match="came more than once, by their key: same"):
+        evaluate(*model_and_params, iter([tiny.batch(0)]), keys=lambda numbers: ["same"] * len(numbers))
+
+
+def test_a_mean_body_and_a_flip_test_are_what_they_say(model_and_params):
+    """A network that sees nothing answers mirrored crops alike, so its flip test is the mean of it and its mirror."""
+    model, params = model_and_params
+    predict = predict_with(model, flip_test=True)
+    batch = tiny.batch(0) | {"image": np.zeros((8, 32, 32, 3), np.uint8)}
+    both = jax.jit(predict)(params, batch)
+    one = jax.jit(predict_with(model))(params, batch)
+    mirrored = jax.jit(predict)(params, mirror_batch(batch))
+    np.testing.assert_allclose(both.vertices, mirrored.vertices, atol=1e-5)
+    swapped = both.body_pose[:, SMPL_24_FLIP[1:] - 1] * np.float32([-1, 1, 1])[:, None] * np.float32([-1, 1, 1])
+    np.testing.assert_allclose(swapped, both.body_pose, atol=1e-5)  # the mean is symmetric
+    assert np.abs(both.body_pose - one.body_pose).max() > 1e-4
+    assert np.abs(np.asarray(both.betas) - one.betas).max() < 1e-5
 
 
 def test_nothing_to_evaluate_is_an_error(model_and_params):
@@ -72,7 +110,9 @@ def test_the_mean_body_of_equal_samples_has_no_error(model_and_params):
     betas = np.ones((5, 10), np.float32)
     keypoints, _ = label(pose, betas)
     keypoints = np.concatenate([keypoints, np.ones((5, 44, 1))], -1).astype(np.float32)
-    errors = mean_body_errors(model_and_params[0], {"pose": pose, "betas": betas, "keypoints_3d": keypoints})
+    protocol = get_protocol("synthetic")
+    bodies = load_bodies(protocol, load_body_model())
+    errors = mean_body_errors(protocol, bodies, {"pose": pose, "betas": betas, "keypoints_3d": keypoints})
     assert max(errors.values()) < 0.01
 
 

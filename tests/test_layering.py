@@ -19,13 +19,14 @@ LAYERS = [
     ["rendering"],
     ["weights"],
     ["losses", "metrics"],
+    ["protocols"],
     ["models"],
     ["optim", "parallel", "logging", "mixture"],
     ["steps"],
     ["checkpoint"],
     ["depth_network"],
     ["depth_providers"],
-    ["evaluate", "inference", "cli"],
+    ["evaluation", "evaluate", "inference", "cli"],
     ["train", "predict"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

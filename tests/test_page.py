@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hmr_jax.body import load_body_model
-from hmr_jax.rendering.charts import bar_chart, line_chart, nice_ticks
+from hmr_jax.rendering.charts import column_chart, line_chart, nice_ticks
 from hmr_jax.rendering.page import Body, Curves, Gallery, Numbers, Table, Text, write_report
 
 ROWS = [{"step": step, "train/loss": 10.0 / (step + 1)} for step in range(0, 1000, 10)]
@@ -108,7 +108,7 @@ def test_ticks_are_round_and_cover_the_range(low, high):
 
 
 def test_bars_start_at_zero_and_tell_their_values():
-    drawn = ElementTree.fromstring(bar_chart([f"<{i}>" for i in range(12)], [0, 1, *range(10)], shown=4))
+    drawn = ElementTree.fromstring(column_chart([f"<{i}>" for i in range(12)], [0, 1, *range(10)], shown=4))
     bars = [element for element in drawn.iter() if element.get("class") == "bar"]
     heights = np.array([float(bar.get("height")) for bar in bars])
     np.testing.assert_allclose(heights / heights[-1], np.array([0, 1, *range(10)]) / 9, atol=0.01)
@@ -116,4 +116,4 @@ def test_bars_start_at_zero_and_tell_their_values():
     assert bars[-1][0].text == "<11>: 9"
     assert sum(element.text in {f"<{i}>" for i in range(12)} for element in drawn.iter("text")) == 4
     with pytest.raises(ValueError, match="nothing to draw"):
-        bar_chart([], [])
+        column_chart([], [])

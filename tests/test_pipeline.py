@@ -292,6 +292,25 @@ class Rows(list):
     name, split = "rows", "train"
 
 
+def test_an_evaluation_knows_the_key_of_each_example_on_the_host_that_read_it(config):
+    validation = [f"validation-{i}" for i in range(21) if i not in (3, 5)]
+    found = []
+    for host in range(2):
+        source = make_source(config, "validation", process_index=host, process_count=2)
+        for batch in source(0):
+            numbers = batch["index"][batch["valid"] > 0]
+            found += zip(numbers.tolist(), source.keys(numbers), strict=True)
+            assert batch["gender"].dtype == np.int32
+    numbers, keys = zip(*sorted(found), strict=True)
+    assert numbers == tuple(range(19))
+    assert sorted(keys) == sorted(validation)
+    everything = make_source(config, "all")
+    assert everything.examples == 38 + 30 + 19
+    keys = [key for b in everything(0) for key in everything.keys(b["index"][b["valid"] > 0])]
+    assert len(keys) == 38 + 30 + 19
+    assert set(validation) <= set(keys)
+
+
 def in_order(numbers):
     return np.zeros_like(numbers), numbers
 

@@ -1,5 +1,35 @@
 """Metrics as documented pure functions."""
 
-from hmr_jax.metrics.pose import mpjpe, pa_mpjpe, per_joint_error, pve, root_align
+from hmr_jax.metrics.angles import geodesic_angle, mpjae, pa_mpjae, world_rotations
+from hmr_jax.metrics.motion import acceleration_error
+from hmr_jax.metrics.pose import (
+    depth_error,
+    mpjpe,
+    pa_depth_error,
+    pa_mpjpe,
+    pa_pve,
+    per_joint_error,
+    pve,
+    root_align,
+    weighted_mean,
+)
+from hmr_jax.metrics.thresholds import auc, pck
 
-__all__ = ["mpjpe", "pa_mpjpe", "per_joint_error", "pve", "root_align"]
+__all__ = [
+    "acceleration_error",
+    "auc",
+    "depth_error",
+    "geodesic_angle",
+    "mpjae",
+    "mpjpe",
+    "pa_depth_error",
+    "pa_mpjae",
+    "pa_mpjpe",
+    "pa_pve",
+    "pck",
+    "per_joint_error",
+    "pve",
+    "root_align",
+    "weighted_mean",
+    "world_rotations",
+]

@@ -1,6 +1,7 @@
 """Errors of bodies in millimetres.
 
 Each function compares what it is given: move roots to the origin first (`root_align`) where the protocol says so.
+Points whose weight is 0 do not count; without weights all count alike.
 Letters: B batch, N points.
 """
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.geometry import similarity_align
+from hmr_jax.geometry.alignment import row_sums
 
 
 def root_align(points: jax.Array, root: jax.Array) -> jax.Array:
@@ -16,14 +18,28 @@ def root_align(points: jax.Array, root: jax.Array) -> jax.Array:
     return points - root[:, None]
 
 
-def mpjpe(pred: jax.Array, target: jax.Array) -> jax.Array:
-    """Mean per-joint position error: (B, N, 3) metres twice -> (B,) millimetres."""
-    return 1000 * per_joint_error(pred, target).mean(1)
+def mpjpe(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """Mean per-joint position error: (B, N, 3) metres twice, weights (B, N) -> (B,) millimetres."""
+    return 1000 * weighted_mean(per_joint_error(pred, target), weights)
 
 
-def pa_mpjpe(pred: jax.Array, target: jax.Array) -> jax.Array:
+def pa_mpjpe(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     """MPJPE after the best similarity transform of each sample: (B, N, 3) metres twice -> (B,) millimetres."""
-    return mpjpe(similarity_align(pred, target), target)
+    return mpjpe(similarity_align(pred, target, weights), target, weights)
+
+
+def depth_error(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """MPJPE(z), the error along the camera's axis only: (B, N, 3) metres twice -> (B,) millimetres.
+
+    D2A-HMR's Table IV has it; |dz| after the same alignment is this project's reading of the name. [default]
+    """
+    chex.assert_equal_shape((pred, target))
+    return 1000 * weighted_mean(jnp.abs(pred[..., 2] - target[..., 2]), weights)
+
+
+def pa_depth_error(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """`depth_error` after the best similarity transform of each sample. [default]"""
+    return depth_error(similarity_align(pred, target, weights), target, weights)
 
 
 def pve(pred: jax.Array, target: jax.Array) -> jax.Array:
@@ -31,7 +47,20 @@ def pve(pred: jax.Array, target: jax.Array) -> jax.Array:
     return mpjpe(pred, target)
 
 
+def pa_pve(pred: jax.Array, target: jax.Array) -> jax.Array:
+    """Per-vertex error after the best similarity transform of the vertices: (B, V, 3) metres twice -> (B,) mm."""
+    return pa_mpjpe(pred, target)
+
+
 def per_joint_error(pred: jax.Array, target: jax.Array) -> jax.Array:
     """(B, N, 3) twice -> (B, N) distances in the same unit."""
     chex.assert_equal_shape((pred, target))
-    return jnp.linalg.norm(pred - target, axis=-1)
+    # Written out: XLA's CPU back end is slow at sums over an axis of three.
+    return jnp.sqrt(sum((pred[..., axis] - target[..., axis]) ** 2 for axis in range(pred.shape[-1])))
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+    """(B, N) values and weights -> (B,) means; 0 where all weights are 0."""
+    if weights is None:
+        return row_sums(values) / values.shape[1]
+    return row_sums(jnp.where(weights > 0, values * weights, 0)) / jnp.maximum(row_sums(weights), 1e-9)

@@ -57,8 +57,37 @@ def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
     return "".join([*parts, "</svg>"])
 
 
-def bar_chart(labels: Sequence[str], values: Sequence[float], shown: int = 6) -> str:
-    """Draws one bar per value, from zero.
+def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
+    """Draws a horizontal bar per value, in the order given, with its name on the left and its number at its end.
+
+    Args:
+        values: name -> length, not negative; those that are not finite are left out.
+        unit: written after the numbers.
+
+    Returns:
+        An <svg> element.
+
+    Raises:
+        ValueError: if there is nothing to draw.
+    """
+    bars = {name: value for name, value in values.items() if math.isfinite(value)}
+    if not bars:
+        raise ValueError("There is nothing to draw: no value is finite.")
+    left, row = 130, 20
+    longest = max(bars.values()) or 1.0
+    parts = [f'<svg viewBox="0 0 {WIDTH} {row * len(bars) + 8}" class="chart" role="img">']
+    for number, (name, value) in enumerate(bars.items()):
+        top = 4 + row * number
+        width = (WIDTH - left - 90) * max(value, 0) / longest
+        parts.append(f'<text x="{left - 8}" y="{top + 14}" text-anchor="end">{html.escape(name)}</text>')
+        parts.append(f'<rect class="bar" x="{left}" y="{top + 3}" width="{width:.1f}" height="{row - 6}"/>')
+        label = f"{value:.1f} {unit}".strip()
+        parts.append(f'<text x="{left + width + 6:.1f}" y="{top + 14}">{html.escape(label)}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def column_chart(labels: Sequence[str], values: Sequence[float], shown: int = 6) -> str:
+    """Draws one upright bar per value, from zero, as histograms have them.
 
     Args:
         labels: of the bars; about `shown` of them are written under the axis, all when the mouse rests on a bar.

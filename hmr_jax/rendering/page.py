@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hmr_jax.rendering.charts import bar_chart, line_chart
+from hmr_jax.rendering.charts import line_chart
 from hmr_jax.rendering.export import AXES, body_mesh
 from hmr_jax.rendering.shading import CLAY
 
@@ -100,16 +100,17 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """Bar charts, such as histograms."""
+class Charts:
+    """Charts (SVG of `rendering.charts`) with captions, as many in a row as fit."""
 
     title: str
-    charts: Mapping[str, tuple[Sequence[str], Sequence[float]]]
-    """Caption of a chart -> labels and values of its bars."""
+    charts: Sequence[tuple[str, str]]
+    note: str = ""
 
     def html(self) -> str:
-        figures = [_figure(bar_chart(*bars), caption) for caption, bars in self.charts.items()]
-        return _section(self.title, f'<div class="grid">{"".join(figures)}</div>')
+        figures = "".join(_figure(chart, caption) for caption, chart in self.charts)
+        note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
+        return _section(self.title, f'<div class="grid">{figures}</div>{note}')
 
 
 @dataclass(frozen=True)
@@ -238,12 +239,12 @@ th { text-align: left; font-weight: 600; color: var(--soft); font-size: 0.9rem; 
 th, td { padding: 8px 18px 8px 0; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
 .body { display: block; width: 100%; height: min(70vh, 560px); border: 0; border-radius: 8px; background: #fff; }
-.chart { display: block; width: 100%; height: auto; }
+.chart { display: block; width: 100%; max-width: 620px; height: auto; margin: 0 auto; }
 .chart text { font-size: 12px; fill: var(--soft); }
 .chart .rule { stroke: var(--line); }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.chart .bar { fill: var(--c0); }
 .chart .key { font-weight: 600; }
+.bar { fill: var(--c0); }
 .line.color0 { stroke: var(--c0); } .line.color1 { stroke: var(--c1); }
 .line.color2 { stroke: var(--c2); } .line.color3 { stroke: var(--c3); }
 .chart .key.color0 { fill: var(--c0); } .chart .key.color1 { fill: var(--c1); }

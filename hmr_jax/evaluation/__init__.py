@@ -1,0 +1,1 @@
+"""Around `hmr_jax.evaluate`: one step, many hosts, results, comparison, report."""

@@ -1,0 +1,255 @@
+"""What `eval.py` does: many checkpoints or prediction files under many protocols, comparison, report."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hmr_jax import parallel
+from hmr_jax.batch import BatchSource
+from hmr_jax.body import BodyModel, load_body_model
+from hmr_jax.checkpoint import describe, load_for_inference
+from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
+from hmr_jax.evaluate import collect, evaluate
+from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.partial import PartialResults
+from hmr_jax.evaluation.results import Evaluation, hash_json, hash_params, summarize, write_result
+from hmr_jax.evaluation.step import make_score_step
+from hmr_jax.evaluation.tables import align, text_table
+from hmr_jax.models import build_model
+from hmr_jax.protocols import Bodies, Protocol, get_protocol, load_bodies
+
+OpenSource = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of eval.py: see there."""
+
+    data: str
+    split: str
+    examples: int
+    batch_size: int
+    bodies: Path | None
+    flip_test: bool
+    output: Path | None
+    many: bool
+    """Whether there are several results, so that `output` is a folder."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One result and what a report needs to look at single samples again."""
+
+    name: str
+    path: Path
+    result: Evaluation
+    source: BatchSource | None = None
+    config: Config | None = None
+    params: Any = None
+    bodies: Bodies | None = None
+
+
+def run(
+    checkpoints: Sequence[Path],
+    predictions: Sequence[Path],
+    protocols: Sequence[str],
+    settings: Settings,
+    open_source: OpenSource,
+    report: Path | None = None,
+) -> list[Outcome]:
+    """Evaluates everything, prints the tables, writes the results.
+
+    Args:
+        checkpoints: folders.
+        predictions: files of other systems.
+        protocols: names, or name@dataset.
+        settings: the options.
+        open_source: (config, split, examples, topology) -> a `BatchSource` with `keys`; from data_pipelines, which the
+            library does not import.
+        report: folder of the page.
+
+    Raises:
+        ValueError, FileNotFoundError: for a wrong option or a missing file, before anything is computed where possible.
+    """
+    if not checkpoints and not predictions:
+        raise ValueError("Name a --checkpoint, a file of --predictions, or two results to --compare.")
+    chosen = [_parse(text) for text in protocols]
+    parallel.initialize()
+    outcomes: list[Outcome] = []
+    for checkpoint in checkpoints:
+        config, params = load_for_inference(checkpoint)
+        for protocol, dataset in chosen:
+            outcomes.append(_checkpoint(checkpoint, config, params, protocol, dataset, settings, open_source))
+    for file in predictions:
+        for protocol, dataset in chosen:
+            outcomes.append(_predictions(file, protocol, dataset, settings, open_source))
+    if len(outcomes) > 1:
+        _say("\n" + "\n".join(summary_table(outcomes)))
+    if report is not None and jax.process_index() == 0:
+        from hmr_jax.evaluation.report import write_evaluation_report
+
+        _say(f"written: {write_evaluation_report(report, outcomes)}")
+    return outcomes
+
+
+def compare(paths: Sequence[Path]) -> None:
+    """Prints the paired differences of two result files."""
+    from hmr_jax.evaluation.compare import compare_results, comparison_table
+
+    if len(paths) != 2:
+        raise ValueError(f"--compare takes two result files, not {len(paths)}.")
+    print(comparison_table(compare_results(*paths)))
+
+
+def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """One line a result."""
+    metrics = list(dict.fromkeys(name for outcome in outcomes for name in outcome.result.metrics))
+    rows = [["result", "protocol", "samples", *metrics]]
+    for outcome in outcomes:
+        result = outcome.result
+        count = f"{result.count:,}"
+        if result.protocol and result.protocol.expected not in (None, result.count):
+            count = f"!!! {count} of {result.protocol.expected:,}"
+        values = [f"{result.metrics[name]:.2f}" if name in result.metrics else "" for name in metrics]
+        rows.append([outcome.name, result.protocol.name if result.protocol else "", count, *values])
+    return align(rows)
+
+
+def _checkpoint(path, config, params, protocol, dataset, settings, open_source) -> Outcome:
+    start = time.perf_counter()
+    source_kind = {"": config.data.source, "synthetic": "synthetic"}.get(settings.data, "records")
+    if settings.data.endswith(".npz"):
+        raise ValueError("A truth file has no pictures: it serves --predictions; give --data a folder of data sets.")
+    if source_kind == "synthetic" and protocol.name != "synthetic":
+        raise ValueError(
+            f"Protocol {protocol.name} scores the data set '{protocol.dataset}': name its folder by --data."
+        )
+    data = dataclasses.replace(config.data, source=source_kind, directory=settings.data or config.data.directory)
+    if protocol.name != "synthetic" or dataset:
+        data = dataclasses.replace(data, datasets=(DatasetConfig(dataset or protocol.dataset),))
+    config = dataclasses.replace(config, data=data, batch_size=settings.batch_size)
+    split = settings.split or protocol.split
+    model = build_model(config.model)
+    body = getattr(model, "body", None)
+    bodies = None if body is None else load_bodies(protocol, body, settings.bodies)
+    source = open_source(config, split, settings.examples or (1000 if source_kind == "synthetic" else None), None)
+    output = _output(settings, path / f"evaluation_{split if protocol.name == 'synthetic' else protocol.name}.json",
+                     f"{path.name}_{protocol.name}.json")  # fmt: skip
+    about = {
+        "split": split, "checkpoint": describe(path), "config": to_dict(config), "flip_test": settings.flip_test,
+    }  # fmt: skip
+    hashes = {"checkpoint": hash_params(params), "config": hash_json(about["config"])}
+    identity = {
+        **hashes,
+        "protocol": protocol.name,
+        "split": split,
+        "examples": settings.examples,
+        "flip": settings.flip_test,
+    }
+    partial = PartialResults(output.with_suffix(".partial"), identity)
+    result = evaluate(
+        model, params, source, baseline=protocol.name == "synthetic", progress=jax.process_index() == 0,
+        protocol=protocol, bodies=bodies, flip_test=settings.flip_test, keys=_keys(source), partial=partial,
+    )  # fmt: skip
+    _finish(output, result, about | {"seconds": round(time.perf_counter() - start, 1)}, hashes, partial)
+    return Outcome(path.resolve().name, output, result, source, config, params, bodies)
+
+
+def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
+    start = time.perf_counter()
+    predictions = ForeignPredictions(file, protocol)
+    body = _neutral_body(predictions.topology, settings.bodies, file)
+    predictions.check_body(body)
+    bodies = load_bodies(protocol, body, settings.bodies)
+    split = settings.split or protocol.split
+    source: Any
+    if settings.data.endswith(".npz"):
+        source = TruthFile(Path(settings.data), settings.batch_size, settings.examples)
+        if source.topology != body.topology:
+            raise ValueError(
+                f"{settings.data} has poses of a '{source.topology}' body, but the predictions are '{body.topology}'."
+            )
+    else:
+        synthetic = settings.data == "synthetic"
+        data = dataclasses.replace(
+            Config().data, source="synthetic" if synthetic else "records", directory=settings.data or "data",
+            datasets=(DatasetConfig(dataset or protocol.dataset),),
+        )  # fmt: skip
+        config = dataclasses.replace(Config(), data=data, batch_size=settings.batch_size)
+        source = open_source(config, split, settings.examples or (1000 if synthetic else None), body.topology)
+    output = _output(settings, file.with_name(f"{file.stem}_{protocol.name}.json"), f"{file.stem}_{protocol.name}.json")
+    hashes = {"predictions": hash_params(dict(predictions.arrays))}
+    identity = {
+        **hashes,
+        "protocol": protocol.name,
+        "split": split,
+        "data": settings.data,
+        "examples": settings.examples,
+    }
+    partial = PartialResults(output.with_suffix(".partial"), identity)
+    mesh = parallel.make_mesh(MeshConfig())
+    step = make_score_step(protocol, bodies, predict_from_file(body))
+    keys = _keys(source)
+    samples = collect(step, {}, predictions.attach(source, keys), mesh, keys, partial, jax.process_index() == 0)
+    result = summarize(protocol, samples)
+    if unknown := predictions.unknown(samples["key"].tolist()):
+        _say(f"!!! {len(unknown):,} keys of {file} are not among the samples, such as {unknown[0]}; they do not count.")
+    about = {"split": split, "predictions": file.name, "seconds": round(time.perf_counter() - start, 1)}
+    _finish(output, result, about, hashes, partial)
+    return Outcome(file.stem, output, result)
+
+
+def _finish(output: Path, result: Evaluation, about: dict, hashes: dict, partial: PartialResults) -> None:
+    if jax.process_index() == 0:
+        write_result(output, result, about, hashes)
+        _say(text_table(result))
+        _say(f"written: {output}")
+    partial.remove()
+
+
+def _output(settings: Settings, beside: Path, in_folder: str) -> Path:
+    if settings.output is None:
+        return beside
+    return settings.output / in_folder if settings.many else settings.output
+
+
+def _neutral_body(topology: str, folder: Path | None, file: Path) -> BodyModel:
+    """The body of foreign predictions."""
+    import os
+
+    from hmr_jax.protocols.bodies import VARIABLE
+
+    if topology == load_body_model().topology:
+        return load_body_model()
+    place = folder or os.environ.get(VARIABLE)
+    if place is None:
+        raise FileNotFoundError(
+            f"{file} has topology '{topology}': name the folder with SMPL_NEUTRAL (from smpl.is.tue.mpg.de) by "
+            f"--bodies or {VARIABLE}."
+        )
+    for suffix in (".npz", ".pkl"):
+        if (path := Path(place) / f"SMPL_NEUTRAL{suffix}").is_file():
+            return load_body_model(path)
+    raise FileNotFoundError(f"{file} has topology '{topology}' and needs SMPL_NEUTRAL, which is not in {place}.")
+
+
+def _keys(source: Any) -> Callable[[np.ndarray], Sequence[str]]:
+    """The source's own names of its examples, or their numbers."""
+    return getattr(source, "keys", None) or (lambda numbers: [str(number) for number in numbers])
+
+
+def _parse(text: str) -> tuple[Protocol, str]:
+    """ "name" or "name@dataset" -> protocol and data set ("" for the protocol's)."""
+    name, _, dataset = text.partition("@")
+    return get_protocol(name), dataset
+
+
+def _say(text: str) -> None:
+    if jax.process_index() == 0:
+        print(text)

@@ -1,0 +1,68 @@
+"""Results so far of a long evaluation, on disk in chunks: an evaluation that was cut off goes on where it was.
+
+A folder holds `identity.json` (what is evaluated) and `<first step>_<last step>.npz` for every finished chunk. Each
+file is written whole or not at all.
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hmr_jax.checkpoint import read_json, write_json
+
+Rows = dict[str, np.ndarray]
+
+
+class PartialResults:
+    """Chunks of rows of one evaluation; only the first host writes, all read."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any]):
+        """Opens the folder; what is there of another evaluation is removed."""
+        self.folder = folder
+        self._first = jax.process_index() == 0
+        if not self._first:
+            return
+        path = folder / "identity.json"
+        with contextlib.suppress(ValueError, FileNotFoundError):
+            if read_json(path) == identity:
+                return
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(path, identity)
+
+    def load(self) -> tuple[int, list[Rows]]:
+        """The step to go on from, and the rows of the steps before; a damaged chunk and all after it are left out."""
+        step, parts = 0, []
+        chunks = {}
+        for path in self.folder.glob("*_*.npz"):
+            first, last = map(int, path.stem.split("_"))
+            chunks[first] = (last, path)
+        while step in chunks:
+            last, path = chunks[step]
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    parts.append({name: arrays[name] for name in arrays.files})
+            except Exception:  # zip, zlib and NumPy each have their own errors for a damaged file
+                break
+            step = last
+        return step, parts
+
+    def save(self, first: int, last: int, rows: Rows) -> None:
+        """Writes the rows of the steps `first` .. `last` - 1."""
+        if not self._first:
+            return
+        path = self.folder / f"{first:08d}_{last:08d}.npz"
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **rows)
+        os.replace(part, path)
+
+    def remove(self) -> None:
+        """Removes the folder: the evaluation is done and its result written."""
+        if self._first:
+            shutil.rmtree(self.folder, ignore_errors=True)

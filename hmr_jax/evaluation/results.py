@@ -1,0 +1,266 @@
+"""What an evaluation found: means, intervals and groups from the rows of the samples; their files.
+
+`NAME.json` holds the summary, `NAME.samples.npz` beside it the rows that a comparison or a report needs.
+
+Letters: N samples, P evaluated points, F frames.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax import __version__, metrics
+from hmr_jax.checkpoint import read_json, write_json
+from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
+from hmr_jax.optim import Params
+from hmr_jax.protocols import Protocol
+
+SCHEMA = 1
+_BODY_METRICS = ("pve", "pa_pve")
+# Rows that are not errors.
+_OTHER = {
+    "index", "key", "labels", "picture", "per_joint", "failed", "points", "has_truth", "has_body", "occlusion",
+    "truncation", "viewpoint", "sigma", "sigma_error", "pred_points", "true_points",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors over a data set; millimetres where they are lengths."""
+
+    metrics: dict[str, float]
+    """Means over the samples."""
+    per_joint: dict[str, float]
+    """Mean error of each evaluated point."""
+    per_sample: dict[str, np.ndarray]
+    """(N,) of each metric, and "index", "key" (N,), "per_joint" (N, P), conditions and so on."""
+    count: int
+    """Samples seen."""
+    baseline: dict[str, float]
+    """Metrics of predicting one mean body for every sample; empty where that was not asked for."""
+    protocol: Protocol | None = None
+    """How it was scored; None for a network without a body."""
+    intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
+    """95 % interval of each mean, by bootstrap over sequences."""
+    groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """"sequence" and, where there are any, "action" -> metric -> name -> mean."""
+    failures: tuple[str, ...] = ()
+    """Keys of the samples whose prediction is not finite or missing."""
+    without_failures: dict[str, float] = field(default_factory=dict)
+    """Means over the other samples; empty without failures."""
+    unlabelled: int = 0
+    """Samples without truth, which do not count."""
+
+
+def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baseline: dict[str, float] | None = None,
+              resamples: int = 2000) -> Evaluation:  # fmt: skip
+    """Rows of the samples -> their means.
+
+    Args:
+        protocol: how they were scored.
+        samples: as `evaluate.collect` returns them.
+        baseline: metrics of the mean body.
+        resamples: of the bootstrap.
+
+    Raises:
+        ValueError: a truth, or an error of a network without a body, is not finite; no sample has a truth.
+    """
+    count = len(samples["index"])
+    if protocol is None:
+        for name, values in samples.items():
+            if name not in _OTHER:
+                _check_finite(name, values, samples["key"])
+        means = {name: float(values.mean()) for name, values in samples.items() if name not in _OTHER}
+        return Evaluation(means, {}, samples, count, baseline or {})
+
+    has_truth = samples["has_truth"] > 0
+    if not has_truth.any():
+        raise ValueError(f"None of the {count} samples has the truth that protocol {protocol.name} needs.")
+    for name in protocol.metrics:
+        if name in samples:
+            _check_finite(name, samples[name][has_truth], samples["key"][has_truth])
+    sequence = group_names(samples["key"].tolist(), protocol.sequence)
+    samples = samples | {"sequence": sequence}
+    if "pred_points" in samples:
+        motion = sequence_accelerations(protocol, samples)
+        samples = {name: rows for name, rows in samples.items() if name not in ("pred_points", "true_points")}
+        samples |= {} if motion is None else {"acceleration": motion}
+    if protocol.action:
+        samples["action"] = group_names(samples["key"].tolist(), protocol.action)
+
+    means, intervals, rest = {}, {}, {}
+    failed = samples["failed"] > 0
+    weights = {name: sample_weights(protocol, samples, name) for name in protocol.metrics if name in samples}
+    weights = {name: weight for name, weight in weights.items() if weight.any()}
+    for name, weight in weights.items():
+        values = np.where(weight > 0, samples[name], 0).astype(np.float64)
+        means[name] = float(np.average(values, weights=weight))
+        intervals[name] = bootstrap_interval(values, weight, sequence, resamples)
+        kept = weight * ~failed
+        if failed.any() and kept.any():
+            rest[name] = float(np.average(values, weights=kept))
+    groups: dict[str, dict[str, dict[str, float]]] = {}
+    for kind in ("sequence", "action"):
+        if kind in samples and len(np.unique(samples[kind])) < count:
+            groups[kind] = {
+                name: group_means(np.where(weight > 0, samples[name], 0), weight, samples[kind])
+                for name, weight in weights.items()
+            }
+    joints = np.where(has_truth[:, None], samples["per_joint"], np.nan)
+    seen = np.isfinite(joints)
+    joint_means = np.where(seen, joints, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    per_joint = {name: float(mean) for name, mean, n in zip(protocol.joint_names, joint_means, seen.sum(0), strict=True)
+                 if n}  # fmt: skip
+    return Evaluation(
+        means, per_joint, samples, count, baseline or {}, protocol, intervals, groups,
+        tuple(samples["key"][failed].tolist()), rest, int((~has_truth).sum()),
+    )  # fmt: skip
+
+
+def sample_weights(protocol: Protocol, samples: dict[str, np.ndarray], metric: str) -> np.ndarray:
+    """(N,) how much each sample counts for the mean of a metric: 1 or 0, or its number of points in 2-D."""
+    weight = (samples["has_truth"] > 0).astype(np.float64)
+    if metric in _BODY_METRICS:
+        weight *= samples["has_body"] > 0
+    if metric == "acceleration":
+        weight *= np.isfinite(samples[metric])
+    return weight * samples["points"] if protocol.space == "2d" else weight
+
+
+def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -> np.ndarray | None:
+    """(N,) acceleration error at each frame that has a neighbour on both sides, else NaN; None if none has.
+
+    The number of a frame is the last number in its key.
+    """
+    frames = np.array([int(found[-1]) if (found := re.findall(r"\d+", key)) else -1 for key in samples["key"].tolist()])
+    errors = np.full(len(frames), np.nan)
+    usable = np.flatnonzero((samples["has_truth"] > 0) & (frames >= 0))
+    if len(usable) < 3:
+        return None
+    _, sequence = np.unique(samples["sequence"], return_inverse=True)
+    order = usable[np.lexsort((frames[usable], sequence[usable]))]
+    # All sequences in one array, so that one shape is compiled; a gap of frames keeps neighbours apart.
+    time = frames[order] + sequence[order] * (frames.max() + 3)
+    pred, true = (jnp.asarray(samples[side][order]) for side in ("pred_points", "true_points"))
+    error, counts = metrics.acceleration_error(pred, true, jnp.asarray(time))
+    errors[order[1:-1]] = np.where(counts, error, np.nan)
+    return errors if np.isfinite(errors).any() else None
+
+
+def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
+    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+    if bad.any():
+        raise ValueError(
+            f"'{name}' is not finite for samples {keys[bad].tolist()[:20]}, though their predictions are: "
+            "their labels are damaged."
+        )
+
+
+def hash_params(params: Params) -> str:
+    """A fingerprint of a network's parameters, whatever file they came from."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
+        array = np.ascontiguousarray(value)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def hash_samples(samples: dict[str, np.ndarray], what: str) -> str:
+    """A fingerprint of the "labels" or the "picture" of all samples, whatever their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, value in sorted(zip(samples["key"].tolist(), samples[what].tolist(), strict=True)):
+        digest.update(f"{key} {value:x}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_json(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """What computed the result."""
+    import platform
+
+    return {
+        "hmr_jax": __version__, "jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version(),
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}", "processes": str(jax.process_count()),
+    }  # fmt: skip
+
+
+def write_result(path: Path, result: Evaluation, about: dict[str, Any], hashes: dict[str, str]) -> None:
+    """Writes `path` (JSON) and the samples beside it; `about` and `hashes` add what the caller knows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    protocol = result.protocol
+    described = None
+    if protocol is not None:
+        described = {
+            "name": protocol.name, "dataset": protocol.dataset, "split": protocol.split, "root": protocol.root_name,
+            "regressor": protocol.regressor, "joints": list(protocol.joint_names), "truth": protocol.truth,
+            "gender": protocol.gender, "source": protocol.source,
+            "units": {metric: protocol.unit(metric) for metric in result.metrics},
+            "thresholds": {m: getattr(protocol, m) for m in ("pck", "pck_tight", "auc") if getattr(protocol, m)},
+        }  # fmt: skip
+    samples = result.per_sample
+    np_path = samples_path(path)
+    part = np_path.with_name(np_path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **samples)
+    os.replace(part, np_path)
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "metrics": result.metrics,
+            "intervals": result.intervals,
+            "baseline": result.baseline,
+            "per_joint": result.per_joint,
+            "groups": result.groups,
+            "protocol": described,
+            "samples": result.count,
+            "expected": None if protocol is None else protocol.expected,
+            "failures": list(result.failures),
+            "without_failures": result.without_failures,
+            "unlabelled": result.unlabelled,
+            "hashes": {what: hash_samples(samples, what) for what in ("labels", "picture")} | hashes,
+            "version": __version__,
+            "versions": versions(),
+        }
+        | about,
+    )
+
+
+def samples_path(path: Path) -> Path:
+    """Where the rows of a result file are."""
+    return path.with_name(path.stem + ".samples.npz")
+
+
+def read_result(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A result file and its samples.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+        ValueError: they are not results of an evaluation.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no result file {path}.")
+    summary = read_json(path)
+    if not isinstance(summary, dict) or "metrics" not in summary or "hashes" not in summary:
+        raise ValueError(f"{path} is not a result of eval.py.")
+    beside = samples_path(path)
+    if not beside.is_file():
+        raise FileNotFoundError(f"{beside} is missing: it holds the samples of {path}.")
+    try:
+        with np.load(beside, allow_pickle=False) as arrays:
+            return summary, {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        raise ValueError(f"{beside} cannot be read; was it damaged or cut off? ({error})") from error

@@ -1,0 +1,134 @@
+"""What the devices do with a batch in an evaluation: predict, score, describe; pure functions to be jitted.
+
+Letters: B batch, K keypoints, J joints, P evaluated points.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax import metrics
+from hmr_jax.batch import Batch, Prediction
+from hmr_jax.body.joints import PELVIS_44
+from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
+from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.optim import Params
+from hmr_jax.protocols import Bodies, Protocol, body_subject, keypoint_subject, score, true_body
+
+Rows = dict[str, jax.Array]
+
+
+def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
+    """(params, batch) -> prediction; with a flip test, the mean of the crop and its mirror image."""
+
+    def predict(params: Params, batch: Batch) -> Prediction:
+        prediction = model.apply({"params": params}, batch, train=False)
+        if not flip_test:
+            return prediction
+        mirrored = model.apply({"params": params}, mirror_batch(batch), train=False)
+        return average_mirrored(model.body, prediction, mirrored, model.config.focal_length)
+
+    return predict
+
+
+def make_score_step(
+    protocol: Protocol, bodies: Bodies, predict: Callable[[Params, Batch], Prediction], labels: bool = False
+) -> Callable[[Params, Batch], Rows]:
+    """(params, batch) -> rows of the samples, (B, ...) each.
+
+    Args:
+        protocol: what is scored.
+        bodies: see `load_bodies`.
+        predict: see `predict_with`.
+        labels: also return "pose", "betas" and "keypoints_3d", for the mean body.
+    """
+
+    def step(params: Params, batch: Batch) -> Rows:
+        prediction = predict(params, batch)
+        rows = score_prediction(protocol, bodies, prediction, batch) | conditions(batch)
+        if prediction.sigma is not None and protocol.space == "3d":
+            rows |= sigma_rows(prediction, batch)
+        if labels:
+            rows |= {f"label/{name}": batch[name] for name in ("pose", "betas", "keypoints_3d")}
+        return rows | {"index": batch["index"], "valid": batch["valid"]}
+
+    return step
+
+
+def score_prediction(protocol: Protocol, bodies: Bodies, prediction: Prediction, batch: Batch) -> Rows:
+    """Errors of a prediction: see `protocols.score`; and "has_truth", "has_body" (B,): what is labelled."""
+    has_body = batch["has_pose"] * batch["has_betas"]
+    if protocol.space == "2d":
+        pred, true = (
+            keypoint_subject(protocol, points) for points in (prediction.keypoints_2d, batch["keypoints_2d"][..., :2])
+        )
+        weights = batch["keypoints_2d"][:, np.array(protocol.keypoints), 2]
+        rows = score(protocol, pred, true, weights)
+        return rows | {"has_truth": (rows["points"] > 0).astype(jnp.float32), "has_body": has_body}
+
+    rotations = None
+    if protocol.angle_parts and prediction.global_orient is not None:
+        rotations = jnp.concatenate([prediction.global_orient, prediction.body_pose], 1)
+    pred = body_subject(protocol, bodies.neutral, prediction.vertices, prediction.joints, rotations)
+    truth, weights, has_truth = true_subject(protocol, bodies, batch)
+    rows = score(protocol, pred, truth, weights)
+    return rows | {"has_truth": has_truth, "has_body": has_body}
+
+
+def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch):
+    """The truth of a 3-D protocol, weights of its points (B, P) or None, and (B,) where there is one."""
+    has_body = batch["has_pose"] * batch["has_betas"]
+    label = None
+    if protocol.truth == "body" or "pve" in protocol.metrics:
+        body = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
+        rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
+        label = body_subject(protocol, bodies.neutral, body.vertices, body.joints, rotations)
+        if protocol.truth == "body":
+            return label, None, has_body
+    points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3])
+    if label is not None:
+        points = points._replace(vertices=label.vertices)
+    confidence = (batch["keypoints_3d"][..., 3] > 0).astype(jnp.float32)
+    weights = confidence[:, np.array(protocol.keypoints)]
+    rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
+    return points, weights, rooted * (weights.max(1) > 0)
+
+
+def sigma_rows(prediction: Prediction, batch: Batch) -> Rows:
+    """The predicted error of each keypoint beside its true one, pelvis-aligned, mm; NaN where there is no label."""
+    truth = batch["keypoints_3d"]
+    pred = metrics.root_align(prediction.keypoints_3d, prediction.keypoints_3d[:, PELVIS_44])
+    true = metrics.root_align(truth[..., :3], truth[:, PELVIS_44, :3])
+    labelled = (truth[..., 3] > 0) & (truth[:, PELVIS_44, 3] > 0)[:, None]
+    error = jnp.where(labelled, metrics.per_joint_error(pred, true), jnp.nan)
+    assert prediction.sigma is not None
+    return {"sigma": 1000 * prediction.sigma, "sigma_error": 1000 * error}
+
+
+def conditions(batch: Batch) -> Rows:
+    """What makes a sample hard, read off its labels.
+
+    Returns:
+        "occlusion" (B,): share of the keypoints without 2-D label (confidence 0); "truncation" (B,): share of the crop
+        beyond the picture's edge, or of the labelled keypoints beyond the crop's where the picture's size is not known;
+        "viewpoint" (B,): degrees from which the body is seen, 0 from its front, 90 from its right, NaN without a pose.
+    """
+    keypoints = batch["keypoints_2d"]
+    labelled = keypoints[..., 2] > 0
+    rows = {"occlusion": 1 - labelled.mean(1)}
+    if "image_size" in batch and "box_center" in batch:
+        half = batch["box_size"][:, None] / 2
+        low = jnp.maximum(batch["box_center"] - half, 0)
+        high = jnp.minimum(batch["box_center"] + half, batch["image_size"])
+        inside = jnp.prod(jnp.maximum(high - low, 0), -1) / jnp.maximum(batch["box_size"] ** 2, 1e-9)
+        rows["truncation"] = 1 - inside
+    else:
+        outside = (jnp.abs(keypoints[..., :2]) > 0.5).any(-1) & labelled
+        rows["truncation"] = outside.sum(1) / jnp.maximum(labelled.sum(1), 1)
+    front = axis_angle_to_matrix(batch["pose"][:, 0])[..., 2]  # (B, 3) where the chest points, camera axes
+    angle = jnp.rad2deg(jnp.arctan2(front[:, 0], -front[:, 2]))
+    rows["viewpoint"] = jnp.where(batch["has_pose"] > 0, angle, jnp.nan)
+    return rows

@@ -1,0 +1,38 @@
+"""Errors of rotations in degrees.
+
+Letters: B batch, P body parts, J joints.
+"""
+
+from collections.abc import Sequence
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def geodesic_angle(pred: jax.Array, target: jax.Array) -> jax.Array:
+    """Angle between rotation matrices (..., 3, 3) -> (...) degrees, exact for small and for large angles alike."""
+    chex.assert_equal_shape((pred, target))
+    turn = jnp.einsum("...ji,...jk->...ik", pred, target, precision="highest")
+    # Sine from the antisymmetric part, cosine from the trace: either alone is inexact near 0 or near 180.
+    sine = jnp.linalg.norm(turn - jnp.swapaxes(turn, -1, -2), axis=(-1, -2)) / 2**1.5
+    cosine = (jnp.trace(turn, axis1=-2, axis2=-1) - 1) / 2
+    return jnp.rad2deg(jnp.arctan2(sine, cosine))
+
+
+def mpjae(pred: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean per-joint angular error: rotations (B, P, 3, 3) of body parts in the camera's axes -> (B,) degrees."""
+    return geodesic_angle(pred, target).mean(1)
+
+
+def pa_mpjae(pred: jax.Array, target: jax.Array, rotation: jax.Array) -> jax.Array:
+    """MPJAE after turning the prediction by the rotation (B, 3, 3) of the joints' best similarity transform."""
+    return mpjae(jnp.einsum("bij,bpjk->bpik", rotation, pred, precision="highest"), target)
+
+
+def world_rotations(rotations: jax.Array, parents: Sequence[int]) -> jax.Array:
+    """Rotations relative to the parent (B, J, 3, 3) -> rotations in the axes of the root's parent (B, J, 3, 3)."""
+    turned = [rotations[:, 0]]
+    for joint in range(1, rotations.shape[1]):
+        turned.append(jnp.matmul(turned[parents[joint]], rotations[:, joint], precision="highest"))
+    return jnp.stack(turned, 1)

@@ -1,0 +1,33 @@
+"""Errors of motion along a sequence of frames.
+
+Letters: F frames, N points.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.metrics.pose import mpjpe
+
+
+def acceleration_error(
+    pred: jax.Array, target: jax.Array, frame: jax.Array | None = None, frames_per_second: float | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Error of the second difference of positions (Kanazawa et al. 2019).
+
+    Args:
+        pred: (F, N, 3) metres, in the order of time.
+        target: (F, N, 3).
+        frame: (F,) numbers of the frames; where three neighbours are not consecutive, they have no acceleration. None:
+            all are consecutive.
+        frames_per_second: None gives the papers' usual unit, mm per frame squared; else metres per second squared.
+
+    Returns:
+        (F - 2,) errors, the mean over the points, at the frames 1 .. F - 2; and (F - 2,) which of them count.
+    """
+    accelerations = [points[2:] - 2 * points[1:-1] + points[:-2] for points in (pred, target)]
+    error = mpjpe(*accelerations)
+    if frames_per_second is not None:
+        error = error / 1000 * frames_per_second**2
+    if frame is None:
+        return error, jnp.ones(error.shape, bool)
+    return error, (frame[2:] - frame[1:-1] == 1) & (frame[1:-1] - frame[:-2] == 1)

@@ -1,0 +1,22 @@
+"""Evaluation protocols: one declarative table, the bodies they need, and what they compute."""
+
+from hmr_jax.protocols.bodies import GENDERS, Bodies, load_bodies, true_body
+from hmr_jax.protocols.protocol import METRICS, Metric, Protocol
+from hmr_jax.protocols.scoring import Subject, body_subject, keypoint_subject, score
+from hmr_jax.protocols.table import PROTOCOLS, get_protocol
+
+__all__ = [
+    "GENDERS",
+    "METRICS",
+    "PROTOCOLS",
+    "Bodies",
+    "Metric",
+    "Protocol",
+    "Subject",
+    "body_subject",
+    "get_protocol",
+    "keypoint_subject",
+    "load_bodies",
+    "score",
+    "true_body",
+]

@@ -1,0 +1,117 @@
+"""What a protocol is: every choice that moves a number, named.
+
+Letters: P evaluated points.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hmr_jax.body.joints import H36M_17, J19, KEYPOINTS_44, SMPL_24
+
+Regressor = Literal["kinematic", "body", "h36m", "j19"]
+# The points that each regressor yields, in its own order.
+POINTS: dict[Regressor, tuple[str, ...]] = {"kinematic": SMPL_24, "body": SMPL_24, "h36m": H36M_17, "j19": J19}
+LIMBS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is written."""
+
+    label: str
+    unit: str
+    higher_is_better: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "mpjpe": Metric("MPJPE", "mm"),
+    "pa_mpjpe": Metric("PA-MPJPE", "mm"),
+    "pve": Metric("PVE", "mm"),
+    "pa_pve": Metric("PA-PVE", "mm"),
+    "mpjpe_z": Metric("MPJPE(z)", "mm"),
+    "pa_mpjpe_z": Metric("PA-MPJPE(z)", "mm"),
+    "pck": Metric("PCK", "%", True),
+    "pck_tight": Metric("PCK, tight", "%", True),
+    "auc": Metric("AUC", "%", True),
+    "mpjae": Metric("MPJAE", "deg"),
+    "pa_mpjae": Metric("PA-MPJAE", "deg"),
+    "acceleration": Metric("Accel", "mm/frame^2"),
+}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One way to score a data set. Prediction and truth go through the same points, root and units."""
+
+    name: str
+    dataset: str
+    """TFDS name of the records."""
+    split: Literal["train", "validation", "test", "all"]
+    expected: int | None
+    """Samples that the split has; None: not known from a source that can be trusted, or up to the user."""
+    regressor: Regressor
+    """Where points come from: "kinematic": the skeleton's own joints; "body": the body model's J_regressor on the posed
+    vertices; "h36m": J_regressor_h36m; "j19": SMPL_to_J19. Always the neutral body's, for both sides."""
+    joints: tuple[int, ...]
+    """(P,) which of the regressor's points are scored."""
+    root_name: Literal["pelvis", "hips"]
+    """What is moved to the origin on both sides: the pelvis point, or the mean of the two hips."""
+    root: tuple[int, ...]
+    """Which of the regressor's points make the root: their mean."""
+    truth: Literal["body", "keypoints"]
+    """True points are those of the labelled body, or labelled points (of the 44) where the data has no body."""
+    gender: Literal["gendered", "neutral"]
+    """The body of the truth: of the person's sex where labelled, or neutral. Predictions are neutral always."""
+    metrics: tuple[str, ...]
+    """Names in `METRICS`."""
+    source: str
+    """Where the convention is from."""
+    used_by: str
+    """Papers and systems that report it."""
+    note: str = ""
+    """What else one should know."""
+    space: Literal["3d", "2d"] = "3d"
+    """"2d": points are `keypoints_2d`, errors are in units of the crop's side."""
+    keypoints: tuple[int, ...] = ()
+    """(P,) where `joints` are found in the 44 labelled keypoints; needed where truth is "keypoints"."""
+    keypoint_root: tuple[int, ...] = ()
+    """The same for `root`."""
+    pck: float | None = None
+    """Threshold of PCK: mm, or a share of the crop's side in 2-D."""
+    pck_tight: float | None = None
+    """A second, smaller threshold."""
+    pck_joints: tuple[int, ...] = ()
+    """Positions in `joints` that count for PCK; () for all."""
+    auc: tuple[float, float, int] | None = None
+    """First and last threshold and their number, mm."""
+    angle_parts: tuple[int, ...] = ()
+    """SMPL joints whose rotations MPJAE compares."""
+    sequence: str = r"^(.*)/[^/]*$"
+    """Regular expression on a record's key: group 1 is the sequence; without a match each sample is one."""
+    action: str = ""
+    """The same for the action; "" where there is none."""
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the scored points."""
+        if self.space == "2d":
+            return tuple(KEYPOINTS_44[joint] for joint in self.joints)
+        return tuple(POINTS[self.regressor][joint] for joint in self.joints)
+
+    @property
+    def needs_vertices(self) -> bool:
+        """Whether a prediction must come with its mesh."""
+        return self.space == "3d" and (self.regressor != "kinematic" or bool({"pve", "pa_pve"} & set(self.metrics)))
+
+    def label(self, metric: str) -> str:
+        """A metric's name with the threshold that it depends on, for tables."""
+        name = METRICS[metric].label
+        unit = "" if self.space == "2d" else " mm"
+        if metric in ("pck", "pck_tight"):
+            return f"PCK@{getattr(self, metric):g}{unit}"
+        if metric == "auc" and self.auc:
+            return f"AUC {self.auc[0]:g}-{self.auc[1]:g}{unit}"
+        return name
+
+    def unit(self, metric: str) -> str:
+        return METRICS[metric].unit

@@ -1,0 +1,174 @@
+"""From two bodies to a protocol's numbers: points, root, errors of each sample.
+
+Letters: B batch, P evaluated points, V vertices, J joints, n vertices that a regressor reads.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax import metrics
+from hmr_jax.body import BodyModel
+from hmr_jax.geometry.alignment import fit_similarities
+from hmr_jax.protocols.protocol import Protocol
+
+CONFIDENT = 0.5  # labels in 2-D count from here on (4D-Humans)
+FAILED_ANGLE = 180.0
+
+
+class Subject(NamedTuple):
+    """One side of a comparison, with the protocol's root at the origin; metres."""
+
+    points: jax.Array
+    """(B, P, 3), or (B, P, 2) in units of the crop's side for a 2-D protocol."""
+    vertices: jax.Array | None = None
+    """(B, V, 3)."""
+    orientations: jax.Array | None = None
+    """(B, J, 3, 3) rotations of the body parts in camera axes."""
+
+
+def body_subject(
+    protocol: Protocol,
+    body: BodyModel,
+    vertices: jax.Array | None,
+    joints: jax.Array | None,
+    rotations: jax.Array | None = None,
+) -> Subject:
+    """A body as the protocol sees it.
+
+    Args:
+        protocol: names points and root.
+        body: whose regressors are used; both sides take the neutral one.
+        vertices: (B, V, 3) camera axes; None where the protocol needs no mesh.
+        joints: (B, J, 3) kinematic joints; None where the protocol regresses its points.
+        rotations: (B, J, 3, 3) relative to the parent; None: no angular errors.
+
+    Raises:
+        ValueError: what the protocol needs is not there, or the mesh is another one than the body's.
+    """
+    if vertices is not None and vertices.shape[1] != body.num_vertices:
+        raise ValueError(
+            f"The mesh has {vertices.shape[1]} vertices, but the body of topology '{body.topology}' has "
+            f"{body.num_vertices}: prediction and body must have one topology."
+        )
+    if protocol.needs_vertices and vertices is None:
+        raise ValueError(f"Protocol {protocol.name} needs the vertices of a prediction.")
+    if protocol.regressor == "kinematic":
+        if joints is None:
+            raise ValueError(
+                f"Protocol {protocol.name} scores kinematic joints, which follow from rotations and betas, not from "
+                "vertices alone: give those, or choose a protocol that regresses its points."
+            )
+        points, root = joints[:, np.array(protocol.joints)], joints[:, np.array(protocol.root)].mean(1)
+    else:
+        assert vertices is not None  # a regressor implies `needs_vertices`
+        matrix, ids = regressor_matrix(protocol, body)
+        together = jnp.einsum("kn,bnc->bkc", matrix, vertices[:, ids], precision="highest")  # (B, P + 1, 3)
+        points, root = together[:, :-1], together[:, -1]
+    shifted = None
+    if vertices is not None and {"pve", "pa_pve"} & set(protocol.metrics):
+        shifted = metrics.root_align(vertices, root)
+    turned = None
+    if rotations is not None and protocol.angle_parts:
+        turned = metrics.world_rotations(rotations, body.parents)[:, np.array(protocol.angle_parts)]
+    return Subject(metrics.root_align(points, root), shifted, turned)
+
+
+def keypoint_subject(protocol: Protocol, keypoints: jax.Array) -> Subject:
+    """Keypoints (B, 44, 2 or 3) as the protocol sees them; those of a 2-D protocol have no root."""
+    points = keypoints[:, np.array(protocol.keypoints)]
+    if not protocol.keypoint_root:
+        return Subject(points)
+    return Subject(metrics.root_align(points, keypoints[:, np.array(protocol.keypoint_root)].mean(1)))
+
+
+def regressor_matrix(protocol: Protocol, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
+    """(P + 1, n) map from a few vertices to the points and, last, the root; and the (n,) numbers of those vertices."""
+    dense = body.joint_regressor if protocol.regressor == "body" else body.regressors[protocol.regressor]
+    dense = np.asarray(dense, np.float32)
+    rows = np.concatenate([dense[list(protocol.joints)], dense[list(protocol.root)].mean(0, keepdims=True)])
+    ids = np.flatnonzero(rows.any(0))
+    return rows[:, ids], ids
+
+
+def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array | None = None) -> dict[str, jax.Array]:
+    """Errors of each sample; to be jitted.
+
+    A prediction that is not finite is a failure: it is scored as if all its points lay at the root, with angles of 180
+    degrees, and marked, so that it neither vanishes from a mean nor makes it NaN.
+
+    Args:
+        protocol: says which errors.
+        pred: the prediction.
+        true: the truth.
+        weights: (B, P) confidence of the true points; None: all count.
+
+    Returns:
+        (B,) for each metric of single samples, "per_joint" (B, P), "failed" (B,) 0 or 1, "points" (B,) how many
+        counted, and for protocols with motion "pred_points" and "true_points" (B, P, 3).
+    """
+    if pred.points.shape != true.points.shape:
+        raise ValueError(f"The prediction has points {pred.points.shape}, the truth {true.points.shape}.")
+    failed = jnp.zeros(len(pred.points), bool)
+    for part in pred:
+        if part is not None:
+            failed |= ~jnp.isfinite(part).all(axis=tuple(range(1, part.ndim)))
+    points = jnp.where(failed[:, None, None], 0, pred.points)
+    if protocol.space == "2d":
+        return _score_2d(protocol, points, true.points, weights, failed)
+
+    wanted = set(protocol.metrics)
+    found: dict[str, jax.Array] = {}
+    distances = metrics.per_joint_error(points, true.points)
+    found["mpjpe"] = 1000 * metrics.weighted_mean(distances, weights)
+    pairs: list[tuple[jax.Array, jax.Array, jax.Array | None]] = [(points, true.points, weights)]
+    if pred.vertices is not None and true.vertices is not None:
+        vertices = jnp.where(failed[:, None, None], 0, pred.vertices)
+        found["pve"] = metrics.pve(vertices, true.vertices)
+        pairs += [(vertices, true.vertices, None)] if "pa_pve" in wanted else []
+    similarity, *others = fit_similarities(*pairs)
+    aligned = similarity(points)
+    found["pa_mpjpe"] = metrics.mpjpe(aligned, true.points, weights)
+    if others and true.vertices is not None:
+        found["pa_pve"] = metrics.pve(others[0](vertices), true.vertices)
+    if "mpjpe_z" in wanted:
+        found["mpjpe_z"] = metrics.depth_error(points, true.points, weights)
+        found["pa_mpjpe_z"] = metrics.depth_error(aligned, true.points, weights)
+    if protocol.pck is not None:
+        limit = jnp.where(failed[:, None], jnp.inf, 1000 * distances)
+        chosen = np.array(protocol.pck_joints or range(len(protocol.joints)))
+        shares = None if weights is None else weights[:, chosen]
+        found["pck"] = metrics.pck(limit[:, chosen], protocol.pck, shares)
+        if protocol.auc is not None:
+            found["auc"] = metrics.auc(limit[:, chosen], np.linspace(*protocol.auc), shares)
+    if pred.orientations is not None and true.orientations is not None:
+        found["mpjae"] = metrics.mpjae(pred.orientations, true.orientations)
+        found["pa_mpjae"] = metrics.pa_mpjae(pred.orientations, true.orientations, similarity.rotation)
+        for name in ("mpjae", "pa_mpjae"):
+            found[name] = jnp.where(failed, FAILED_ANGLE, found[name])
+    rows = {name: found[name] for name in protocol.metrics if name in found}
+    rows |= {"per_joint": 1000 * distances, "failed": failed.astype(jnp.float32), "points": _count(points, weights)}
+    if "acceleration" in wanted:
+        rows |= {"pred_points": points, "true_points": true.points}
+    return rows
+
+
+def _score_2d(protocol, points, true, weights, failed) -> dict[str, jax.Array]:
+    if weights is None:
+        raise ValueError(f"Protocol {protocol.name} needs the confidence of the labels.")
+    visible = (weights > CONFIDENT).astype(points.dtype)
+    distances = jnp.where(failed[:, None], jnp.inf, metrics.per_joint_error(points, true))
+    rows = {
+        name: metrics.pck(distances, getattr(protocol, name), visible) for name in ("pck", "pck_tight")
+        if name in protocol.metrics
+    }  # fmt: skip
+    shown = jnp.where(visible > 0, jnp.where(failed[:, None], 1.0, distances), jnp.nan)
+    return rows | {"per_joint": shown, "failed": failed.astype(jnp.float32), "points": visible.sum(1)}
+
+
+def _count(points: jax.Array, weights: jax.Array | None) -> jax.Array:
+    if weights is None:
+        return jnp.full(len(points), points.shape[1], jnp.float32)
+    return (weights > 0).sum(1).astype(jnp.float32)

@@ -1,0 +1,402 @@
+"""Results, their files, comparison, foreign predictions: every sample once, and every wrong input in one sentence."""
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from hmr_jax import evaluate, parallel
+from hmr_jax.body import joint_set_matrix, load_body_model, skin
+from hmr_jax.config import MeshConfig
+from hmr_jax.evaluation import commands, statistics
+from hmr_jax.evaluation.commands import Settings
+from hmr_jax.evaluation.compare import compare_results, comparison_table
+from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile
+from hmr_jax.evaluation.partial import PartialResults
+from hmr_jax.evaluation.report import calibration, condition_curve
+from hmr_jax.evaluation.results import read_result, summarize, write_result
+from hmr_jax.evaluation.step import conditions
+from hmr_jax.evaluation.tables import escape_latex, latex_table, text_table
+from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.protocols import get_protocol
+
+ROOT = Path(__file__).parent.parent
+KEYS = np.array([f"walk_{number // 8}/{number % 8:03d}" for number in range(37)])
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> tuple[Path, Path]:
+    """A truth file of 37 people in five sequences, and predictions for them in another order."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    rng = np.random.default_rng(0)
+    pose, betas = rng.normal(0, 0.3, (37, 24, 3)).astype(np.float32), rng.normal(0, 1, (37, 10)).astype(np.float32)
+    body = load_body_model()
+    matrix, ids = joint_set_matrix(body, "keypoints_44")
+    posed = jax.jit(skin)(body, betas, axis_angle_to_matrix(jnp.asarray(pose)))
+    keypoints = np.einsum("kn,bnc->bkc", matrix, np.concatenate([posed.joints, posed.vertices[:, ids]], 1))
+    labelled = np.concatenate([keypoints, np.ones((37, 44, 1))], -1).astype(np.float32)
+    np.savez(folder / "truth.npz", keys=KEYS, topology="hmr-default", pose=pose, betas=betas, keypoints_3d=labelled)
+    order = rng.permutation(37)
+    noisy = (pose + rng.normal(0, 0.1, pose.shape)).astype(np.float32)
+    np.savez(
+        folder / "mine.npz", keys=KEYS[order], topology="hmr-default", pose=noisy[order].reshape(37, 72),
+        betas=betas[order], sigma=np.full((37, 44), 0.05, np.float32),
+    )  # fmt: skip
+    return folder / "truth.npz", folder / "mine.npz"
+
+
+def settings(truth, output, **changes) -> Settings:
+    plain = Settings(str(truth), "", 0, 16, None, False, output, False)
+    return dataclasses.replace(plain, **changes)
+
+
+def score_file(files, output, predictions=None, **changes):
+    (outcome,) = commands.run(
+        [], [predictions or files[1]], ["synthetic"], settings(files[0], output, **changes), lambda *_: None
+    )
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def scored(files, tmp_path_factory):
+    """The result of the predictions, on eight devices."""
+    return score_file(files, tmp_path_factory.mktemp("scored") / "a.json")
+
+
+def fake_step(params, batch):
+    """Rows that need no network."""
+    error = batch["betas"][:, 0]
+    one = jnp.ones(len(error))
+    return {
+        "mpjpe": error, "per_joint": jnp.broadcast_to(error[:, None], (len(error), 14)), "failed": 0 * one,
+        "has_truth": one, "has_body": one, "points": one, "index": batch["index"], "valid": batch["valid"],
+    }  # fmt: skip
+
+
+def mesh(devices=None):
+    return parallel.make_mesh(MeshConfig(), devices)
+
+
+# ---- every sample exactly once
+
+
+def test_samples_are_found_by_key_and_counted_once_in_padded_batches(files, scored):
+    summary, rows = read_result(scored.path)
+    assert summary["samples"] == 37  # batches of 16: the last one is padded
+    assert sorted(rows["key"].tolist()) == sorted(KEYS.tolist())
+    assert rows["key"].tolist() == KEYS.tolist()  # in the order of the truth, not of the predictions
+    assert summary["failures"] == []
+    assert 5 < summary["metrics"]["pa_mpjpe"] < summary["metrics"]["mpjpe"] < 200
+    assert set(summary["groups"]["sequence"]["mpjpe"]) == {f"walk_{n}" for n in range(5)}
+    low, high = summary["intervals"]["mpjpe"]
+    assert low < summary["metrics"]["mpjpe"] < high
+    assert {"labels", "picture", "predictions"} <= set(summary["hashes"])
+    assert summary["protocol"]["name"] == "synthetic"
+    assert summary["seconds"] > 0
+    assert not scored.path.with_suffix(".partial").exists()
+
+
+def test_one_device_and_eight_agree(files, scored):
+    from hmr_jax.evaluation.foreign import predict_from_file
+    from hmr_jax.evaluation.step import make_score_step
+    from hmr_jax.protocols import load_bodies
+
+    protocol = get_protocol("synthetic")
+    body = load_body_model()
+    truth = TruthFile(files[0], 16)
+    step = make_score_step(protocol, load_bodies(protocol, body), predict_from_file(body))
+    predictions = ForeignPredictions(files[1], protocol)
+    rows = evaluate.collect(step, {}, predictions.attach(truth, truth.keys), mesh(jax.devices()[:1]), truth.keys)
+    assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
+    for name in protocol.metrics:
+        np.testing.assert_allclose(rows[name], scored.result.per_sample[name], rtol=1e-6, atol=1e-3, err_msg=name)
+    result = summarize(protocol, rows)
+    for name, value in result.metrics.items():
+        assert value == pytest.approx(scored.result.metrics[name], rel=1e-6)
+
+
+def test_two_processes_agree_with_one_and_share_the_samples(files, scored, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = ["--predictions", files[1], "--data", files[0], "--batch-size", "16", "--output", tmp_path / "two.json"]
+    both = []
+    for process in range(2):
+        environment = os.environ | {
+            "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "HMR_JAX_COORDINATOR": f"127.0.0.1:{port}",
+            "HMR_JAX_PROCESSES": "2", "HMR_JAX_PROCESS": str(process),
+        }  # fmt: skip
+        command = [sys.executable, "eval.py", *map(str, arguments)]
+        both.append(subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ))  # fmt: skip
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert "written" in outputs[0][0]
+    assert "written" not in outputs[1][0]  # one process speaks
+    summary, rows = read_result(tmp_path / "two.json")
+    assert summary["versions"]["processes"] == "2"
+    assert summary["samples"] == scored.result.count
+    assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
+    np.testing.assert_array_equal(rows["labels"], scored.result.per_sample["labels"])
+    for name, value in scored.result.metrics.items():
+        assert summary["metrics"][name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_an_evaluation_that_was_cut_off_goes_on(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "CHUNK", 1)
+    truth = TruthFile(files[0], 16)
+    whole = evaluate.collect(fake_step, {}, truth, mesh(), truth.keys)
+    identity = {"what": "this"}
+    asked = []
+
+    def breaking(step):
+        asked.append(step)
+        for number, batch in enumerate(truth(step), step):
+            if number == 2 and len(asked) == 1:
+                raise OSError("the disk is gone")
+            yield batch
+
+    with pytest.raises(OSError, match="disk"):
+        evaluate.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
+    resumed = evaluate.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
+    assert asked == [0, 2]
+    for name, rows in whole.items():
+        np.testing.assert_array_equal(rows, resumed[name], err_msg=name)
+    other = PartialResults(tmp_path / "p", {"what": "another network"})
+    assert other.load() == (0, [])
+
+
+def test_a_damaged_chunk_is_computed_again(tmp_path):
+    partial = PartialResults(tmp_path / "p", {})
+    partial.save(0, 2, {"index": np.arange(4)})
+    partial.save(2, 4, {"index": np.arange(4, 8)})
+    path = next((tmp_path / "p").glob("00000002*"))
+    path.write_bytes(path.read_bytes()[:50])
+    step, parts = PartialResults(tmp_path / "p", {}).load()
+    assert step == 2
+    assert len(parts) == 1
+
+
+# ---- failures, counts, labels
+
+
+def test_missing_and_nan_predictions_are_failures_that_are_named(files, scored, tmp_path):
+    arrays = dict(np.load(files[1]))
+    keep = arrays["keys"] != KEYS[7]
+    arrays = {name: value if value.ndim == 0 else value[keep].copy() for name, value in arrays.items()}
+    arrays["pose"][arrays["keys"] == KEYS[20]] = np.nan
+    np.savez(tmp_path / "holes.npz", **arrays)
+    result = score_file(files, tmp_path / "holes.json", tmp_path / "holes.npz").result
+    assert sorted(result.failures) == sorted([KEYS[7], KEYS[20]])
+    assert result.count == 37
+    assert result.metrics["mpjpe"] > scored.result.metrics["mpjpe"] + 5
+    rest = np.delete(scored.result.per_sample["mpjpe"], [7, 20])
+    assert result.without_failures["mpjpe"] == pytest.approx(rest.mean(), rel=1e-5)
+    assert "2 predictions are missing or not finite" in text_table(result)
+    assert "without failures" in text_table(result)
+
+
+def test_another_count_than_the_protocols_is_a_loud_warning(scored):
+    protocol = dataclasses.replace(get_protocol("synthetic"), expected=35_515)
+    result = dataclasses.replace(scored.result, protocol=protocol)
+    assert text_table(result).startswith("!!! 37 samples were scored, but protocol synthetic has 35,515")
+
+
+def test_samples_without_truth_do_not_count_and_are_reported():
+    rows = {name: np.asarray(value) for name, value in fake_step({}, tiny.batch(0)).items()}
+    rows |= {"key": np.arange(8).astype(str), "has_truth": np.float32([1, 1, 0, 1, 1, 1, 1, 1])}
+    rows["mpjpe"] = np.arange(8.0)
+    result = summarize(get_protocol("synthetic"), rows)
+    assert result.metrics["mpjpe"] == pytest.approx((28 - 2) / 7)
+    assert "1 samples have no truth" in text_table(result)
+    with pytest.raises(ValueError, match="None of the 8 samples has the truth"):
+        summarize(get_protocol("synthetic"), rows | {"has_truth": np.zeros(8)})
+
+
+def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
+    protocol = get_protocol("emdb1-24-kinematic")
+    keys = np.array(["a/00", "a/01", "a/02", "a/03", "b/04", "b/05", "b/06", "b/08"])
+    points = np.zeros((8, 24, 3), np.float32)
+    points[2] = 0.001  # in sequence a, one frame jumps by sqrt(3) mm
+    rows = {name: np.asarray(value) for name, value in fake_step({}, tiny.batch(0)).items()}
+    rows |= {"key": keys, "pred_points": points, "true_points": 0 * points, "per_joint": np.zeros((8, 24))}
+    result = summarize(protocol, rows)
+    expected = np.full(8, np.nan)
+    expected[[1, 2, 5]] = 3**0.5 * np.array([1, 2, 0])
+    np.testing.assert_allclose(result.per_sample["acceleration"], expected, atol=1e-5)
+    assert result.metrics["acceleration"] == pytest.approx(3**0.5, rel=1e-5)
+
+
+# ---- comparison
+
+
+def worse(scored, tmp_path, offset, **changes):
+    """A copy of a result whose samples have an offset."""
+    rows = dict(scored.result.per_sample)
+    rows["mpjpe"] = rows["mpjpe"] + offset
+    result = dataclasses.replace(scored.result, per_sample=rows | changes)
+    write_result(tmp_path / "b.json", result, {}, {})
+    return tmp_path / "b.json"
+
+
+def test_paired_differences_and_their_significance(scored, tmp_path):
+    pairs = {d.metric: d for d in compare_results(scored.path, worse(scored, tmp_path, 2.0))}
+    assert pairs["mpjpe"].second - pairs["mpjpe"].first == pytest.approx(2, abs=1e-4)
+    assert pairs["mpjpe"].interval == pytest.approx((2, 2), abs=1e-4)
+    assert pairs["mpjpe"].p_value == 2 / 2**5  # five sequences, all with one sign
+    assert pairs["mpjpe"].wins == 0
+    assert pairs["pa_mpjpe"].p_value == 1
+    assert pairs["pa_mpjpe"].wins == 0.5
+    assert "+2.00" in comparison_table(list(pairs.values()))
+
+
+def test_what_cannot_be_compared_is_refused(scored, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no result file"):
+        compare_results(scored.path, tmp_path / "nowhere.json")
+    keys = scored.result.per_sample["key"].copy()
+    keys[3] = "another"
+    with pytest.raises(ValueError, match="2 are in one of them only, such as another"):
+        compare_results(scored.path, worse(scored, tmp_path, 0.0, key=keys))
+    labels = scored.result.per_sample["labels"].copy()
+    labels[5] += np.uint64(1)
+    with pytest.raises(ValueError, match=f"different labels of the same keys, such as {KEYS[5]}"):
+        compare_results(scored.path, worse(scored, tmp_path, 0.0, labels=labels))
+    path = worse(scored, tmp_path, 0.0)
+    summary = json.loads(path.read_text())
+    summary["protocol"]["name"] = "3dpw-j19"
+    path.write_text(json.dumps(summary))
+    with pytest.raises(ValueError, match=r"under synthetic and .* under 3dpw-j19 \(name differ\)"):
+        compare_results(scored.path, path)
+    path.with_name("b.samples.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"b\.samples\.npz is missing"):
+        compare_results(scored.path, path)
+
+
+def test_intervals_cover_the_truth_and_tests_do_not_cry_wolf():
+    rng = np.random.default_rng(0)
+    covered, rejected = 0, 0
+    for seed in range(60):
+        groups = np.repeat(np.arange(20), 10).astype(str)
+        values = rng.normal(0, 1, 20).repeat(10) + rng.normal(0, 0.1, 200)
+        low, high = statistics.bootstrap_interval(values, np.ones(200), groups, 300, seed)
+        covered += low <= 0 <= high
+        rejected += statistics.paired_test(values, np.ones(200), groups, 500, seed) < 0.05
+    assert covered >= 50  # 95 % of 60 are 57; resampling frames instead of sequences would cover about 26
+    assert rejected <= 9
+    assert statistics.bootstrap_interval(values, np.ones(200), np.full(200, "one")) is None
+    assert statistics.paired_test(values, np.ones(200), np.full(200, "one")) is None
+
+
+# ---- foreign files
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keys": None}, "has no 'keys'"),
+        ({"keys": np.full(37, "same")}, "36 keys more than once, such as same"),
+        ({"pose": np.zeros((37, 70))}, r"'pose' in .* is float64\(37, 70\); expected float \(37, 24, 3\)"),
+        ({"betas": None}, "rotations but no betas"),
+        ({"pose": None, "betas": None}, "needs rotations or vertices for protocol synthetic"),
+        ({"thetas": np.zeros(3)}, "holds 'thetas'"),
+        ({"topology": np.array("smpl")}, "name the folder with SMPL_NEUTRAL"),
+        ({"vertices": np.zeros((37, 10, 3), np.float32)}, r"\(10 vertices\), but the body is 'hmr-default' \(6890"),
+        ({"keys": np.array([{}] * 37)}, "without pickled objects"),
+    ],
+)
+def test_wrong_prediction_files_are_refused_in_one_sentence(files, tmp_path, monkeypatch, change, message):
+    monkeypatch.delenv("HMR_JAX_BODIES", raising=False)
+    arrays = {name: value for name, value in (dict(np.load(files[1])) | change).items() if value is not None}
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        score_file(files, tmp_path / "x.json", tmp_path / "wrong.npz")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_wrong_options_are_refused_in_one_sentence(files, tmp_path):
+    def run(protocol, predictions=files[1], checkpoint=(), **changes):
+        chosen = settings(files[0], tmp_path / "x.json", **changes)
+        commands.run(checkpoint, [predictions] if predictions else [], [protocol], chosen, lambda *_: None)
+
+    with pytest.raises(ValueError, match=r"no protocol 'syntetic': the nearest are synthetic"):
+        run("syntetic")
+    with pytest.raises(ValueError, match="Name a --checkpoint"):
+        run("synthetic", predictions=None)
+    with pytest.raises(FileNotFoundError, match="no truth file"):
+        run("synthetic", data="nowhere.npz")
+    with pytest.raises(FileNotFoundError, match="needs SMPL_MALE"):
+        run("3dpw-j14-pelvis", bodies=tmp_path)
+    with pytest.raises(ValueError, match="A truth file has no pictures"):
+        run("synthetic", predictions=None, checkpoint=[Path("hmr_jax/assets/deforhmr_small")])
+    with pytest.raises(ValueError, match="two result files, not 1"):
+        commands.compare([tmp_path])
+    genders = dict(np.load(files[0])) | {"gender": np.full(37, "x")}
+    np.savez(tmp_path / "truth.npz", **genders)
+    with pytest.raises(ValueError, match="has the gender 'x'"):
+        run("synthetic", data=str(tmp_path / "truth.npz"))
+
+
+# ---- report
+
+
+def test_a_report_has_tables_charts_and_calibration(scored, tmp_path):
+    from hmr_jax.evaluation.report import write_evaluation_report
+
+    protocol = get_protocol("3dpw-j14-hips")  # has published rows beside it
+    relabelled = dataclasses.replace(scored, result=dataclasses.replace(scored.result, protocol=protocol))
+    path = write_evaluation_report(tmp_path / "out", [scored, relabelled])
+    page = path.read_text()
+    assert page.count("<svg") >= 8
+    assert "SAM-3D-Body paper, Table 2" in page
+    assert "Rank correlation of sigma" in page
+    assert "!!! 37 of 35,515" in page
+    tex = (tmp_path / "out" / "results.tex").read_text()
+    assert r"D2A-HMR & 80.5 & 48.4 & 88.4" in tex
+    assert tex.count(r"\begin{tabular}") == 2
+    assert not list((tmp_path / "out").glob("*.part"))
+
+
+def test_calibration_of_perfect_and_of_useless_sigmas():
+    rng = np.random.default_rng(0)
+    sigma = rng.uniform(10, 100, (50, 44))
+    correlation, curves = calibration(sigma, sigma)
+    assert correlation == pytest.approx(1)
+    factors, shares = map(np.array, curves["coverage"])
+    np.testing.assert_array_equal(shares, np.where(factors > 0.999, 100, 0))
+    np.testing.assert_allclose(*curves["reliability"])
+    errors = rng.uniform(10, 100, (50, 44))
+    errors[:, 3] = np.nan
+    assert abs(calibration(sigma, errors)[0]) < 0.1
+
+
+def test_conditions_are_read_off_the_labels():
+    batch = tiny.batch(0)
+    batch["keypoints_2d"][0, :11, 2] = 0
+    batch["keypoints_2d"][1, :22, 0] = 0.7
+    batch["pose"][:, 0] = 0
+    batch["pose"][2, 0] = [0, np.pi, 0]  # turned to the camera
+    rows = conditions(batch)
+    np.testing.assert_allclose(rows["occlusion"][:2], [0.25, 0], atol=1e-6)
+    np.testing.assert_allclose(rows["truncation"][1], 0.5, atol=1e-6)
+    np.testing.assert_allclose(np.abs(rows["viewpoint"][:3]), [180, 180, 0], atol=1e-3)
+    box = {"box_center": np.float32([[0, 50]] * 8), "box_size": np.full(8, 40, np.float32)}
+    rows = conditions(batch | box | {"image_size": np.full((8, 2), 100, np.float32)})
+    np.testing.assert_allclose(rows["truncation"], 0.5)
+    errors = np.repeat([1.0, 5.0], 20)
+    assert condition_curve(errors, np.repeat([0.0, 1.0], 20)) == ([0.0625, 0.9375], [1.0, 5.0])
+    assert condition_curve(errors, np.zeros(40)) is None
+
+
+def test_latex_cells_are_escaped():
+    assert escape_latex("a_b & 5 %") == r"a\_b \& 5 \%"
+    assert r"x\_1 & 2.0 \\" in latex_table(["m", "v"], [["x_1", "2.0"]], "c")
