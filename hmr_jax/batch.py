@@ -33,6 +33,8 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "has_mask": ((), "float32"),
     "has_depth": ((), "float32"),
     "has_parts": ((), "float32"),
+    "pseudo_depth": (("S", "S"), "uint8"),  # of a depth network, per crop: nearest 255, farthest and missing 0
+    "has_pseudo_depth": ((), "float32"),
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
@@ -78,6 +80,16 @@ def check(batch: Batch) -> None:
 
 
 @struct.dataclass
+class Distribution:
+    """Points with scales: a density of where each point may be. Pelvis-relative, camera axes, metres."""
+
+    mean: jax.Array
+    """(B, T, 3)."""
+    scale: jax.Array
+    """(B, T, 3) along x, y and z, positive."""
+
+
+@struct.dataclass
 class Prediction:
     """What a model says about a batch; fields that a model does not have are None.
 
@@ -85,11 +97,12 @@ class Prediction:
     vertices, joints and keypoints_3d are without that translation.
     """
 
-    global_orient: jax.Array
-    """(B, 1, 3, 3) rotation of the body's axes to the camera's."""
-    body_pose: jax.Array
+    global_orient: jax.Array | None
+    """(B, 1, 3, 3) rotation of the body's axes to the camera's. None, as the next two, in training of a model that
+    predicts vertices; its predictions have them by `body.fit_body`."""
+    body_pose: jax.Array | None
     """(B, 23, 3, 3) rotations relative to the parent joint."""
-    betas: jax.Array
+    betas: jax.Array | None
     """(B, 10)."""
     camera: jax.Array
     """(B, 3) weak-perspective scale s and shift tx, ty."""
@@ -101,9 +114,17 @@ class Prediction:
     """(B, 44, 2) in crop coordinates."""
     vertices: jax.Array | None = None
     """(B, V, 3)."""
+    coarse_vertices: jax.Array | None = None
+    """(B, C, 3) of `body.CoarseMesh`, from which a model that predicts vertices makes all others."""
     sigma: jax.Array | None = None
-    """(B, 44) predicted error of each keypoint, metres."""
+    """(B, 44) predicted error of each keypoint, metres: the norm of its scales along x, y and z."""
     silhouette: jax.Array | None = None
-    """(B, D, D) probability of the person."""
+    """(B, h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
+    silhouette_logits: jax.Array | None = None
+    """(B, h, w) before the sigmoid, for the loss."""
     sampling_points: jax.Array | None = None
     """(B, L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
+    gates: jax.Array | None = None
+    """(B, L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion, per token."""
+    distribution: Distribution | None = None
+    """What residual log-likelihood estimation acts on."""

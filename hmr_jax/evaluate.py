@@ -18,9 +18,9 @@ from hmr_jax.batch import Batch
 from hmr_jax.body.joints import EVALUATION_14_OF_44, KEYPOINTS_44, PELVIS_44
 from hmr_jax.config import MeshConfig
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.models.deforhmr import DeforHMR, pose_body
+from hmr_jax.models.deforhmr import pose_body
 from hmr_jax.optim import Params
-from hmr_jax.steps import body_errors, make_eval_step
+from hmr_jax.steps import body_errors, has_body, make_eval_step
 
 JOINT_NAMES = tuple(KEYPOINTS_44[joint] for joint in EVALUATION_14_OF_44)
 
@@ -67,7 +67,7 @@ def evaluate(
         errors = jax.device_get(step(params, parallel.to_global(batch, mesh)))
         valid = batch["valid"] > 0
         rows.append({name: value[valid] for name, value in errors.items()} | {"index": batch["index"][valid]})
-        if baseline and isinstance(model, DeforHMR):
+        if baseline and has_body(model):
             labels.append({name: batch[name][valid] for name in ("pose", "betas", "keypoints_3d")})
     if not rows or not sum(len(row["index"]) for row in rows):
         raise ValueError("There is nothing to evaluate: the data set holds no sample.")
@@ -86,7 +86,7 @@ def evaluate(
     )
 
 
-def mean_body_errors(model: DeforHMR, labels: dict[str, np.ndarray], chunk: int = 64) -> dict[str, float]:
+def mean_body_errors(model: Any, labels: dict[str, np.ndarray], chunk: int = 64) -> dict[str, float]:
     """Errors of the best constant body: each joint's mean rotation (the global one too) and the mean betas.
 
     The means are taken over the very samples that are scored, which makes the baseline slightly stronger than a
@@ -119,7 +119,7 @@ def mean_body_errors(model: DeforHMR, labels: dict[str, np.ndarray], chunk: int 
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}
 
 
-def _body(model: DeforHMR, rotations: jax.Array, betas: jax.Array):
+def _body(model: Any, rotations: jax.Array, betas: jax.Array):
     return pose_body(model.body, rotations, betas, jnp.ones((len(betas), 3)), 1.0, vertices=True)
 
 

@@ -224,7 +224,7 @@ def write_results(
 
 _PNG_LEVEL = 1  # of compression: a quarter of the time for files 7 % larger
 _NPZ_ONLY = ("vertices",)
-_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "focal_length", "principal_point")
+_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "gates", "focal_length", "principal_point")
 
 
 def person_record(person: PersonPrediction) -> dict[str, Any]:

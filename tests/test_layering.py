@@ -20,7 +20,7 @@ LAYERS = [
     ["losses", "metrics"],
     ["models"],
     ["optim", "parallel", "logging"],
-    ["steps"],
+    ["steps", "objective"],
     ["checkpoint"],
     ["evaluate", "inference", "cli"],
     ["train", "predict"],
