@@ -18,7 +18,6 @@ from hmr_jax.body.coarse import NUM_COARSE
 from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.config import LossConfig
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.losses.rle import normalized_error, residual_log_likelihood_loss
 from hmr_jax.models.encoders import centre_columns
 
 Scalars = dict[str, jax.Array]
@@ -79,8 +78,8 @@ def sample_losses(
                 [target[:, jnp.array(EVALUATION_14_OF_44)], jnp.concatenate([coarse, confidence], -1)], 1
             )
         points = output.distribution
-        log_phi = log_density(normalized_error(points.mean, points.scale, target))
-        loss = residual_log_likelihood_loss(points.mean, points.scale, target, log_phi, config.rle_compat)
+        log_phi = log_density(losses.normalized_error(points.mean, points.scale, target))
+        loss = losses.residual_log_likelihood_loss(points.mean, points.scale, target, log_phi, config.rle_compat)
         found["rle"] = loss / jnp.maximum(target[..., 3].sum(1), 1)
     return found
 

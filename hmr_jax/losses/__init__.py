@@ -2,6 +2,7 @@
 
 from hmr_jax.losses.dense import depth_loss, heatmap_loss, heatmap_points, part_loss
 from hmr_jax.losses.keypoints import keypoint_2d_loss, keypoint_3d_loss, parameter_loss
+from hmr_jax.losses.rle import normalized_error, residual_log_likelihood_loss
 from hmr_jax.losses.surface import silhouette_loss, vertex_loss
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "heatmap_points",
     "keypoint_2d_loss",
     "keypoint_3d_loss",
+    "normalized_error",
     "parameter_loss",
     "part_loss",
+    "residual_log_likelihood_loss",
     "silhouette_loss",
     "vertex_loss",
 ]

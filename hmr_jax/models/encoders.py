@@ -11,6 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.config import EncoderConfig
+from hmr_jax.models.hrnet import HRNet
+from hmr_jax.models.residual import ConvNorm
+from hmr_jax.models.resnet import ResNet
 from hmr_jax.models.vit import ViT
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -48,11 +51,18 @@ def build_encoder(
             config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
             config.drop_path, config.remat, attention, dtype, name=name,
         )  # fmt: skip
-    return ConvEncoder(config.dim, dtype, name=name)
+    makers = {
+        "resnet50": lambda: ResNet(50, dtype, name=name),
+        "resnet101": lambda: ResNet(101, dtype, name=name),
+        "hrnet_w40": lambda: HRNet(40, dtype, name=name),
+        "hrnet_w64": lambda: HRNet(64, dtype, name=name),
+        "conv": lambda: ConvEncoder(config.dim, dtype, name=name),
+    }
+    return makers[config.name]()
 
 
 class ConvEncoder(nn.Module):
-    """Four strided convolutions and one more, each with BatchNorm and ReLU; a map of a sixteenth of the side."""
+    """Five 3x3 convolutions with BatchNorm, four of them strided: a map of a sixteenth of the side."""
 
     dim: int
     dtype: Any = jnp.float32
@@ -60,10 +70,7 @@ class ConvEncoder(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """(B, H, W, 3) -> (B, H / 16, W / 16, dim)."""
-        x = images.astype(self.dtype)
-        for stage, (divisor, stride) in enumerate([(8, 2), (4, 2), (2, 2), (1, 2), (1, 1)]):
-            features = max(8, self.dim // divisor) if divisor > 1 else self.dim
-            x = nn.Conv(features, (3, 3), stride, use_bias=False, dtype=self.dtype, name=f"conv_{stage}")(x)
-            norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=self.dtype, name=f"norm_{stage}")
-            x = nn.relu(norm(x))
+        x = images
+        for stage, (share, stride) in enumerate([(8, 2), (4, 2), (2, 2), (1, 2), (1, 1)]):
+            x = ConvNorm(max(self.dim // share, 8), 3, stride, dtype=self.dtype, name=f"stage_{stage}")(x, train)
         return x

@@ -34,6 +34,16 @@ class StrictState:
         """A LayerNorm's scale and bias."""
         return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
 
+    def conv(self, name: str) -> dict:
+        """A convolution's kernel, and its bias where it has one."""
+        kernel = {"kernel": self.take(f"{name}.weight").transpose(2, 3, 1, 0)}  # OIHW -> HWIO
+        return kernel | ({"bias": self.take(f"{name}.bias")} if self.has(f"{name}.bias") else {})
+
+    def running(self, name: str) -> dict:
+        """A BatchNorm's running statistics; how many batches made them is not needed."""
+        self.drop(f"{name}.num_batches_tracked")
+        return {"mean": self.take(f"{name}.running_mean"), "var": self.take(f"{name}.running_var")}
+
     def drop(self, name: str) -> None:
         """A tensor that is known not to be needed."""
         self._left.discard(self._prefix + name)
