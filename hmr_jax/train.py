@@ -15,7 +15,7 @@ from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.evaluate import evaluate
 from hmr_jax.logging import RunLogger, parameter_table
 from hmr_jax.models import build_model
-from hmr_jax.models.variables import from_variables
+from hmr_jax.models.variables import init_weights
 from hmr_jax.optim import learning_rate, split_params
 from hmr_jax.steps import init_state, make_train_step, weights_of
 
@@ -53,8 +53,7 @@ def train(
             f"batch_size {config.batch_size} is not divisible by optim.accumulate {config.optim.accumulate} times "
             f"{mesh.size} devices."
         )
-    example = zeros(1, config.data.crop_size)
-    weights = from_variables(jax.jit(model.init)(jax.random.key(config.seed), example))
+    weights = init_weights(model, jax.random.key(config.seed), zeros(1, config.data.crop_size))
     weights = jax.tree.map(np.asarray, checkpoint.load_initial(config, weights))
     trained, frozen = split_params(weights, config.optim.frozen)
     frozen = jax.device_put(frozen, parallel.parameter_sharding(mesh, frozen, config.mesh.min_shard_size))

@@ -6,6 +6,11 @@ holds Linen's collection "batch_stats", again by top-level module.
 
 from typing import Any
 
+import flax.linen as nn
+import jax
+
+from hmr_jax.batch import Batch
+
 Weights = dict[str, Any]
 STATISTICS = "batch_stats"
 
@@ -14,6 +19,12 @@ def to_variables(weights: Weights) -> dict[str, Weights]:
     """What `model.apply` takes."""
     params = {name: group for name, group in weights.items() if name != STATISTICS}
     return {"params": params, STATISTICS: weights.get(STATISTICS, {})}
+
+
+def init_weights(model: nn.Module, key: jax.Array, example: Batch) -> Weights:
+    """Fresh weights. The program that draws them runs once, so it is compiled quickly rather than well."""
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return from_variables(jax.jit(model.init, compiler_options=options)(key, example))
 
 
 def from_variables(variables: Any) -> Weights:
