@@ -18,6 +18,7 @@ def main(
     output: Path = Path("predictions"),
     intrinsics: str = "",
     axes: Literal["opencv", "opengl", "blender"] = "opengl",
+    depth: str = "",
 ) -> None:
     """Writes, per picture, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
@@ -29,16 +30,21 @@ def main(
         output: folder of the results.
         intrinsics: fx,fy,cx,cy in pixels of the pictures; by default a focal length from each picture's size.
         axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
+        depth: for models that take it: a depth file (for one picture) or a folder of files named as the pictures are,
+            .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
     """
     from hmr_jax import predict
+    from hmr_jax.depth_providers import depth_provider
     from hmr_jax.inference import Predictor
+    from hmr_jax.pictures import find_images
 
     cli.set_up()
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    paths = predict.find_images(images)
+    paths = find_images(images)
     people, camera = predict.read_boxes(boxes, paths), predict.parse_intrinsics(intrinsics)
+    maps = depth_provider(depth) if depth else None
     predictor = Predictor.from_checkpoint(checkpoint)
-    for path in predict.predict_files(predictor, paths, output, people, camera, axes):
+    for path in predict.predict_files(predictor, paths, output, people, camera, axes, maps):
         tqdm.write(str(path))  # clear of the progress bar
 
 

@@ -1,6 +1,6 @@
-"""All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for a shorter encoder.
+"""All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for shorter networks.
 
-The first four stand beside another implementation in the same run and have a required ratio; the last three measure
+The first six stand beside another implementation in the same run and have a required ratio; the last three measure
 ours alone.
 """
 
@@ -8,19 +8,19 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("sampling", "skinning", "encoder", "decoder", "generator", "pipeline", "inference")
+PARTS = ("sampling", "skinning", "encoder", "decoder", "cnn", "rle", "generator", "pipeline", "inference")
 
 
 def main() -> None:
     """Runs the parts asked for; fails if one of them fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="8 of the encoder's 32 blocks")
+    parser.add_argument("--quick", action="store_true", help="8 of the encoder's 32 blocks, HRNet-W40 for W64")
     options = parser.parse_args()
     failed = []
     for part in options.parts:
         print(f"\n=== {part}", flush=True)
-        arguments = ["--quick"] if part == "encoder" and options.quick else []
+        arguments = ["--quick"] if part in ("encoder", "cnn") and options.quick else []
         if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *arguments], check=False).returncode:
             failed.append(part)
     if failed:

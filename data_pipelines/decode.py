@@ -15,7 +15,8 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
-from data_pipelines.records import FIELDS, Record, decode_depth, decode_mask
+from data_pipelines.records import DEPTH_STEP, FIELDS, Record, decode_depth, decode_mask
+from hmr_jax.depth import DepthMap
 
 
 class BadRecord(ValueError):
@@ -156,25 +157,35 @@ class Person:
     """(H, W) uint8, 1 on the person; None: absent, or not asked for."""
     depth: np.ndarray | None
     """(H, W) float32 metres, 0 = nothing seen; None: absent, or not asked for."""
+    pseudo_depth: DepthMap | None = None
+    """Of either kind, for a network to see; None: absent, or not asked for."""
 
 
-def decode_person(record: Record, dense: Collection[str] = ()) -> Person:
-    """Decodes the picture of a record, and those of its dense maps that are in `dense`.
+def decode_person(record: Record, dense: Collection[str] = (), pseudo_depth: bool = False) -> Person:
+    """Decodes the picture of a record, those of its dense maps that are in `dense`, and depth for a network to see.
 
-    Inverse depth counts as absent: it has neither scale nor origin, so a batch's metres cannot be made from it.
+    Inverse depth counts as absent among the dense maps: it has neither scale nor origin, so a batch's metres cannot be
+    made from it.
 
     Raises:
-        BadRecord: A picture cannot be decoded.
+        BadRecord: A picture cannot be decoded, or a map is not of its size.
     """
+    kind = record["depth/kind"]
     wants_mask = "mask" in dense and record["mask/encoded"]
-    wants_depth = "depth" in dense and record["depth/kind"] == "metric"
+    wants_dense = "depth" in dense and kind == "metric"
+    wants_pseudo = pseudo_depth and kind in DEPTH_STEP
     try:
-        image = Image.open(io.BytesIO(record["image/encoded"]))
-        return Person(
-            record,
-            np.asarray(image if image.mode == "RGB" else image.convert("RGB")),
-            decode_mask(record["mask/encoded"]) if wants_mask else None,
-            decode_depth(record["depth/encoded"], "metric") if wants_depth else None,
-        )
+        picture = Image.open(io.BytesIO(record["image/encoded"]))
+        image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        mask = decode_mask(record["mask/encoded"]) if wants_mask else None
+        depth = decode_depth(record["depth/encoded"], kind) if wants_dense or wants_pseudo else None
+        for name, values in (("mask", mask), ("depth map", depth)):
+            if values is not None and values.shape != image.shape[:2]:
+                sizes = "x".join(map(str, values.shape[::-1])), "x".join(map(str, image.shape[1::-1]))
+                raise BadRecord(f"the {name} is {sizes[0]} but the picture {sizes[1]}")
+        pseudo = DepthMap.from_values(depth, kind) if wants_pseudo and depth is not None else None
+        return Person(record, image, mask, depth if wants_dense else None, pseudo)
+    except BadRecord:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadRecord(f"a picture cannot be decoded ({error})") from error

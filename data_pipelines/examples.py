@@ -13,9 +13,10 @@ import numpy as np
 
 from data_pipelines import augment, crop
 from data_pipelines.decode import BadRecord, Person, RecordReader, decode_person
+from data_pipelines.pseudo_depth import pseudo_depth
 from hmr_jax.batch import OPTIONAL, REQUIRED
 from hmr_jax.body.joints import PELVIS_44
-from hmr_jax.config import AugmentConfig
+from hmr_jax.config import AugmentConfig, DepthCorruptionConfig
 
 PATIENCE = 100  # unusable records in a row before giving up
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class ExampleMaker:
         augmentation: AugmentConfig | None = None,
         seed: int = 0,
         examples: int | None = None,
+        depth_corruption: DepthCorruptionConfig | None = None,
     ):
         """Wires the parts together.
 
@@ -46,10 +48,12 @@ class ExampleMaker:
             augmentation: Its settings; None: no augmentation.
             seed: Of the augmentation.
             examples: How many there are; later numbers are padding with valid = 0. None: endless.
+            depth_corruption: Makes pseudo-depth of exact depth; None: batches hold no pseudo-depth.
         """
         self.readers, self.locate, self.crop_size = readers, locate, crop_size
         self.dense, self.dense_size = dense, dense_size
         self.augmentation, self.seed, self.examples = augmentation, seed, examples
+        self.depth_corruption = depth_corruption
         self.skipped = 0
         """Records met so far that could not be used."""
 
@@ -70,7 +74,8 @@ class ExampleMaker:
     def names(self) -> tuple[str, ...]:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
-        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", *dense)
+        pseudo = ("pseudo_depth", "has_pseudo_depth") if self.depth_corruption else ()
+        return (*REQUIRED, "box_center", "box_size", "image_size", "intrinsics", *dense, *pseudo)
 
     def _usable(self, dataset: int, index: int) -> tuple[Person, bool]:
         """The person of a record, or of the next that can be used; and whether the record had to be replaced."""
@@ -78,7 +83,7 @@ class ExampleMaker:
         for attempt in range(PATIENCE):
             number = (index + attempt) % len(reader)
             try:
-                return decode_person(reader[number], self.dense), attempt > 0
+                return decode_person(reader[number], self.dense, bool(self.depth_corruption)), attempt > 0
             except BadRecord as error:
                 self.skipped += 1
                 if self.skipped <= 10 or self.skipped % 1000 == 0:
@@ -129,8 +134,24 @@ class ExampleMaker:
         if self.dense:
             stride = self.crop_size / self.dense_size
             arrays |= self._dense(people, crop.sampling_affine(affine, width, change.flip, stride))
+        if self.depth_corruption:
+            arrays |= self._pseudo_depth(people, crop.sampling_affine(affine, width, change.flip), numbers)
         schema = REQUIRED | OPTIONAL
         return {name: array.astype(schema[name][1], copy=False) for name, array in arrays.items()}
+
+    def _pseudo_depth(
+        self, people: Sequence[Person], inverse: np.ndarray, numbers: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Warped as the pictures are; colours do not touch it."""
+        assert self.depth_corruption is not None
+        maps = [person.pseudo_depth for person in people]
+        crops = [
+            None if depth is None else crop.sample_nearest(depth.values, affine, self.crop_size)
+            for depth, affine in zip(maps, inverse, strict=True)
+        ]
+        kinds = ["" if depth is None else depth.kind for depth in maps]
+        training = self.augmentation is not None
+        return pseudo_depth(crops, kinds, self.crop_size, self.depth_corruption, self.seed, numbers, training)
 
     def _dense(self, people: Sequence[Person], inverse: np.ndarray) -> dict[str, np.ndarray]:
         shape = (len(people), self.dense_size, self.dense_size)

@@ -159,8 +159,11 @@ def encode(
 
 
 def encode_depth(depth: np.ndarray, kind: DepthKind) -> bytes:
-    """(H, W) float -> 16-bit PNG in units of `DEPTH_STEP`; what is too far for 16 bits saturates."""
-    levels = np.clip(np.rint(depth / DEPTH_STEP[kind]), 0, 65535).astype(np.uint16)
+    """(H, W) float -> 16-bit PNG in units of `DEPTH_STEP`; what is too far for 16 bits saturates.
+
+    What is not a number or is negative counts as not seen.
+    """
+    levels = np.clip(np.rint(np.nan_to_num(depth) / DEPTH_STEP[kind]), 0, 65535).astype(np.uint16)
     return _compress(levels, "PNG", compress_level=1)
 
 
@@ -233,11 +236,21 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         expect(good, "camera: not an intrinsics matrix")
     expect(record["gender"] in ("n", "m", "f"), "gender: not n, m or f")
     expect(record["depth/kind"] in ("none", *DEPTH_STEP), "depth: unknown kind")
+    for name in ("mask", "depth"):
+        expect(_size_of(record[f"{name}/encoded"]) in (None, tuple(size)), f"{name}: not of the picture's size")
     expect(bool(record["depth/encoded"]) == (record["depth/kind"] != "none"), "depth: map and kind disagree")
     if record["depth/kind"] == "metric":
         pelvis = record["keypoints_3d"][PELVIS_44]
         expect(pelvis[3] > 0 and pelvis[2] > 0, "depth: metric, but the pelvis has no depth to subtract")
     return found
+
+
+def _size_of(encoded: bytes) -> tuple[int, int] | None:
+    """Width and height of a map; None if it is absent."""
+    try:
+        return Image.open(io.BytesIO(encoded)).size if encoded else None
+    except OSError:
+        return -1, -1
 
 
 def _shape_problems(record: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,7 @@ class RecordSource:
             augmentation=data.augment if training else None,
             seed=config.seed,
             examples=examples,
+            depth_corruption=data.depth_corruption if data.pseudo_depth else None,
         )
         self._config, self._process = config, (process_index, process_count)
         self.examples = examples

@@ -33,7 +33,7 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "has_mask": ((), "float32"),
     "has_depth": ((), "float32"),
     "has_parts": ((), "float32"),
-    "pseudo_depth": (("S", "S"), "uint8"),  # of a depth network, per crop: nearest 255, farthest and missing 0
+    "pseudo_depth": (("S", "S"), "uint8"),  # of the crop, inverse: near = 255, 0 = far or missing
     "has_pseudo_depth": ((), "float32"),
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image

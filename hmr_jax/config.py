@@ -215,6 +215,30 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class DepthCorruptionConfig:
+    """What makes exact depth look like a network's estimate: drawn for each example, by its number. [default]
+
+    It applies to the depth of synthetic people and of records that hold metric depth; inverse depth in a record is
+    a network's and is left as it is.
+    """
+
+    background: float = 0.8
+    """How often a floor and a wall are put where the depth is unknown: those of synthetic people have none."""
+    scale: float = 0.1
+    """Contrast of the normalised map: 1 + scale * n, with n a standard normal cut at 2."""
+    shift: float = 0.05
+    """Offset of the normalised map, whose range is 1: shift * n."""
+    blur: float = 0.01
+    """Largest blur, in units of the crop's side; uniform from 0."""
+    missing: float = 0.2
+    """How often an elliptic region is missing."""
+    noise: float = 0.05
+    """Smooth noise on the normalised map: its standard deviation on a grid of 8 x 8."""
+    absent: float = 0.1
+    """How often the whole map is missing; training only."""
+
+
+@dataclass(frozen=True)
 class DatasetConfig:
     """One data set of a mixture."""
 
@@ -240,6 +264,10 @@ class DataConfig:
     """Dense targets that ride in the batch."""
     dense_size: int = 64
     """Side of the dense targets."""
+    pseudo_depth: bool = False
+    """Estimated depth of the crop rides in the batch, for models that take it."""
+    depth_corruption: DepthCorruptionConfig = DepthCorruptionConfig()
+    """How exact depth becomes pseudo-depth."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of the training split."""
     workers: int = 0

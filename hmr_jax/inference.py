@@ -27,8 +27,9 @@ from hmr_jax.body import BodyModel
 from hmr_jax.checkpoint import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.crop import ENLARGE, check_box, extract_crop, square_box
+from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
-from hmr_jax.models import build_model
+from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.variables import to_variables
 from hmr_jax.optim import Params
 
@@ -99,6 +100,7 @@ class Predictor:
         self.model = build_model(config.model)
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
         """Where the parameters are from; written into result files."""
+        self._takes_depth = needs_depth(config.model)
         self._params = jax.device_put(params)
         self._step = jax.jit(self._predict)
 
@@ -121,12 +123,21 @@ class Predictor:
         """The body model, with `faces` and `topology`."""
         return self.model.body
 
+    def check_takes_depth(self, given: bool) -> None:
+        """Raises ValueError where depth is given to a network that takes none."""
+        if given and not self._takes_depth:
+            raise ValueError(
+                f"This checkpoint's network, {self.config.model.name}, takes no depth: leave the depth out, or choose "
+                f"a checkpoint of {' or '.join(DEPTH_MODELS)}."
+            )
+
     def __call__(
         self,
         images: np.ndarray | Sequence[np.ndarray],
         boxes: Sequence | np.ndarray | None = None,
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
+        depth: DepthMap | Sequence[DepthMap | None] | None = None,
     ) -> list[PersonPrediction]:
         """Predicts the person in every box; the crops of all images share batches.
 
@@ -136,15 +147,20 @@ class Predictor:
                 image is taken for one person, with a warning.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; None: the default of `PersonPrediction`.
             enlarge: factor of the boxes; 1.2 makes tight boxes what the network was trained on.
+            depth: for a network that takes it, per image a map of its size, or None where there is none; for one image,
+                its map. Without depth such a network goes on with "missing", with a warning.
 
         Returns:
             One prediction per box, in the order of images and boxes.
 
         Raises:
-            ValueError: for a box or an image that cannot be used; the message names it.
+            ValueError: for a box, an image or a depth map that cannot be used; the message names it.
         """
         if isinstance(images, np.ndarray) and images.ndim == 3:
             images, boxes = [images], None if boxes is None else [boxes]
+        if isinstance(depth, DepthMap):
+            depth = [depth]
+        self._check_depth(images, depth)
         if boxes is None:
             warnings.warn("No boxes given: each whole image is taken for one person.", stacklevel=2)
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
@@ -152,7 +168,21 @@ class Predictor:
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
-        return list(self._run(images, people))
+        return list(self._run(images, people, depth))
+
+    def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
+        """Raises where depth cannot be used, warns where it is wanting."""
+        self.check_takes_depth(depth is not None)
+        if not self._takes_depth:
+            return
+        if depth is None:
+            warnings.warn("No depth given: the network goes on without, less exactly.", stacklevel=3)
+            return
+        if len(depth) != len(images):
+            raise ValueError(f"{len(images)} images but {len(depth)} depth maps: give one, or None, per image.")
+        for number, (image, one) in enumerate(zip(images, depth, strict=True)):
+            if one is not None:
+                one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
 
     def _people(self, images, boxes, intrinsics, enlarge) -> Iterator[dict]:
         """What is known of each person before the network runs."""
@@ -172,13 +202,15 @@ class Predictor:
                     "focal_length": focal_length, "principal_point": principal_point,
                 }  # fmt: skip
 
-    def _run(self, images, people: list[dict]) -> Iterator[PersonPrediction]:
+    def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
         """Cuts the crops of a batch while the network is busy with the one before."""
         running: tuple = ()
         for batch in _batched(people, self.batch_size):
             crops = np.stack([self._crop(images, person) for person in batch])
             placing = [np.array([person[name] for person in batch], np.float32) for name in _PLACING]
-            fields = self._step(self._params, *(_pad(array, self.batch_size) for array in (crops, *placing)))
+            shown = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
+            shown = {name: _pad(array, self.batch_size) for name, array in shown.items()}
+            fields = self._step(self._params, shown, *(_pad(array, self.batch_size) for array in placing))
             if running:
                 yield from _unbatch(*running)
             running = batch, crops, fields
@@ -189,8 +221,17 @@ class Predictor:
         image = images[person["image_index"]]
         return extract_crop(image, person["box_center"], person["box_size"], self.config.data.crop_size)
 
-    def _predict(self, params, crops, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
-        prediction: Any = self.model.apply(to_variables(params), {"image": crops}, train=False)
+    def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
+        """What the network is shown beside the crops; the people of a batch may be from several images."""
+        size = self.config.data.crop_size
+        cut = [
+            crop_depth(depth and depth[one["image_index"]], one["box_center"], one["box_size"], size) for one in batch
+        ]
+        maps, has = zip(*cut, strict=True)
+        return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
+
+    def _predict(self, params, shown, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
+        prediction: Any = self.model.apply(to_variables(params), shown, train=False)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
         # Pixels that are not square: keep the pelvis where it is in the picture.

@@ -5,69 +5,29 @@ import itertools
 import json
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from hmr_jax import __version__
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.crop import check_box
+from hmr_jax.depth import DepthMap
+from hmr_jax.depth_providers import DepthProvider, DiskDepth, maps_of
 from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.inference import PersonPrediction, Predictor, camera_of
+from hmr_jax.pictures import read_image
 from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Files that are taken from a folder of pictures."""
 CHUNK = 16  # pictures whose crops share batches and that are in memory at once
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned upright as the file's EXIF orientation says.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not a picture, or not a whole one.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no picture {path}.")
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture of a known format.") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded, it is damaged or cut off: {error}.") from error
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and for each folder the pictures in it, in the order of their names.
-
-    Raises:
-        FileNotFoundError: if a path does not exist or a folder holds no pictures.
-        ValueError: if no path is given.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise FileNotFoundError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise FileNotFoundError(f"There is no picture or folder {path}.")
-    if not found:
-        raise ValueError("Name a picture, or a folder of pictures; --help lists the options.")
-    return found
 
 
 def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
@@ -128,6 +88,7 @@ def predict_files(
     boxes: Sequence[np.ndarray] | None = None,
     intrinsics: np.ndarray | None = None,
     axes: Axes = "opengl",
+    depth: DepthProvider | None = None,
 ) -> Iterator[Path]:
     """Predicts and writes, for each picture NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
@@ -138,13 +99,18 @@ def predict_files(
         boxes: (n, 4) per image; None: the whole image is one person's box, with a warning.
         intrinsics: of all images, as for `Predictor`.
         axes: of the GLB file.
+        depth: of the images, for a network that takes it; images without are predicted with a warning.
 
     Yields:
         The files written.
 
     Raises:
-        ValueError: at the end, naming pictures and boxes that could not be used; the others are written by then.
+        ValueError: at the end, naming pictures, boxes and depth maps that could not be used; the others are written by
+            then. At once, if the network takes no depth.
     """
+    predictor.check_takes_depth(depth is not None)
+    if isinstance(depth, DiskDepth):
+        depth.check_count(len(images))
     names = _unique_names(images)
     output.mkdir(parents=True, exist_ok=True)
     problems = []
@@ -160,8 +126,9 @@ def predict_files(
             except ValueError as error:
                 problems.append(str(error))
                 bar.update()
+        maps = None if depth is None else _depth_maps(depth, loaded, images, problems)
         loaded_boxes = None if boxes is None else [boxes[i] for i in loaded]
-        people = predictor(list(loaded.values()), loaded_boxes, intrinsics)
+        people = predictor(list(loaded.values()), loaded_boxes, intrinsics, depth=maps)
         for position, (i, image) in enumerate(loaded.items()):
             own = [person for person in people if person.image_index == position]
             about = header(predictor, images[i], image, intrinsics)
@@ -171,6 +138,20 @@ def predict_files(
     if problems:
         rest = f" ({len(problems)} of {len(images)} pictures were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
+
+
+def _depth_maps(
+    provider: DepthProvider, loaded: dict[int, np.ndarray], images: Sequence[Path], problems: list[str]
+) -> list[DepthMap | None]:
+    """Maps of the loaded pictures; pictures whose map cannot be used are taken out, those without one are named."""
+    found = dict(zip(loaded, maps_of(provider, list(loaded.values()), [images[i] for i in loaded]), strict=True))
+    for i, depth in found.items():
+        if isinstance(depth, ValueError):
+            problems.append(str(depth))
+            del loaded[i]
+        elif depth is None:
+            warnings.warn(f"{images[i].name} has no depth map: the network goes on without.", stacklevel=2)
+    return [depth for depth in found.values() if not isinstance(depth, ValueError)]
 
 
 def write_results(

@@ -1,5 +1,7 @@
 """From pictures and boxes to people in the camera of the whole picture."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from hmr_jax.batch import zeros
 from hmr_jax.checkpoint import export
 from hmr_jax.config import Config, DataConfig, DecoderConfig, EncoderConfig, ModelConfig
 from hmr_jax.crop import extract_crop, square_box
+from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.inference import Predictor, camera_of
 from hmr_jax.models import build_model
+from hmr_jax.models.deforhmr import DeforHMR
 
 ENCODER = EncoderConfig(image_size=(64, 48), dim=32, depth=1, num_heads=2)
 DECODER = DecoderConfig(dim=32, depth=2, num_heads=2, head_dim=16, mlp_dim=32, offset_groups=2)
@@ -166,3 +170,54 @@ def test_a_missing_checkpoint_is_said_so(tmp_path, monkeypatch):
 def test_an_encoder_alone_predicts_no_bodies():
     with pytest.raises(ValueError, match="predicts no bodies"):
         Predictor(Config(model=ModelConfig(name="dense")), {})
+
+
+# Depth
+
+
+class SeesDepth(DeforHMR):
+    """Moves the camera by the depth that it is shown."""
+
+    def __call__(self, batch, train=False, vertices=None):
+        prediction = super().__call__({"image": batch["image"]}, train, vertices)
+        seen = batch["has_pseudo_depth"] * (1 + batch["pseudo_depth"].astype(float).mean((1, 2)))
+        return dataclasses.replace(prediction, camera=prediction.camera.at[:, 0].set(1 + seen))
+
+
+@pytest.fixture
+def deep(predictor, monkeypatch):
+    """A predictor whose network takes depth."""
+    monkeypatch.setattr(inference, "needs_depth", lambda config: True)
+    monkeypatch.setattr(
+        inference, "build_model", lambda config: SeesDepth(config, predictor.model.body, predictor.model.dtype)
+    )
+    return Predictor(CONFIG, random_parameters(CONFIG), batch_size=2)
+
+
+def test_depth_is_cut_like_the_picture_and_shown_to_the_network(deep, images):
+    rng = np.random.default_rng(0)
+    maps = [DepthMap(rng.uniform(1, 2, image.shape[:2]).astype(np.float32)) for image in images]
+    people = deep(images, BOXES, depth=[maps[0], None])
+    for person in people:
+        levels, has = crop_depth(maps[0], person.box_center, person.box_size, 64)
+        expected = 2 + levels.mean() if person.image_index == 0 else 1
+        assert has
+        np.testing.assert_allclose(person.camera[0], expected, rtol=1e-5)
+    (alone,) = deep(images[0], BOXES[0][:1], depth=maps[0])
+    np.testing.assert_allclose(alone.camera, people[0].camera, rtol=1e-5)
+
+
+def test_without_depth_the_network_goes_on_and_says_so(deep, images):
+    with pytest.warns(UserWarning, match="No depth given"):
+        people = deep(images, BOXES)
+    assert all(person.camera[0] == 1 for person in people)
+
+
+def test_depth_that_does_not_fit_is_refused(deep, predictor, images):
+    good = DepthMap(np.ones(images[0].shape[:2], np.float32))
+    with pytest.raises(ValueError, match="depth map of image 1 is 100x120 but its picture 200x150"):
+        deep(images, BOXES, depth=[good, good])
+    with pytest.raises(ValueError, match="2 images but 1 depth maps"):
+        deep(images, BOXES, depth=good)
+    with pytest.raises(ValueError, match="network, deforhmr, takes no depth: leave the depth out"):
+        predictor(images, BOXES, depth=[good, None])

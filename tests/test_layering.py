@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import its own layer's package and the layers before it.
 LAYERS = [
-    ["config", "batch", "safe_pickle", "crop"],
+    ["config", "batch", "safe_pickle", "crop", "depth", "pictures"],
     ["geometry"],
     ["ops"],
     ["body"],
@@ -22,12 +22,14 @@ LAYERS = [
     ["optim", "parallel", "logging"],
     ["steps", "objective"],
     ["checkpoint"],
+    ["depth_providers"],
     ["evaluate", "inference", "cli"],
     ["train", "predict"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Only what needs no model and no training.
 DATA_MAY_IMPORT = {"config", "batch", "body", "geometry", "rendering", "safe_pickle"}
+DATA_MAY_IMPORT |= {"depth", "depth_providers", "pictures"}
 
 
 def imports(path: Path) -> set[str]:

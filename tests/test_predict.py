@@ -13,9 +13,11 @@ from PIL import Image
 from test_inference import random_parameters
 from tiny import config
 
+from hmr_jax import inference
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoint import export
-from hmr_jax.predict import read_boxes, read_image
+from hmr_jax.pictures import read_image
+from hmr_jax.predict import read_boxes
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
@@ -123,6 +125,32 @@ def test_mistakes_are_told_in_one_line(run, photos, arguments, message):
     assert messages.startswith("error: ")
     assert message in messages
     assert len(messages.splitlines()) == 1
+
+
+def test_depth_files_go_with_their_pictures_and_wants_are_named(run, photos, checkpoint, tmp_path, monkeypatch):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    np.save(maps / "a.npy", np.random.default_rng(0).random((120, 90)))
+    command = (photos, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--depth")
+    code, _, errors = run(*command, maps)
+    assert code == 2
+    assert "network, deforhmr, takes no depth: leave the depth out, or choose a checkpoint of d2a_hmr" in errors
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setattr(inference, "needs_depth", lambda model: True)
+    Image.new("RGB", (30, 40)).save(photos / "c.png")
+    np.save(maps / "c.npy", np.ones((30, 40)))
+    code, lines, errors = run(*command, maps)
+    assert code == 2
+    assert "b.png has no depth map: the network goes on without" in errors
+    assert "c.npy is 40x30 but its picture 30x40" in errors
+    assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
+    code, _, errors = run(*command, maps / "a.npy")
+    assert code == 2
+    assert "is the depth of one picture, not of 3" in errors
+    code, _, errors = run(*command, "diskk:maps")
+    assert code == 2
+    assert "names no depth provider; did you mean 'disk'?" in errors
 
 
 def test_a_box_outside_its_picture_is_told_and_leaves_no_files(run, photos, checkpoint, tmp_path):

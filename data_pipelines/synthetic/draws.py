@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.special import ndtri
 
-STREAMS = ("pose", "camera", "appearance", "scene", "sensor")
+STREAMS = ("pose", "camera", "appearance", "scene", "sensor", "depth")
 BLOCK = 256  # uniforms fetched at a time
 
 

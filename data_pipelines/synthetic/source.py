@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from data_pipelines.pseudo_depth import pseudo_depth
 from data_pipelines.synthetic.people import STILL, SyntheticPeople
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.body import load_body_model
@@ -65,7 +66,7 @@ def synthetic_source(
         def make() -> Iterator[Batch]:
             number = step
             while end is None or number * config.batch_size < end:
-                yield make_batch(people, number * config.batch_size + rows, config, end)
+                yield make_batch(people, number * config.batch_size + rows, config, end, training)
                 number += 1
 
         return _Prefetch(make(), people.close)
@@ -73,7 +74,9 @@ def synthetic_source(
     return batches
 
 
-def make_batch(people: SyntheticPeople, index: np.ndarray, config: Config, examples: int | None = None) -> Batch:
+def make_batch(
+    people: SyntheticPeople, index: np.ndarray, config: Config, examples: int | None = None, training: bool = True
+) -> Batch:
     """The batch of these example numbers; numbers from `examples` on are padding."""
     valid = np.ones(len(index), bool) if examples is None else index < examples
     drawn = people.batch(np.where(valid, index, index[0]))
@@ -99,6 +102,10 @@ def make_batch(people: SyntheticPeople, index: np.ndarray, config: Config, examp
     if "depth" in batch:
         pelvis = drawn["keypoints_3d"][:, PELVIS_44, 2][:, None, None]
         batch["depth"] = np.where(batch["depth"] > 0, batch["depth"] - pelvis, 0).astype(np.float32)
+    if config.data.pseudo_depth:
+        corruption = config.data.depth_corruption
+        kinds = ["metric"] * len(index)
+        batch |= pseudo_depth(list(drawn["depth"]), kinds, size, corruption, people.seed, index, training)
     return batch
 
 

@@ -8,6 +8,14 @@ from hmr_jax.config import ModelConfig
 from hmr_jax.models.d2a_hmr import D2AHMR
 from hmr_jax.models.deforhmr import DeforHMR, DensePretraining
 
+DEPTH_MODELS = ("d2a_hmr",)
+"""Names of the models that read "pseudo_depth" and "has_pseudo_depth" of a batch."""
+
+
+def needs_depth(config: ModelConfig) -> bool:
+    """Whether a model is shown depth beside the image."""
+    return config.name in DEPTH_MODELS
+
 
 def build_model(config: ModelConfig) -> DeforHMR | D2AHMR | DensePretraining:
     """The network of a configuration, without parameters."""

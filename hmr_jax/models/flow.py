@@ -79,8 +79,10 @@ class RealNVP(nn.Module):
 
     def _scale_and_shift(self, i: int, kept: jax.Array) -> tuple[jax.Array, jax.Array]:
         """s and t (..., D) of coupling i."""
-        h = jnp.stack([kept, kept], -2)  # (..., 2, D)
+        points = kept.reshape(-1, self.dim)
+        h = jnp.broadcast_to(points, (2, *points.shape))  # the axis of the networks first: twice as fast on CPUs
         for layer, (kernel, bias) in enumerate(self._layers):
             h = jax.nn.leaky_relu(h, SLOPE) if layer else h
-            h = jnp.einsum("...nd,ndf->...nf", h, kernel[i], precision="highest") + bias[i]
-        return jnp.tanh(h[..., 0, :]), h[..., 1, :]
+            h = jnp.einsum("ntd,ndf->ntf", h, kernel[i], precision="highest") + bias[i][:, None]
+        s, t = h.reshape(2, *kept.shape)
+        return jnp.tanh(s), t

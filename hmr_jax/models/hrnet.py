@@ -22,7 +22,11 @@ FEATURES = 2048
 
 
 class HRNet(nn.Module):
-    """Images to a map of 2048 features; running statistics are in the collection "batch_stats"."""
+    """Images to a map of 2048 features; running statistics are in the collection "batch_stats".
+
+    What repeats is scanned, for it is compiled once then: parameters of stages carry an axis of exchanges, those of
+    their residual blocks a second one.
+    """
 
     width: int = 64
     """Channels of the finest branch: 40 or 64 for the published weights."""
@@ -49,8 +53,8 @@ class HRNet(nn.Module):
             source = x if stage == 2 else branches[-1]
             width, name = self.width * 2 ** (stage - 1), f"transition{stage - 1}_{stage - 1}"
             branches.append(ConvNorm(width, 3, 2, dtype=dtype, name=name)(source, train))
-            for i in range(modules):
-                branches = Exchange(dtype, name=f"stage{stage}_{i}")(branches, train)
+            exchanges = _repeat(Exchange, modules)(dtype, name=f"stage{stage}")
+            branches, _ = exchanges(branches, train)
 
         wide = [
             Bottleneck(width, dtype=dtype, name=f"incre_{i}")(branch, train)
@@ -68,13 +72,13 @@ class Exchange(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, branches: list[jax.Array], train: bool = False) -> list[jax.Array]:
-        """Maps (B, H / 4 / 2^i, W / 4 / 2^i, width 2^i) of branches i -> maps of the same shapes."""
-        for j in range(len(branches)):
-            for i in range(BLOCKS):
-                block = BasicBlock(branches[j].shape[-1], self.dtype, name=f"branch{j}_{i}")
-                branches = [*branches[:j], block(branches[j], train), *branches[j + 1 :]]
-        return [self._receive(i, branches, train) for i in range(len(branches))]
+    def __call__(self, branches: list[jax.Array], train: bool) -> tuple[list[jax.Array], None]:
+        """Maps (B, H / 4 / 2^i, W / 4 / 2^i, width 2^i) of branches i -> maps of the same shapes, and nothing."""
+        outputs = []
+        for i, x in enumerate(branches):
+            blocks = _repeat(_ScannedBlock, BLOCKS)(x.shape[-1], self.dtype, name=f"branch{i}")
+            outputs.append(blocks(x, train)[0])
+        return [self._receive(i, outputs, train) for i in range(len(outputs))], None
 
     def _receive(self, i: int, branches: list[jax.Array], train: bool) -> jax.Array:
         """What branch i gets from all."""
@@ -91,6 +95,23 @@ class Exchange(nn.Module):
                     x = ConvNorm(width, 3, 2, relu=not last, dtype=self.dtype, name=name)(x, train)
                 total = total + x
         return nn.relu(total)
+
+
+class _ScannedBlock(nn.Module):
+    """Gives a residual block the (carry, output) signature of a scan."""
+
+    features: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x, train):
+        return BasicBlock(self.features, self.dtype, name="block")(x, train), None
+
+
+def _repeat(module: Any, length: int) -> Any:
+    """A module applied `length` times in a row, each time with parameters of its own."""
+    axes: Any = {"params": 0, "batch_stats": 0}
+    return nn.scan(module, variable_axes=axes, split_rngs={"params": True}, in_axes=nn.broadcast, length=length)
 
 
 def _enlarge(x: jax.Array, factor: int) -> jax.Array:

@@ -1,32 +1,40 @@
-"""Trees of convolutions with batch normalisation, shared by the converters of ResNet and HRNet."""
+"""Convolutions with batch normalisation, shared by the converters of ResNet and HRNet.
+
+A module's variables are {"params": tree, "batch_stats": tree}; the functions here build and combine such pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from hmr_jax.weights.state import StrictState
 
 
-class Tree:
-    """Collects parameters and running statistics under the same paths."""
+def conv_norm(tensors: StrictState, conv: str, norm: str) -> dict:
+    """The variables of a `models.residual.ConvNorm`, from the names of its two layers."""
+    params = {"conv": tensors.conv(conv), "norm": tensors.norm(norm)}
+    return {"params": params, "batch_stats": {"norm": tensors.running(norm)}}
 
-    def __init__(self, tensors: StrictState):
-        self._tensors = tensors
-        self.variables: dict = {"params": {}, "batch_stats": {}}
 
-    def conv_norm(self, path: str, conv: str, norm: str) -> None:
-        """Puts a `models.residual.ConvNorm` at a path "outer/inner", from the names of its two layers."""
-        params, stats = self._at(path)
-        params["conv"], params["norm"] = self._tensors.conv(conv), self._tensors.norm(norm)
-        stats["norm"] = self._tensors.running(norm)
+def block(tensors: StrictState, name: str) -> dict:
+    """The variables of a residual block, with as many convolutions as the checkpoint has."""
+    parts, count = {}, 1
+    while count == 1 or tensors.has(f"{name}.conv{count}.weight"):
+        parts[f"conv{count}"] = conv_norm(tensors, f"{name}.conv{count}", f"{name}.bn{count}")
+        count += 1
+    if tensors.has(f"{name}.downsample.0.weight"):
+        parts["downsample"] = conv_norm(tensors, f"{name}.downsample.0", f"{name}.downsample.1")
+    return group(parts)
 
-    def block(self, path: str, name: str) -> None:
-        """Puts a residual block there, with as many convolutions as the checkpoint has."""
-        count = 1
-        while count == 1 or self._tensors.has(f"{name}.conv{count}.weight"):
-            self.conv_norm(f"{path}/conv{count}", f"{name}.conv{count}", f"{name}.bn{count}")
-            count += 1
-        if self._tensors.has(f"{name}.downsample.0.weight"):
-            self.conv_norm(f"{path}/downsample", f"{name}.downsample.0", f"{name}.downsample.1")
 
-    def _at(self, path: str) -> tuple[dict, dict]:
-        params, stats = self.variables["params"], self.variables["batch_stats"]
-        for part in path.split("/"):
-            params, stats = params.setdefault(part, {}), stats.setdefault(part, {})
-        return params, stats
+def group(parts: Mapping[str, dict]) -> dict:
+    """The variables of a module, from those of its named parts."""
+    return {kind: {name: part[kind] for name, part in parts.items()} for kind in ("params", "batch_stats")}
+
+
+def stack(repeated: Sequence[dict]) -> dict:
+    """The variables of a scanned module, from those of its repetitions."""
+    first = repeated[0]
+    if isinstance(first, dict):
+        return {name: stack([variables[name] for variables in repeated]) for name in first}
+    return np.stack(repeated)

@@ -1,13 +1,13 @@
 """HRNet's classification checkpoints to the variables of `models.hrnet.HRNet`.
 
-timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its like, which METRO starts from) use the same
+timm and the authors' own files (hrnetv2_w64_imagenet_pretrained.pth and its like, which METRO starts from) use the same
 names; inside a checkpoint of METRO they stand behind "backbone.".
 """
 
-from hmr_jax.weights.convolutional import Tree
+from hmr_jax.weights.convolutional import block, conv_norm, group, stack
 from hmr_jax.weights.state import State, StrictState
 
-MODULES = {2: 1, 3: 4, 4: 3}  # exchanges of a stage, as in models.hrnet
+MODULES = {2: 1, 3: 4, 4: 3}  # as in models.hrnet
 BLOCKS = 4
 
 
@@ -23,35 +23,32 @@ def convert_hrnet(state: State, prefix: str = "") -> dict:
         ValueError: if a tensor of the prefix is left over.
     """
     tensors = StrictState(state, prefix, "an HRNet for classification")
-    tree = Tree(tensors)
-    for i in (1, 2):
-        tree.conv_norm(f"conv{i}", f"conv{i}", f"bn{i}")
-    for i in range(4):
-        tree.block(f"layer1_{i}", f"layer1.{i}")
-    tree.conv_norm("transition1_0", "transition1.0.0", "transition1.0.1")
+    parts = {f"conv{i}": conv_norm(tensors, f"conv{i}", f"bn{i}") for i in (1, 2)}
+    parts |= {f"layer1_{i}": block(tensors, f"layer1.{i}") for i in range(4)}
+    parts["transition1_0"] = conv_norm(tensors, "transition1.0.0", "transition1.0.1")
     for stage, modules in MODULES.items():
         new = f"transition{stage - 1}.{stage - 1}.0"
-        tree.conv_norm(f"transition{stage - 1}_{stage - 1}", f"{new}.0", f"{new}.1")
-        for module in range(modules):
-            _exchange(tree, f"stage{stage}_{module}", f"stage{stage}.{module}", stage)
-    for i in range(4):
-        tree.block(f"incre_{i}", f"incre_modules.{i}.0")
+        parts[f"transition{stage - 1}_{stage - 1}"] = conv_norm(tensors, f"{new}.0", f"{new}.1")
+        parts[f"stage{stage}"] = stack([_exchange(tensors, f"stage{stage}.{i}", stage) for i in range(modules)])
+    parts |= {f"incre_{i}": block(tensors, f"incre_modules.{i}.0") for i in range(4)}
     for i in range(3):
-        tree.conv_norm(f"downsample_{i}", f"downsamp_modules.{i}.0", f"downsamp_modules.{i}.1")
-    tree.conv_norm("final", "final_layer.0", "final_layer.1")
+        parts[f"downsample_{i}"] = conv_norm(tensors, f"downsamp_modules.{i}.0", f"downsamp_modules.{i}.1")
+    parts["final"] = conv_norm(tensors, "final_layer.0", "final_layer.1")
     for name in ("classifier.weight", "classifier.bias"):  # ImageNet's classes
         tensors.drop(name)
     tensors.finish()
-    return tree.variables
+    return group(parts)
 
 
-def _exchange(tree: Tree, path: str, name: str, branches: int) -> None:
+def _exchange(tensors: StrictState, name: str, branches: int) -> dict:
+    parts = {}
     for i in range(branches):
-        for block in range(BLOCKS):
-            tree.block(f"{path}/branch{i}_{block}", f"{name}.branches.{i}.{block}")
+        blocks = [block(tensors, f"{name}.branches.{i}.{n}") for n in range(BLOCKS)]
+        parts[f"branch{i}"] = stack([group({"block": one}) for one in blocks])
         for j in range(branches):
             at = f"{name}.fuse_layers.{i}.{j}"
             if j > i:
-                tree.conv_norm(f"{path}/fuse{i}_{j}", f"{at}.0", f"{at}.1")
+                parts[f"fuse{i}_{j}"] = conv_norm(tensors, f"{at}.0", f"{at}.1")
             for step in range(i - j):
-                tree.conv_norm(f"{path}/fuse{i}_{j}_{step}", f"{at}.{step}.0", f"{at}.{step}.1")
+                parts[f"fuse{i}_{j}_{step}"] = conv_norm(tensors, f"{at}.{step}.0", f"{at}.{step}.1")
+    return group(parts)

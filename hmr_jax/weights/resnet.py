@@ -1,6 +1,6 @@
 """torchvision's ResNet checkpoints, which timm's equal, to the variables of `models.resnet.ResNet`."""
 
-from hmr_jax.weights.convolutional import Tree
+from hmr_jax.weights.convolutional import block, conv_norm, group
 from hmr_jax.weights.state import State, StrictState
 
 
@@ -16,14 +16,13 @@ def convert_resnet(state: State, prefix: str = "") -> dict:
         ValueError: if a tensor of the prefix is left over.
     """
     tensors = StrictState(state, prefix, "a ResNet with bottlenecks")
-    tree = Tree(tensors)
-    tree.conv_norm("conv1", "conv1", "bn1")
+    parts = {"conv1": conv_norm(tensors, "conv1", "bn1")}
     for layer in range(1, 5):
         i = 0
         while i == 0 or tensors.has(f"layer{layer}.{i}.conv1.weight"):
-            tree.block(f"layer{layer}_{i}", f"layer{layer}.{i}")
+            parts[f"layer{layer}_{i}"] = block(tensors, f"layer{layer}.{i}")
             i += 1
     for name in ("fc.weight", "fc.bias"):  # ImageNet's classes
         tensors.drop(name)
     tensors.finish()
-    return tree.variables
+    return group(parts)

@@ -1,0 +1,206 @@
+"""Pseudo-depth: maps of estimated depth on disk and in memory, and the normalised crop of one that a network sees.
+
+Files hold a map of the size of their picture: NAME.npz with "depth" and, where it is not inverse, "kind"; NAME.npy; or
+a 16-bit NAME.png. Networks for depth are right up to scale, shift and worse, so a map is used crop by crop: as inverse
+depth, stretched from its 2nd to its 98th percentile, near = 1. Unknown depth is 0 everywhere.
+Letters: H, W the picture, S side of the crop.
+"""
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+Kind = Literal["inverse", "metric"]
+SUFFIXES = (".npz", ".npy", ".png")
+"""Of depth files, in the order in which they are looked for."""
+PERCENTILES = (2, 98)
+KNOWN = 0.01
+"""A crop with less of its depth known than this share counts as having none."""
+_HALF_MAX = 65504.0
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """The depth of a picture."""
+
+    values: np.ndarray
+    """(H, W) float32; 0: unknown. `from_values` makes sure of that."""
+    kind: Kind = "inverse"
+    """"inverse": larger is nearer, in any unit; "metric": metres."""
+
+    @classmethod
+    def from_values(cls, values: np.ndarray, kind: str = "inverse", name: str = "The depth map") -> "DepthMap":
+        """Makes a map of any numbers; what is not finite or is negative becomes unknown.
+
+        Args:
+            values: (H, W) real numbers; an axis of length 1 before or behind is taken off.
+            kind: "inverse" or "metric".
+            name: of the map, for messages.
+
+        Raises:
+            ValueError: if they are no map of numbers, or the kind is unknown.
+        """
+        if kind not in get_args(Kind):
+            raise ValueError(f"{name} is of the unknown kind '{kind}': use {' or '.join(get_args(Kind))}.")
+        values = np.asarray(values)
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"{name} holds {values.dtype} and not real numbers.")
+        shape = values.shape
+        if values.ndim == 3 and 1 in (shape[0], shape[2]):
+            values = values[0] if shape[0] == 1 else values[..., 0]
+        if values.ndim != 2 or not values.size:
+            raise ValueError(f"{name} has the shape {shape}; expected (height, width) of its picture.")
+        with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is not finite either
+            values = values.astype(np.float32)
+            return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), kind)  # type: ignore[arg-type]
+
+    def check_size(self, image_size: tuple[int, int], name: str = "The depth map") -> None:
+        """Raises ValueError unless the map is of its picture's (width, height)."""
+        height, width = self.values.shape
+        if (width, height) != image_size:
+            raise ValueError(
+                f"{name} is {width}x{height} but its picture {image_size[0]}x{image_size[1]}: "
+                "a depth map has the size of its picture."
+            )
+
+
+def normalize(values: np.ndarray, kind: str) -> tuple[np.ndarray, bool]:
+    """A crop's depth in [0, 1], and whether there is any.
+
+    Args:
+        values: (S, S) of a `DepthMap`, 0 where unknown or outside the picture.
+        kind: of the map.
+
+    Returns:
+        (S, S) float32 inverse depth, 1 at the 98th percentile of what is known and nearer, 0 at the 2nd, farther and
+        where it is unknown; and False where hardly any is known or all is equally far.
+    """
+    known = values > 0
+    nothing = np.zeros(values.shape, np.float32), False
+    if known.mean() < KNOWN:
+        return nothing
+    inverse = values[known].astype(np.float64)
+    if kind == "metric":
+        inverse = 1 / inverse
+    far, near = np.percentile(inverse, PERCENTILES)
+    if not near - far > 1e-6 * near:
+        return nothing
+    scaled = np.zeros(values.shape, np.float32)
+    scaled[known] = np.clip((inverse - far) / (near - far), 0, 1)
+    return scaled, True
+
+
+def to_levels(scaled: np.ndarray) -> np.ndarray:
+    """[0, 1] -> uint8, as batches hold it."""
+    return np.rint(255 * scaled).astype(np.uint8)
+
+
+def crop_depth(depth: DepthMap | None, center: np.ndarray, side: float, size: int) -> tuple[np.ndarray, bool]:
+    """The normalised depth of the square that `crop.extract_crop` cuts out of the picture: nearest pixels.
+
+    Args:
+        depth: of the whole picture; None: there is none.
+        center: (2,) of the square, px.
+        side: of the square, px.
+        size: S.
+
+    Returns:
+        (S, S) uint8, near = 255, and whether there is any depth.
+    """
+    if depth is None:
+        return np.zeros((size, size), np.uint8), False
+    steps = (np.arange(size) - size / 2) * (side / size)
+    cut = np.zeros((size, size), np.float32)
+    (rows, y), (columns, x) = (_inside(center[axis] + steps, depth.values.shape[1 - axis]) for axis in (1, 0))
+    cut[np.ix_(rows, columns)] = depth.values[np.ix_(y, x)]
+    scaled, has = normalize(cut, depth.kind)
+    return to_levels(scaled), has
+
+
+def _inside(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which positions round to a pixel, and to which."""
+    nearest = np.rint(positions).astype(int)
+    inside = np.flatnonzero((nearest >= 0) & (nearest < length))
+    return inside, nearest[inside]
+
+
+def read_depth(path: str | Path, kind: Kind = "inverse") -> DepthMap:
+    """Reads a depth file.
+
+    Args:
+        path: .npz, .npy or 16-bit .png.
+        kind: of a file that does not say it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or holds no depth map; the message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no depth file {path}.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} is not a depth file: it must be {', '.join(SUFFIXES[:-1])} or 16-bit {SUFFIXES[-1]}.")
+    try:
+        values, stated = _read_png(path) if path.suffix.lower() == ".png" else _read_numpy(path)
+    except _NoDepth as error:
+        raise ValueError(f"{path} {error}") from None
+    # Each format has its own ways to fail on damaged bytes; all of them mean the same to a user.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a depth map, it is damaged or cut off: {_short(error)}") from error
+    return DepthMap.from_values(values, stated or kind, str(path))
+
+
+class _NoDepth(Exception):
+    """A sound file of something else; the message follows the file's name."""
+
+
+def _read_numpy(path: Path) -> tuple[np.ndarray, str | None]:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded, None
+    with loaded:
+        if "depth" not in loaded:
+            raise _NoDepth(f"holds {', '.join(loaded.files) or 'nothing'}; expected 'depth' and, if metric, 'kind'.")
+        return loaded["depth"], str(loaded["kind"]) if "kind" in loaded else None
+
+
+def _read_png(path: Path) -> tuple[np.ndarray, None]:
+    with Image.open(path, formats=["PNG"]) as picture:
+        if not picture.mode.startswith("I"):
+            raise _NoDepth(f"is a PNG of mode {picture.mode}; depth needs one grey channel of 16 bits.")
+        return np.asarray(picture), None
+
+
+def _short(error: Exception) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0][:200].rstrip(".") + "."
+
+
+def write_depth(path: str | Path, depth: DepthMap, source: str) -> None:
+    """Writes an .npz file that `read_depth` reads: float16, inverse depth as a share of its largest value.
+
+    Args:
+        path: of the file; it appears there only when it is complete.
+        depth: the map.
+        source: what made it, kept in the file.
+    """
+    path, values = Path(path), depth.values
+    if depth.kind == "inverse":
+        values = values / max(float(values.max()), np.finfo(np.float32).tiny)
+    half = np.minimum(values, _HALF_MAX).astype(np.float16)
+    half[(half == 0) & (values > 0)] = np.finfo(np.float16).smallest_subnormal  # far, and not unknown
+    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez_compressed(file, depth=half, kind=np.array(depth.kind), source=np.array(source))
+        os.chmod(part, 0o644)  # mkstemp's files are private
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        raise

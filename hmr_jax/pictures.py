@@ -1,0 +1,52 @@
+"""Finding and reading pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Files that are taken from a folder of pictures."""
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB, turned upright as the file's EXIF orientation says.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a picture, or not a whole one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no picture {path}.")
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{path} is not a picture of a known format.") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be decoded, it is damaged or cut off: {error}.") from error
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and for each folder the pictures in it, in the order of their names.
+
+    Raises:
+        FileNotFoundError: if a path does not exist or a folder holds no pictures.
+        ValueError: if no path is given.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise FileNotFoundError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise FileNotFoundError(f"There is no picture or folder {path}.")
+    if not found:
+        raise ValueError("Name a picture, or a folder of pictures; --help lists the options.")
+    return found
