@@ -1,4 +1,5 @@
 # make quickstart   set up, make synthetic people, train a small DeforHMR, evaluate it, predict, write a page to look at
+# make quickstart-d2a   the same with a small D2A-HMR, which sees depth: quickstart_d2a/
 # make test         set up and run all tests
 # make lint         ruff and mypy
 # make bench        speed beside PyTorch, in one run
@@ -6,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: quickstart test lint format bench bench-data clean
+.PHONY: quickstart quickstart-d2a test lint format bench bench-data clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -15,6 +16,9 @@ $(VENV)/ready-%: pyproject.toml
 
 quickstart: $(VENV)/ready-train
 	$(RUN) -m tools.quickstart
+
+quickstart-d2a: $(VENV)/ready-train
+	$(RUN) -m tools.quickstart d2a
 
 test: $(VENV)/ready-test
 	$(RUN) -m pytest
@@ -35,4 +39,4 @@ bench-data: $(VENV)/ready-train
 	$(RUN) -m benchmarks.pipeline
 
 clean:
-	rm -rf quickstart runs data build dist *.egg-info
+	rm -rf quickstart quickstart_d2a runs data build dist *.egg-info

@@ -191,9 +191,9 @@ def load_initial(config: Config, params: Params) -> Params:
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
     _, loaded = load_for_inference(source)
     if "depth_encoder" in params and "depth_encoder" not in loaded and "encoder" in loaded:
+        shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
         # D2A-HMR draws both streams with one letter: equal networks start equal.
-        if jax.tree.map(np.shape, params["depth_encoder"]) == jax.tree.map(np.shape, loaded["encoder"]):
-            loaded = _copy_group(loaded, "encoder", "depth_encoder")
+        loaded = _copy_group(loaded, "encoder", "depth_encoder") if shapes[0] == shapes[1] else loaded
     taken = {name: group for name, group in loaded.items() if name in params and name != STATISTICS}
     if not taken:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")

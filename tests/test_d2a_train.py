@@ -11,7 +11,7 @@ from hmr_jax import checkpoint
 from hmr_jax.batch import zeros
 from hmr_jax.config import OptimConfig
 from hmr_jax.models import build_model
-from hmr_jax.models.variables import STATISTICS, init_weights, to_variables
+from hmr_jax.models.variables import STATISTICS, init_weights
 from hmr_jax.optim import split_params
 from hmr_jax.steps import init_state, make_train_step
 from hmr_jax.train import train
@@ -42,7 +42,9 @@ def test_three_steps_change_every_trained_group_and_statistics(step):
         assert all(np.isfinite(value) for value in scalars.values())
     assert {"keypoints_2d", "keypoints_3d", "vertices", "silhouette", "rle"} <= set(scalars)
     for group in first.params:
-        leaves = jax.tree.leaves(jax.tree.map(lambda a, b: np.abs(a - b).max(), first.params[group], state.params[group]))
+        leaves = jax.tree.leaves(
+            jax.tree.map(lambda a, b: np.abs(a - b).max(), first.params[group], state.params[group])
+        )
         assert max(leaves) > 0, group
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first.batch_stats, state.batch_stats)
     assert min(jax.tree.leaves(moved)) > 0

@@ -42,7 +42,9 @@ class DeforHMR(nn.Module):
         """
         config = self.config
         images = normalize_crop(batch["image"], config.encoder.image_size)
-        features = build_encoder(config.encoder, config.attention, self.dtype)(images, train and "encoder" not in frozen)
+        features = build_encoder(config.encoder, config.attention, self.dtype)(
+            images, train and "encoder" not in frozen
+        )
         num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
         tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, train)
         rotations, betas, camera = SMPLHead(name="head")(tokens)
@@ -114,7 +116,7 @@ def with_scale(prediction: Prediction, scale: jax.Array) -> Prediction:
 
 
 def init_flow(module: nn.Module) -> None:
-    """Gives a model the parameters of its errors' density, the group "flow"; the loss applies it, prediction doesn't."""
+    """Gives a model the parameters of its errors' density, the group "flow": for the loss, unused in prediction."""
     if module.is_initializing():
         RealNVP(dim=3, name="flow")(jnp.zeros((1, 3)))
 

@@ -101,7 +101,9 @@ class GatedFusion(nn.Module):
         def bias(*_):
             return jnp.array([2.0, 0.0, 0.0])
 
-        logits = nn.Dense(NUM_GATES, dtype=jnp.float32, kernel_init=nn.initializers.normal(0.01), bias_init=bias, name="gate")(joined)
+        logits = nn.Dense(
+            NUM_GATES, dtype=jnp.float32, kernel_init=nn.initializers.normal(0.01), bias_init=bias, name="gate"
+        )(joined)
         gates = nn.softmax(logits)
         shares = jnp.split(gates.astype(self.dtype), NUM_GATES, -1)
         return sum(share * x for share, x in zip(shares, streams, strict=True)), gates
