@@ -33,7 +33,7 @@ def check_losses(config: LossConfig, model: Any) -> None:
 
 
 def sample_losses(
-    config: LossConfig, model: Any, output: Any, batch: Batch, log_density: Callable[[jax.Array], jax.Array] | None
+    config: LossConfig, model: Any, output: Any, batch: Batch, log_density: Callable[[jax.Array], jax.Array]
 ) -> Scalars:
     """Unweighted losses (B,) of a model's output, named as in `LossConfig`.
 
@@ -42,46 +42,46 @@ def sample_losses(
         model: gives the body.
         output: of the model.
         batch: the labels.
-        log_density: (B, T, 3) normalised errors -> (B, T), the learned density; needed for `config.rle`.
+        log_density: (B, T, 3) normalised errors -> (B, T), the learned density; used for `config.rle`.
     """
     if not isinstance(output, Prediction):
-        target = dense_targets(output, batch)
-        return {
-            "heatmaps": losses.heatmap_loss(output["heatmaps"], batch["keypoints_2d"]),
-            "parts": losses.part_loss(output["parts"], target["parts"], batch["has_parts"]),
-            "depth": losses.depth_loss(output["depth"], target["depth"], target["parts"], batch["has_depth"]),
-        }
+        return _dense_losses(output, batch)
     found = {
         "keypoints_2d": losses.keypoint_2d_loss(output.keypoints_2d, batch["keypoints_2d"]),
         "keypoints_3d": losses.keypoint_3d_loss(output.keypoints_3d, batch["keypoints_3d"]),
     }
     rotations = axis_angle_to_matrix(batch["pose"])
-    if output.body_pose is not None:
+    if output.body_pose is not None and output.global_orient is not None and output.betas is not None:
         found |= {
             "global_orient": losses.parameter_loss(output.global_orient, rotations[:, :1], batch["has_pose"]),
             "body_pose": losses.parameter_loss(output.body_pose, rotations[:, 1:], batch["has_pose"]),
             "betas": losses.parameter_loss(output.betas, batch["betas"], batch["has_betas"]),
         }
-    of_vertices = output.distribution is not None and output.distribution.mean.shape[1] > len(batch["keypoints_3d"][0])
+    target, surface = keypoint_target(batch), None
+    of_vertices = output.distribution is not None and output.distribution.mean.shape[1] > target.shape[1]
     if config.vertices or (config.rle and of_vertices):
-        true_vertices, has_body = labelled_vertices(model, rotations, batch)
-        if config.vertices:
-            found["vertices"] = _vertex_loss(model, output, true_vertices, has_body)
-    if config.silhouette:
+        surface = labelled_vertices(model, rotations, batch)
+    if config.vertices and surface is not None:
+        found["vertices"] = _vertex_loss(model, output, *surface)
+    if config.silhouette and output.silhouette_logits is not None:
         found["silhouette"] = _silhouette_loss(output.silhouette_logits, batch)
-    if config.rle:
-        target = keypoint_target(batch)
-        if of_vertices:
-            coarse = true_vertices[:, model.coarse.vertex_ids[:NUM_COARSE]]
-            confidence = jnp.broadcast_to(has_body[:, None, None], (*coarse.shape[:2], 1))
-            target = jnp.concatenate(
-                [target[:, jnp.array(EVALUATION_14_OF_44)], jnp.concatenate([coarse, confidence], -1)], 1
-            )
-        points = output.distribution
-        log_phi = log_density(losses.normalized_error(points.mean, points.scale, target))
-        loss = losses.residual_log_likelihood_loss(points.mean, points.scale, target, log_phi, config.rle_compat)
+    if config.rle and output.distribution is not None:
+        if of_vertices and surface is not None:
+            target = _token_target(model, target, *surface)
+        mean, scale = output.distribution.mean, output.distribution.scale
+        log_phi = log_density(losses.normalized_error(mean, scale, target))
+        loss = losses.residual_log_likelihood_loss(mean, scale, target, log_phi, config.rle_compat)
         found["rle"] = loss / jnp.maximum(target[..., 3].sum(1), 1)
     return found
+
+
+def _dense_losses(output: Scalars, batch: Batch) -> Scalars:
+    target = dense_targets(output, batch)
+    return {
+        "heatmaps": losses.heatmap_loss(output["heatmaps"], batch["keypoints_2d"]),
+        "parts": losses.part_loss(output["parts"], target["parts"], batch["has_parts"]),
+        "depth": losses.depth_loss(output["depth"], target["depth"], target["parts"], batch["has_depth"]),
+    }
 
 
 def weights(config: LossConfig, names: Any, step: jax.Array) -> Scalars:
@@ -107,7 +107,14 @@ def keypoint_target(batch: Batch) -> jax.Array:
     return jnp.concatenate([points - points[:, PELVIS_44, None], confidence * known], -1)
 
 
-def _vertex_loss(model: Any, output: Prediction, true: jax.Array, has: jax.Array) -> jax.Array:
+def _token_target(model: Any, keypoints: jax.Array, vertices: jax.Array, has: jax.Array) -> jax.Array:
+    """(B, 14 + C, 4): joints and coarse vertices, as the non-parametric head orders its tokens."""
+    coarse = vertices[:, model.coarse.vertex_ids[:NUM_COARSE]]
+    confidence = jnp.broadcast_to(has[:, None, None], (*coarse.shape[:2], 1))
+    return jnp.concatenate([keypoints[:, jnp.array(EVALUATION_14_OF_44)], jnp.concatenate([coarse, confidence], -1)], 1)
+
+
+def _vertex_loss(model: Any, output: Any, true: jax.Array, has: jax.Array) -> jax.Array:
     """The mean over the levels of the mesh that the model predicts."""
     root = output.keypoints_3d[:, PELVIS_44, None]
     levels = [losses.vertex_loss(output.vertices - root, true, has)]
@@ -116,7 +123,7 @@ def _vertex_loss(model: Any, output: Prediction, true: jax.Array, has: jax.Array
         middle = jnp.einsum("mc,bcd->bmd", model.coarse.middle_matrix(), coarse)
         levels += [losses.vertex_loss(middle, true[:, ids], has)]
         levels += [losses.vertex_loss(coarse, true[:, ids[:NUM_COARSE]], has)]
-    return sum(levels) / len(levels)
+    return jnp.mean(jnp.stack(levels), 0)
 
 
 def _silhouette_loss(logits: jax.Array, batch: Batch) -> jax.Array:

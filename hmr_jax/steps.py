@@ -63,12 +63,13 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
     flow = RealNVP(dim=3)
 
     def loss_of(params: Params, statistics: Params, frozen: Params, batch: Batch, rng: jax.Array, step: jax.Array):
-        output, changed = model.apply(
+        applied: Any = model.apply(
             to_variables(merge(params | {STATISTICS: statistics}, frozen)), batch, train=True, vertices=with_vertices,
             frozen=config.optim.frozen, rngs={"dropout": rng}, mutable=[STATISTICS],
         )  # fmt: skip
+        output, changed = applied
 
-        def log_density(x: jax.Array) -> jax.Array:
+        def log_density(x: jax.Array) -> Any:
             return flow.apply({"params": (params | frozen)["flow"]}, x, method=RealNVP.log_prob)
 
         parts = sample_losses(config.loss, model, output, batch, log_density)

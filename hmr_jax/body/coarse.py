@@ -20,6 +20,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
@@ -110,7 +111,7 @@ def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
     vertex_ids = _spread(template, NUM_MIDDLE)
     pose = rng.normal(0, _ANGLE, (_BODIES, model.num_joints, 3)).astype(np.float32)
     betas = rng.normal(0, _SHAPE, (_BODIES, model.num_betas)).astype(np.float32)
-    posed = skin(model, betas, np.asarray(axis_angle_to_matrix(pose)))
+    posed = skin(model, jnp.asarray(betas), axis_angle_to_matrix(jnp.asarray(pose)))
     vertices, joints = (np.asarray(x, np.float64) for x in posed)  # (P, V, 3), (P, J, 3)
 
     middle = vertices[:, vertex_ids]

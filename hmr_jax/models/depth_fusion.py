@@ -106,7 +106,7 @@ class GatedFusion(nn.Module):
         )(joined)
         gates = nn.softmax(logits)
         shares = jnp.split(gates.astype(self.dtype), NUM_GATES, -1)
-        return sum(share * x for share, x in zip(shares, streams, strict=True)), gates
+        return shares[0] * image + shares[1] * attended + shares[2] * depth, gates
 
 
 class FusionBlock(nn.Module):

@@ -41,8 +41,8 @@ class TokenRegressor(nn.Module):
         identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
         x = x + identity.astype(self.dtype)
         if extra is not None:
-            extra = jnp.broadcast_to(jnp.asarray(extra, self.dtype), (len(x), *extra.shape))
-            x = nn.Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, extra], -1))
+            known = jnp.broadcast_to(jnp.asarray(extra, self.dtype), (len(x), *extra.shape))
+            x = nn.Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
 
         def norm(x, name):
             return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)(x)
