@@ -1,4 +1,5 @@
 # make quickstart   set up, make synthetic people, train a small DeforHMR, evaluate it, predict, write a page to look at
+# make quickstart-d2a   the same with a small D2A-HMR, which sees depth: quickstart_d2a/
 # make test         set up and run all tests
 # make lint         ruff and mypy
 # make bench        speed beside PyTorch, in one run
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: quickstart test lint format bench bench-data bench-eval clean
+.PHONY: quickstart quickstart-d2a test lint format bench bench-data bench-eval clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -16,6 +17,9 @@ $(VENV)/ready-%: pyproject.toml
 
 quickstart: $(VENV)/ready-train
 	$(RUN) -m tools.quickstart
+
+quickstart-d2a: $(VENV)/ready-train
+	$(RUN) -m tools.quickstart d2a
 
 test: $(VENV)/ready-test
 	$(RUN) -m pytest
@@ -40,4 +44,4 @@ bench-eval: $(VENV)/ready-train
 	$(RUN) -m benchmarks.evaluation
 
 clean:
-	rm -rf quickstart runs data build dist *.egg-info
+	rm -rf quickstart quickstart_d2a runs data build dist *.egg-info

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
@@ -90,6 +91,16 @@ def check(batch: Batch) -> None:
 
 
 @struct.dataclass
+class Distribution:
+    """Points with scales: a density of where each point may be. Pelvis-relative, camera axes, metres."""
+
+    mean: jax.Array
+    """(B, T, 3)."""
+    scale: jax.Array
+    """(B, T, 3) along x, y and z, positive."""
+
+
+@struct.dataclass
 class Prediction:
     """What a model says about a batch; fields that a model does not have are None.
 
@@ -97,11 +108,12 @@ class Prediction:
     vertices, joints and keypoints_3d are without that translation.
     """
 
-    global_orient: jax.Array
-    """(B, 1, 3, 3) rotation of the body's axes to the camera's."""
-    body_pose: jax.Array
+    global_orient: jax.Array | None
+    """(B, 1, 3, 3) rotation of the body's axes to the camera's. None, as the next two, in training of a model that
+    predicts vertices; its predictions have them by `body.parameters_from_vertices`."""
+    body_pose: jax.Array | None
     """(B, 23, 3, 3) rotations relative to the parent joint."""
-    betas: jax.Array
+    betas: jax.Array | None
     """(B, 10)."""
     camera: jax.Array
     """(B, 3) weak-perspective scale s and shift tx, ty."""
@@ -113,11 +125,26 @@ class Prediction:
     """(B, 44, 2) in crop coordinates."""
     vertices: jax.Array | None = None
     """(B, V, 3)."""
+    coarse_vertices: jax.Array | None = None
+    """(B, C, 3) of `body.CoarseMesh`, from which a model that predicts vertices makes all others."""
     sigma: jax.Array | None = None
-    """(B, 44) predicted error of each keypoint, metres."""
+    """(B, 44) predicted error of each keypoint, metres: the norm of its scales along x, y and z."""
     silhouette: jax.Array | None = None
-    """(B, D, D) probability of the person."""
+    """(B, h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
+    silhouette_logits: jax.Array | None = None
+    """(B, h, w) before the sigmoid, for the loss."""
     sampling_points: jax.Array | None = None
     """(B, L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
     dense: dict[str, jax.Array] | None = None
     """Maps of `models.heads.DenseHead`, in training with `ModelConfig.dense_targets`."""
+    gates: jax.Array | None = None
+    """(B, L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion, per token."""
+    distribution: Distribution | None = None
+    """What residual log-likelihood estimation acts on."""
+
+    @property
+    def rotations(self) -> jax.Array:
+        """(B, 24, 3, 3) `global_orient` and `body_pose`; raises ValueError where there are none."""
+        if self.global_orient is None or self.body_pose is None:
+            raise ValueError("This prediction is a mesh without body parameters.")
+        return jnp.concatenate([self.global_orient, self.body_pose], 1)

@@ -26,7 +26,8 @@ from orbax.checkpoint import checkpoint_managers
 
 from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.depth_anything_config import DepthAnythingConfig
-from hmr_jax.optim import Params
+from hmr_jax.models.variables import STATISTICS
+from hmr_jax.optim import Params, merge
 from hmr_jax.steps import TrainState
 
 ASSETS = Path(__file__).parent / "assets"
@@ -59,7 +60,7 @@ def save(manager: ocp.CheckpointManager, config: Config, state: TrainState, metr
     """Writes one checkpoint in the background; a half-written one is never taken for a whole one."""
     step = int(state.step)
     items = ocp.args.Composite(
-        params=ocp.args.StandardSave(state.params),  # type: ignore[call-arg]
+        params=ocp.args.StandardSave(_trained(state)),  # type: ignore[call-arg]
         train=ocp.args.StandardSave(_rest(state)),  # type: ignore[call-arg]
         config=ocp.args.JsonSave(to_dict(config)),  # type: ignore[call-arg]
         data=ocp.args.JsonSave({"step": step, "seed": config.seed}),  # type: ignore[call-arg]
@@ -72,14 +73,21 @@ def restore(manager: ocp.CheckpointManager, state: TrainState) -> TrainState:
     """The latest checkpoint, placed as the arrays (or shaped placeholders with shardings) of `state` are."""
     step = manager.latest_step()
     items = ocp.args.Composite(
-        params=ocp.args.StandardRestore(state.params),  # type: ignore[call-arg]
+        params=ocp.args.StandardRestore(_trained(state)),  # type: ignore[call-arg]
         train=ocp.args.StandardRestore(_rest(state)),  # type: ignore[call-arg]
     )
     try:
         restored = manager.restore(step, args=items)
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
-    return dataclasses.replace(state, params=restored["params"], **restored["train"])
+    params = dict(restored["params"])
+    statistics = params.pop(STATISTICS, {})
+    return dataclasses.replace(state, params=params, batch_stats=statistics, **restored["train"])
+
+
+def _trained(state: TrainState) -> Params:
+    """Parameters and, where there are any, running statistics: what prediction needs of a state."""
+    return state.params | ({STATISTICS: state.batch_stats} if state.batch_stats else {})
 
 
 def _rest(state: TrainState) -> dict[str, Any]:
@@ -113,9 +121,9 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     try:
         params = _read_item(path / "params")
         if config.optim.ema:
-            params = _read_item(path / "train")["ema"]
+            params |= _read_item(path / "train")["ema"]
         if config.optim.frozen:
-            params |= _read_item(run / "frozen")
+            params = merge(params, _read_item(run / "frozen"))
     except Exception as error:
         raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
     return config, params
@@ -266,7 +274,11 @@ def load_initial(config: Config, params: Params) -> Params:
         return params
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
     _, loaded = load_for_inference(source)
-    wanted = config.init_groups or tuple(params)
+    wanted = set(config.init_groups or params) - {STATISTICS}
+    if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
+        shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
+        # D2A-HMR draws both streams with one letter: equal networks start equal.
+        loaded = _copy_group(loaded, "encoder", "depth_encoder") if shapes[0] == shapes[1] else loaded
     missing = [name for name in config.init_groups if name not in loaded or name not in params]
     if missing:
         raise ValueError(
@@ -276,13 +288,23 @@ def load_initial(config: Config, params: Params) -> Params:
     taken = {name: group for name, group in loaded.items() if name in wanted}
     if not taken:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
+    statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in taken}
+    if STATISTICS in params:
+        taken[STATISTICS] = params[STATISTICS] | statistics
     for name, group in taken.items():
         here, there = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
         for key in sorted(set(here) | set(there)):
-            shapes = [tree[key].shape if key in tree else None for tree in (here, there)]
+            shapes = [np.shape(tree[key]) if key in tree else None for tree in (here, there)]
             if shapes[0] != shapes[1]:
                 raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
     return params | taken
+
+
+def _copy_group(weights: Params, source: str, target: str) -> Params:
+    copied = weights | {target: weights[source]}
+    if source in weights.get(STATISTICS, {}):
+        copied[STATISTICS] = weights[STATISTICS] | {target: weights[STATISTICS][source]}
+    return copied
 
 
 def write_json(path: Path, value: Any) -> None:

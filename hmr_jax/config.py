@@ -13,24 +13,26 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """ViTPose's vision transformer (papers: HMR2.0 and DeforHMR use the huge size)."""
+    """ViTPose's vision transformer (papers: HMR2.0 and DeforHMR use the huge size), or a convolutional network."""
 
+    name: Literal["vit", "resnet50", "resnet101", "hrnet_w40", "hrnet_w64", "conv"] = "vit"
+    """Architecture. D2A-HMR's backbones are HRNets and ResNets; "conv": five small convolutions, for depth maps."""
     image_size: tuple[int, int] = (256, 192)
     """Height and width of the network's input: the centre columns of the square crop, in pixels."""
     patch_size: int = 16
-    """Side of a patch."""
+    """ViT: side of a patch."""
     dim: int = 1280
-    """Width of a token."""
+    """ViT, conv: width of a token."""
     depth: int = 32
-    """Number of blocks."""
+    """ViT: number of blocks."""
     num_heads: int = 16
-    """Attention heads."""
+    """ViT: attention heads."""
     mlp_ratio: int = 4
-    """Hidden width of the MLP in units of dim."""
+    """ViT: hidden width of the MLP in units of dim."""
     drop_path: float = 0.0
-    """Largest stochastic depth rate, linear over depth; training only."""
+    """ViT: largest stochastic depth rate, linear over depth; only in training, and not where the encoder is frozen."""
     remat: bool = False
-    """Recompute block activations in the backward pass to save memory."""
+    """ViT: recompute block activations in the backward pass to save memory."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,56 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True)
+class D2AConfig:
+    """What D2A-HMR puts between the encoders and the body."""
+
+    depth_stream: Literal["own", "shared"] = "own"
+    """Depth maps go through an encoder of their own, or through the image's. [default]"""
+    depth_encoder: EncoderConfig = EncoderConfig()
+    """With "own": the encoder of depth maps. Where it is built like the image's it starts from the same weights."""
+    dim: int = 512
+    """Token width. [default]"""
+    depth: int = 4
+    """Fusion blocks. [default]"""
+    num_heads: int = 8
+    """Attention heads of a block. [default]"""
+    mlp_dim: int = 2048
+    """Hidden width of the MLP. [default]"""
+    dropout: float = 0.1
+    """Dropout rate, training only. [default]"""
+    gate: Literal["softmax", "sigmoid"] = "softmax"
+    """Shares of all three inputs that sum to 1, or the image plus a gated part of the attended depth. [default]"""
+    mask_ratio: float = 0.3
+    """Largest share of tokens that masked modelling replaces, drawn uniformly per sample; 0: off. [default]"""
+    mask_at: Literal["output", "input"] = "output"
+    """Mask the encoder's output tokens, as the figure shows, or the image tokens that enter it. [default]"""
+    head: Literal["vertices", "smpl"] = "vertices"
+    """Non-parametric: 14 joints and 431 coarse vertices; or the body's pose and shape parameters. [default]"""
+    head_dim: int = 256
+    """Width of the non-parametric head's layers. [default]"""
+    head_depth: int = 2
+    """Transformer layers of the non-parametric head. [default]"""
+    head_heads: int = 4
+    """Their attention heads. [default]"""
+    silhouette: tuple[int, ...] = (256, 128, 64, 32)
+    """Channels of the silhouette decoder's stages, each doubling the side of the map; none: no decoder. [default]"""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """What is built by `hmr_jax.models.build_model`."""
 
-    name: Literal["deforhmr", "dense"] = "deforhmr"
-    """"deforhmr": encoder, decoder, body; "dense": encoder with dense heads, for pretraining the encoder, or alone."""
+    name: Literal["deforhmr", "dense", "d2a_hmr"] = "deforhmr"
+    """"deforhmr": encoder, decoder, body; "d2a_hmr": image and depth encoders, fusion, body; "dense": encoder with
+    dense heads, for pretraining the encoder, or alone."""
     encoder: EncoderConfig = EncoderConfig()
     """Image encoder."""
     decoder: DecoderConfig = DecoderConfig()
-    """Token decoder; unused by "dense"."""
+    """Token decoder of "deforhmr"."""
+    d2a: D2AConfig = D2AConfig()
+    """Fusion and heads of "d2a_hmr"."""
+    uncertainty: bool = False
+    """Predict a scale of error per point, and learn the errors' density (a normalising flow): what `loss.rle` needs."""
     body: str = "default"
     """"default" or a path to an SMPL .pkl or .npz file."""
     focal_length: float = 5000.0
@@ -110,6 +153,18 @@ class LossConfig:
     """Squared error of the body's rotation matrices."""
     betas: float = 0.0005 * 48
     """Squared error of the shape."""
+    vertices: float = 0.0
+    """L1 in metres, pelvis-aligned, a mean over vertices and coordinates (and over the levels of a coarse mesh)."""
+    silhouette: float = 0.0
+    """Cross-entropy plus Dice loss of the person's mask."""
+    rle: float = 0.0
+    """Residual log-likelihood of keypoints, or of D2A-HMR's joint and vertex tokens: a mean over points."""
+    rle_early: float = 0.1
+    """Factor on `rle` during its first steps: a density of first guesses would hold them back. [default]"""
+    rle_early_steps: int = 0
+    """How many steps these are. [default]"""
+    rle_compat: bool = False
+    """The terms of the released code of residual log-likelihood estimation instead of the paper's equation."""
     heatmaps: float = 1.0
     """Dense pretraining: keypoint heatmaps."""
     parts: float = 1.0

@@ -20,9 +20,9 @@ import numpy as np
 
 from hmr_jax.checkpoint import load_depth_anything
 from hmr_jax.depth_anything_config import DepthAnythingConfig
-from hmr_jax.models.deforhmr import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.models.dinov2 import cubic_taps
+from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.optim import Params
 
 

@@ -21,6 +21,7 @@ from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import Evaluation, summarize
 from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.models.variables import to_variables
 from hmr_jax.optim import Params
 from hmr_jax.protocols import (
     Bodies,
@@ -32,7 +33,7 @@ from hmr_jax.protocols import (
     score,
     true_body,
 )
-from hmr_jax.steps import make_eval_step
+from hmr_jax.steps import dense_errors
 
 Rows = dict[str, np.ndarray]
 Step = Callable[[Params, Batch], dict[str, jax.Array]]
@@ -86,10 +87,10 @@ def evaluate(
 
 def _dense_step(model: Any) -> Step:
     """The step of a network without a body."""
-    score_dense = make_eval_step(model)
 
     def step(params: Params, batch: Batch) -> dict[str, jax.Array]:
-        return score_dense(params, batch)[0] | {"index": batch["index"], "valid": batch["valid"]}
+        output = model.apply(to_variables(params), batch, train=False)
+        return dense_errors(output, batch) | {"index": batch["index"], "valid": batch["valid"]}
 
     return step
 

@@ -11,6 +11,7 @@ module.
 Letters: B batch, P people, H, W image, S side of the crop, V vertices.
 """
 
+import dataclasses
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from hmr_jax.crop import ENLARGE, check_box, extract_crop, square_box
 from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
+from hmr_jax.models.variables import to_variables
 from hmr_jax.optim import Params
 
 
@@ -76,9 +78,11 @@ class PersonPrediction:
     sigma: np.ndarray | None = None
     """(44,) predicted error of each keypoint, metres."""
     silhouette: np.ndarray | None = None
-    """(D, D) probability of the person."""
+    """(h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
     sampling_points: np.ndarray | None = None
     """(L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
+    gates: np.ndarray | None = None
+    """(L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion (D2A-HMR)."""
 
 
 class Predictor:
@@ -227,12 +231,13 @@ class Predictor:
         return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
 
     def _predict(self, params, shown, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
-        prediction: Any = self.model.apply({"params": params}, shown, train=False)
+        prediction: Any = self.model.apply(to_variables(params), shown, train=False)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
         # Pixels that are not square: keep the pelvis where it is in the picture.
         translation = translation * jnp.ones_like(translation).at[:, :2].set(focal[:, None] / focal_length)
-        fields = {name: value for name, value in vars(prediction).items() if value is not None}
+        wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
+        fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
         return fields | {
             "translation": translation,
             "keypoints_image": project(prediction.keypoints_3d, translation, focal_length, principal_point),

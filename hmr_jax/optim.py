@@ -1,5 +1,6 @@
 """The optimiser: AdamW or Muon with warm-up and cosine decay, and which parameters it sees."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,19 +8,36 @@ import optax
 import optax.contrib
 
 from hmr_jax.config import Config, OptimConfig
+from hmr_jax.models.variables import STATISTICS
 
 Params = dict[str, Any]
 
 
-def split_params(params: Params, frozen: tuple[str, ...]) -> tuple[Params, Params]:
-    """Top-level groups -> (trained, frozen). A name that is not a group raises ValueError."""
+def split_params(weights: Params, frozen: tuple[str, ...]) -> tuple[Params, Params]:
+    """Top-level groups, each with its BatchNorm statistics -> (trained, frozen).
+
+    Raises:
+        ValueError: if a name is not a group, or every group is frozen.
+    """
+    groups = [name for name in weights if name != STATISTICS]
     for name in frozen:
-        if name not in params:
-            raise ValueError(f"optim.frozen names '{name}', but the model's groups are {', '.join(params)}.")
-    trained = {name: group for name, group in params.items() if name not in frozen}
-    if not trained:
+        if name not in groups:
+            raise ValueError(f"optim.frozen names '{name}', but the model's groups are {', '.join(groups)}.")
+    if not set(groups) - set(frozen):
         raise ValueError("optim.frozen names every group of the model: nothing is left to train.")
-    return trained, {name: params[name] for name in frozen}
+
+    def pick(wanted: Callable[[str], bool]) -> Params:
+        picked = {name: weights[name] for name in groups if wanted(name)}
+        statistics = {name: group for name, group in weights.get(STATISTICS, {}).items() if wanted(name)}
+        return picked | ({STATISTICS: statistics} if statistics else {})
+
+    return pick(lambda name: name not in frozen), pick(lambda name: name in frozen)
+
+
+def merge(trained: Params, frozen: Params) -> Params:
+    """The inverse of `split_params`."""
+    statistics = trained.get(STATISTICS, {}) | frozen.get(STATISTICS, {})
+    return trained | frozen | ({STATISTICS: statistics} if statistics else {})
 
 
 def learning_rate(config: Config) -> optax.Schedule:

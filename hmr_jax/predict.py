@@ -23,6 +23,7 @@ from hmr_jax.depth_providers import DepthProvider, DiskDepth, maps_of
 from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.inference import PersonPrediction, Predictor, camera_of
 from hmr_jax.pictures import read_image
+from hmr_jax.rendering.details import draw_details
 from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
@@ -194,18 +195,28 @@ def write_results(
         if people:
             bodies, places = [p.vertices for p in people], np.stack([p.translation for p in people])
             write_glb(part / f"{name}.glb", bodies, faces, places, PALETTE, axes)
+        height, width = predictor.config.model.encoder.image_size
         for number, person in enumerate(people):
-            if person.sampling_points is not None:
-                height, width = predictor.config.model.encoder.image_size
-                picture = draw_sampling(person.crop, person.sampling_points, width / height)
-                suffix = f"_{number}" if len(people) > 1 else ""
-                Image.fromarray(picture).save(part / f"{name}_sampling{suffix}.png", compress_level=_PNG_LEVEL)
+            suffix = f"_{number}" if len(people) > 1 else ""
+            for kind, picture in _inner_pictures(person, width / height):
+                Image.fromarray(picture).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
         return [file.replace(output / file.name) for file in sorted(part.iterdir())]
+
+
+def _inner_pictures(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
+    """What the network has to show besides the body."""
+    if person.sampling_points is not None:
+        yield "sampling", draw_sampling(person.crop, person.sampling_points, seen_width)
+    if not (person.sigma is None and person.silhouette is None and person.gates is None):
+        yield "details", draw_details(
+            person.crop, seen_width, person.keypoints_2d, person.sigma, float(person.camera[0]), person.silhouette,
+            person.gates,
+        )  # fmt: skip
 
 
 _PNG_LEVEL = 1  # of compression: a quarter of the time for files 7 % larger
 _NPZ_ONLY = ("vertices",)
-_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "focal_length", "principal_point")
+_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "gates", "focal_length", "principal_point")
 
 
 def person_record(person: PersonPrediction) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.evaluate import evaluate
 from hmr_jax.logging import RunLogger, parameter_table
 from hmr_jax.models import build_model
+from hmr_jax.models.variables import init_weights
 from hmr_jax.optim import learning_rate, split_params
-from hmr_jax.steps import init_state, make_train_step
+from hmr_jax.steps import init_state, make_train_step, weights_of
 
 
 def train(
@@ -52,10 +53,9 @@ def train(
             f"batch_size {config.batch_size} is not divisible by optim.accumulate {config.optim.accumulate} times "
             f"{mesh.size} devices."
         )
-    example = zeros(1, config.data.crop_size)
-    params = jax.jit(model.init)(jax.random.key(config.seed), example)["params"]
-    params = jax.tree.map(np.asarray, checkpoint.load_initial(config, params))
-    trained, frozen = split_params(params, config.optim.frozen)
+    weights = init_weights(model, jax.random.key(config.seed), zeros(1, config.data.crop_size))
+    weights = jax.tree.map(np.asarray, checkpoint.load_initial(config, weights))
+    trained, frozen = split_params(weights, config.optim.frozen)
     frozen = jax.device_put(frozen, parallel.parameter_sharding(mesh, frozen, config.mesh.min_shard_size))
     shapes = jax.eval_shape(lambda: init_state(config, trained))
     shardings = parallel.parameter_sharding(mesh, shapes, config.mesh.min_shard_size)
@@ -109,8 +109,7 @@ def train(
             due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
             if validation is not None and due:
                 _fetch(pending)
-                averaged = state.ema if state.ema is not None else state.params
-                metrics = evaluate(model, averaged | frozen, validation(0), mesh=mesh).metrics
+                metrics = evaluate(model, weights_of(state, frozen), validation(0), mesh=mesh).metrics
                 logger.write(done, metrics, "validation")
                 clock.skip()
             if done % config.checkpoint.every == 0 or last:

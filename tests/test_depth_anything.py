@@ -12,9 +12,9 @@ from hmr_jax.config import to_dict
 from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.depth_network import DepthNetwork, network_size, prepare, resize_linear
 from hmr_jax.depth_providers import depth_provider
-from hmr_jax.models.deforhmr import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.models.depth_anything import DepthAnything, resize_bilinear
 from hmr_jax.models.dinov2 import resize_positions
+from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.ops.attention import _attend_by_head
 from hmr_jax.weights import convert_depth_anything, convert_state
 from hmr_jax.weights.detect import Options

@@ -22,7 +22,7 @@ LAYERS = [
     ["protocols"],
     ["models"],
     ["optim", "parallel", "logging", "mixture"],
-    ["steps"],
+    ["steps", "objective"],
     ["checkpoint"],
     ["depth_network"],
     ["depth_providers"],

@@ -1,4 +1,4 @@
-"""A DeforHMR small enough for tests, and batches for it."""
+"""A DeforHMR and a D2A-HMR small enough for tests, and batches for them."""
 
 import dataclasses
 
@@ -8,9 +8,11 @@ from hmr_jax.batch import zeros
 from hmr_jax.config import (
     CheckpointConfig,
     Config,
+    D2AConfig,
     DataConfig,
     DecoderConfig,
     EncoderConfig,
+    LossConfig,
     ModelConfig,
     OptimConfig,
 )
@@ -50,6 +52,45 @@ def source(size: int = 8, end: int | None = None):
     def batches(step):
         while end is None or step < end:
             yield batch(step, size)
+            step += 1
+
+    return batches
+
+
+D2A = ModelConfig(
+    name="d2a_hmr",
+    encoder=EncoderConfig(image_size=(32, 32), dim=16, depth=1, num_heads=2),
+    d2a=D2AConfig(
+        depth_encoder=EncoderConfig(name="conv", image_size=(32, 32), dim=16),
+        dim=16, depth=1, num_heads=2, mlp_dim=32, head_dim=16, head_depth=1, head_heads=2, silhouette=(8, 8),
+    ),
+    uncertainty=True,
+)  # fmt: skip
+D2A_LOSS = LossConfig(vertices=1.0, silhouette=1.0, rle=1.0)
+
+
+def d2a_config(output, **changes) -> Config:
+    return config(output, **({"model": D2A, "loss": D2A_LOSS} | changes))
+
+
+def d2a_batch(step: int, size: int = 8, crop: int = 32) -> dict[str, np.ndarray]:
+    """`batch` with depth and a mask in every second sample."""
+    rng = np.random.default_rng(1000 + step)
+    has = (np.arange(size) % 2).astype(np.float32)
+    return batch(step, size, crop) | {
+        "pseudo_depth": rng.integers(0, 256, (size, crop, crop), np.uint8),
+        "has_pseudo_depth": has,
+        "mask": rng.integers(0, 2, (size, 10, 10)).astype(np.uint8),
+        "has_mask": has,
+    }
+
+
+def d2a_source(size: int = 8, end: int | None = None):
+    """A BatchSource of `d2a_batch`."""
+
+    def batches(step):
+        while end is None or step < end:
+            yield d2a_batch(step, size)
             step += 1
 
     return batches

@@ -1,37 +1,82 @@
 """`make quickstart`: from nothing to pictures of fitted bodies, with the commands that a user would type.
 
-Everything goes to quickstart/. A step whose result is there already is not repeated; an interrupted training goes on.
+    python -m tools.quickstart [deforhmr|d2a] [--FIELD VALUE ...]      fields of the configuration, as for train.py
+
+Everything goes to quickstart/ (D2A-HMR: quickstart_d2a/). A step whose result is there already is not
+repeated; an interrupted training goes on.
 """
 
+import argparse
 import json
 import shlex
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-OUT = Path("quickstart")
-DATA, RUN, PICTURES, RESULTS = OUT / "data", OUT / "run", OUT / "pictures", OUT / "predictions"
-EXAMPLES = ("train=6000", "validation=256", "test=512")
 NUM_PICTURES = 12
 
 
+@dataclass(frozen=True)
+class Model:
+    """What differs between the models."""
+
+    title: str
+    config: str
+    folder: Path
+    depth: bool
+    """Whether it sees depth: then records and pictures come with it."""
+    picture: str
+    """Suffix of the pictures of what the network looks at, and their heading."""
+    heading: str
+    examples: tuple[str, ...] = ("train=6000", "validation=256", "test=512")
+
+
+MODELS = {
+    "deforhmr": Model(
+        "DeforHMR", "configs/quickstart.py", Path("quickstart"), False,
+        "sampling", "Sampling points of the deformable attention",
+    ),
+    "d2a": Model(
+        "D2A-HMR", "configs/d2a_hmr_quickstart.py", Path("quickstart_d2a"), True,
+        "details", "Expected errors, silhouette, and what the fusion takes from image and depth",
+    ),
+}  # fmt: skip
+
+
 def main() -> None:
-    start = time.time()
-    if not (DATA / "synthetic_people").exists():
-        options = ["--option", "depth=false", "--option", "size=192"]
-        run("-m", "data_pipelines.build", "synthetic_people", "--data-dir", DATA, *options, "--examples", *EXAMPLES)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default="deforhmr", choices=MODELS)
+    options, fields = parser.parse_known_args()
+    model = MODELS[options.model]
+    out, start = model.folder, time.time()
+    data, trained, pictures, results = out / "data", out / "run", out / "pictures", out / "predictions"
+    if not (data / "synthetic_people").exists():
+        options = ["--option", f"depth={str(model.depth).lower()}", "--option", "size=192"]
+        run(
+            "-m",
+            "data_pipelines.build",
+            "synthetic_people",
+            "--data-dir",
+            data,
+            *options,
+            "--examples",
+            *model.examples,
+        )
     run(
-        "train.py", "--config", "configs/quickstart.py", "--output", OUT, "--name", RUN.name,
-        "--data.directory", DATA,
-    )  # fmt: skip
-    run("eval.py", "--checkpoint", RUN, "--data", DATA)
-    draw_pictures()
-    run("predict.py", PICTURES, "--boxes", PICTURES / "boxes.json", "--checkpoint", RUN, "--output", RESULTS)
-    page = write_page(time.time() - start)
+        "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data, *fields
+    )
+    run("eval.py", "--checkpoint", trained, "--data", data)
+    draw_pictures(pictures, model.depth)
+    depth = ["--depth", pictures / "depth"] if model.depth else []
+    run(
+        "predict.py", pictures, "--boxes", pictures / "boxes.json", "--checkpoint", trained, "--output", results, *depth
+    )
+    page = write_page(model, time.time() - start)
     print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Open {page} in a browser.")
 
 
@@ -44,42 +89,49 @@ def run(*arguments) -> None:
         sys.exit(code)
 
 
-def draw_pictures() -> None:
-    """Test people that are in no data set, as files with boxes."""
+def draw_pictures(folder: Path, depth: bool) -> None:
+    """Test people that are in no data set, as files with boxes and, if asked for, depth maps."""
     from data_pipelines.synthetic.people import SyntheticPeople
 
     people = SyntheticPeople(size=384, seed=10_000, margin=1.6)
     drawn = people.batch(np.arange(NUM_PICTURES))
     people.close()
-    PICTURES.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     boxes = {}
     for number, image in enumerate(drawn["image"]):
         name = f"person_{number:02d}.jpg"
-        Image.fromarray(image).save(PICTURES / name, quality=92)
+        Image.fromarray(image).save(folder / name, quality=92)
         points = drawn["keypoints_2d"][number, :, :2]
         boxes[name] = [[*points.min(0).tolist(), *points.max(0).tolist()]]
-    (PICTURES / "boxes.json").write_text(json.dumps(boxes))
+        if depth:
+            (folder / "depth").mkdir(exist_ok=True)
+            np.savez_compressed(
+                folder / "depth" / f"person_{number:02d}.npz", depth=drawn["depth"][number], kind="metric"
+            )
+    (folder / "boxes.json").write_text(json.dumps(boxes))
 
 
-def write_page(seconds: float) -> Path:
-    """quickstart/index.html: curves, test table, overlays, one body to turn."""
+def write_page(model: Model, seconds: float) -> Path:
+    """index.html: curves, test table, overlays, one body to turn."""
     from hmr_jax.rendering.page import Body, Curves, Gallery, Numbers, Table, write_report
 
-    result = json.loads((RUN / "evaluation_test.json").read_text())
-    rows = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    trained, results = model.folder / "run", model.folder / "predictions"
+    result = json.loads((trained / "evaluation_test.json").read_text())
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     metrics, mean = result["metrics"], result["baseline"]
     overlays = [
         (path.stem.removesuffix("_overlay"), np.asarray(Image.open(path)))
-        for path in sorted(RESULTS.glob("*_overlay.png"))
+        for path in sorted(results.glob("*_overlay.png"))
     ]
-    sampling = [
-        ("where each layer looks", np.asarray(Image.open(path))) for path in sorted(RESULTS.glob("*_sampling.png"))
+    looks = [
+        (path.stem.removesuffix(f"_{model.picture}"), np.asarray(Image.open(path)))
+        for path in sorted(results.glob(f"*_{model.picture}.png"))
     ]
-    body = np.load(RESULTS / "person_00.npz")
+    body = np.load(results / "person_00.npz")
     names = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pve": "PVE"}
     return write_report(
-        OUT / "index.html",
-        "DeforHMR on synthetic people",
+        model.folder / "index.html",
+        f"{model.title} on synthetic people",
         [
             Numbers({names[key]: f"{metrics[key]:.0f} mm" for key in names} | {"wall time": f"{seconds / 60:.1f} min"}),
             Table(
@@ -89,7 +141,7 @@ def write_page(seconds: float) -> Path:
                 "The mean body is the best constant prediction: each joint's mean rotation and the mean shape.",
             ),
             Gallery("People it has never seen: photo, front, side, top", overlays, wide=True),
-            Gallery("Sampling points of the deformable attention", sampling[:2], wide=True),
+            Gallery(model.heading, looks[:2], wide=True),
             Body("A prediction to turn", body["vertices"][0], body["faces"]),
             Curves(
                 "Training",
@@ -102,7 +154,7 @@ def write_page(seconds: float) -> Path:
             ),
             Table("Error of each joint", ["joint", "mm"], [[k, v] for k, v in result["per_joint"].items()]),
         ],
-        summary="A small DeforHMR: the shipped encoder frozen, the decoder trained from scratch a few minutes ago.",
+        summary=f"A small {model.title}: the shipped encoder frozen, the rest trained from scratch a few minutes ago.",
         footer=f"hmr_jax {result['version']}, checkpoint of step {result['checkpoint']['step']}",
     )
 

@@ -1,6 +1,8 @@
 """Body models: loading, skinning, joint sets."""
 
+from hmr_jax.body.coarse import CoarseMesh, load_coarse_mesh
 from hmr_jax.body.default_body import mirror_vertices
+from hmr_jax.body.from_vertices import parameters_from_vertices
 from hmr_jax.body.loading import load_body_model
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import JointSet, joint_set_matrix, keypoint_matrix, keypoint_vertices
@@ -9,11 +11,14 @@ from hmr_jax.body.skinning import BodyOutput, skin
 __all__ = [
     "BodyModel",
     "BodyOutput",
+    "CoarseMesh",
     "JointSet",
     "joint_set_matrix",
     "keypoint_matrix",
     "keypoint_vertices",
     "load_body_model",
+    "load_coarse_mesh",
     "mirror_vertices",
+    "parameters_from_vertices",
     "skin",
 ]

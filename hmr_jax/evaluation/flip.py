@@ -4,6 +4,7 @@ Letters: B batch, J joints, V vertices.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
 from hmr_jax.models.deforhmr import pose_body
 
 _MIRROR = np.array([-1.0, 1, 1], np.float32)
-_MAPS = ("image", "mask", "depth", "parts")
+_MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 _TOLERANCE = 0.005  # metres between a vertex and the mirror image of its partner, on the template
 
 
@@ -29,16 +30,18 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
     """The mean of a prediction and of that for the mirrored crop.
 
     With body parameters, rotations (as matrices, then made orthogonal), betas and camera are averaged and the body is
-    posed anew; a mesh without parameters is averaged vertex by vertex. That the mirrored picture's centre lies one
-    pixel further is left out of account: it moves 2-D points by half a pixel of the crop, and no 3-D point.
+    posed anew; a mesh that was predicted as such is averaged vertex by vertex, and has no parameters then. That the
+    mirrored picture's centre lies one pixel further is left out of account: it moves 2-D points by half a pixel of the
+    crop, and no 3-D point.
     """
     shift = jnp.array([1, -1, 1], jnp.float32)
     camera = (prediction.camera + mirrored.camera * shift) / 2
-    if prediction.body_pose is not None:
-        one, two = (jnp.concatenate([p.global_orient, p.body_pose], 1) for p in (prediction, mirrored))
+    if prediction.coarse_vertices is None:
+        one, two = prediction.rotations, mirrored.rotations
         two = two[:, SMPL_24_FLIP] * _MIRROR[:, None] * _MIRROR
         rotations = _nearest_rotation((one + two) / 2)
-        betas = (prediction.betas + mirrored.betas) / 2
+        betas: Any = prediction.betas
+        betas = (betas + mirrored.betas) / 2
         posed = pose_body(body, rotations, betas, camera, focal_length, vertices=prediction.vertices is not None)
         return dataclasses.replace(posed, sigma=_mean_sigma(prediction, mirrored))
     partner = mirror_partners(body)
@@ -49,6 +52,9 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
 
     return dataclasses.replace(
         prediction,
+        global_orient=None,
+        body_pose=None,
+        betas=None,
         camera=camera,
         vertices=mean(prediction.vertices, mirrored.vertices, partner),
         joints=mean(prediction.joints, mirrored.joints, SMPL_24_FLIP),

@@ -15,6 +15,7 @@ from hmr_jax.batch import Batch, Prediction
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.models.variables import to_variables
 from hmr_jax.optim import Params
 from hmr_jax.protocols import Bodies, Protocol, body_subject, keypoint_subject, score, true_body
 
@@ -25,10 +26,10 @@ def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch
     """(params, batch) -> prediction; with a flip test, the mean of the crop and its mirror image."""
 
     def predict(params: Params, batch: Batch) -> Prediction:
-        prediction = model.apply({"params": params}, batch, train=False)
+        prediction = model.apply(to_variables(params), batch, train=False)
         if not flip_test:
             return prediction
-        mirrored = model.apply({"params": params}, mirror_batch(batch), train=False)
+        mirrored = model.apply(to_variables(params), mirror_batch(batch), train=False)
         return average_mirrored(model.body, prediction, mirrored, model.config.focal_length)
 
     return predict
@@ -71,7 +72,7 @@ def score_prediction(protocol: Protocol, bodies: Bodies, prediction: Prediction,
 
     rotations = None
     if protocol.angle_parts and prediction.global_orient is not None:
-        rotations = jnp.concatenate([prediction.global_orient, prediction.body_pose], 1)
+        rotations = prediction.rotations
     pred = body_subject(protocol, bodies.neutral, prediction.vertices, prediction.joints, rotations)
     truth, weights, has_truth = true_subject(protocol, bodies, batch)
     rows = score(protocol, pred, truth, weights)

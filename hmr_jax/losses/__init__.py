@@ -3,6 +3,7 @@
 from hmr_jax.losses.dense import depth_loss, heatmap_loss, heatmap_points, part_loss
 from hmr_jax.losses.keypoints import keypoint_2d_loss, keypoint_3d_loss, parameter_loss
 from hmr_jax.losses.rle import normalized_error, residual_log_likelihood_loss
+from hmr_jax.losses.surface import silhouette_loss, vertex_loss
 
 __all__ = [
     "depth_loss",
@@ -14,4 +15,6 @@ __all__ = [
     "parameter_loss",
     "part_loss",
     "residual_log_likelihood_loss",
+    "silhouette_loss",
+    "vertex_loss",
 ]

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.body import load_body_model
+from hmr_jax.body import load_body_model, load_coarse_mesh
 from hmr_jax.config import ModelConfig
+from hmr_jax.models.d2a_hmr import D2AHMR
 from hmr_jax.models.deforhmr import DeforHMR, DensePretraining
 
 DEPTH_MODELS = ("d2a_hmr",)
@@ -16,10 +17,13 @@ def needs_depth(config: ModelConfig) -> bool:
     return config.name in DEPTH_MODELS
 
 
-def build_model(config: ModelConfig) -> DeforHMR | DensePretraining:
+def build_model(config: ModelConfig) -> DeforHMR | D2AHMR | DensePretraining:
     """The network of a configuration, without parameters."""
     auto = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
     if config.name == "dense":
         return DensePretraining(config, dtype)
-    return DeforHMR(config, load_body_model(config.body), dtype)
+    body = load_body_model(config.body)
+    if config.name == "d2a_hmr":
+        return D2AHMR(config, body, load_coarse_mesh(body) if config.d2a.head == "vertices" else None, dtype)
+    return DeforHMR(config, body, dtype)

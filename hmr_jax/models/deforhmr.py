@@ -4,47 +4,21 @@ Letters: B batch, S crop side, V vertices.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from hmr_jax.batch import Batch, Prediction
+from hmr_jax.batch import Batch, Distribution, Prediction
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
+from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import EncoderConfig, ModelConfig
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
 from hmr_jax.models.decoder import Decoder
-from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, SMPLHead
-from hmr_jax.models.vit import ViT
-
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
-
-
-def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, normalised by ImageNet's statistics.
-
-    Raises:
-        ValueError: if the crop's side is not the height that the encoder takes.
-    """
-    height, width = size
-    if image.shape[1:3] != (height, height):
-        raise ValueError(
-            f"The crops are {image.shape[1]}x{image.shape[2]} but the encoder takes the centre of {height}x{height}: "
-            "set data.crop_size to the height of model.encoder.image_size."
-        )
-    left = (height - width) // 2
-    image = image[:, :, left : left + width]
-    return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
-
-
-def build_encoder(config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any) -> ViT:
-    return ViT(
-        config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
-        config.drop_path, config.remat, attention, dtype, name="encoder",
-    )  # fmt: skip
+from hmr_jax.models.encoders import build_encoder, normalize_crop
+from hmr_jax.models.flow import RealNVP
+from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, KeypointScale, SMPLHead
 
 
 def dense_size(config: EncoderConfig) -> int:
@@ -60,17 +34,22 @@ class DeforHMR(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, batch: Batch, train: bool = False, vertices: bool | None = None) -> Prediction:
+    def __call__(
+        self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
+    ) -> Prediction:
         """Predicts.
 
         Args:
             batch: "image" (B, S, S, 3) uint8; the rest is not read.
             train: dropout and stochastic depth on.
             vertices: whether to skin the whole mesh; by default not in training, where only keypoints have losses.
+            frozen: groups that are not trained; a frozen encoder is run as in prediction.
         """
         config = self.config
         images = normalize_crop(batch["image"], config.encoder.image_size)
-        features = build_encoder(config.encoder, config.attention, self.dtype)(images, train)
+        features = build_encoder(config.encoder, config.attention, self.dtype)(
+            images, train and "encoder" not in frozen
+        )
         num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
         tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, train)
         rotations, betas, camera = SMPLHead(name="head")(tokens)
@@ -81,6 +60,9 @@ class DeforHMR(nn.Module):
             dense = DenseHead(dense_size(config.encoder), self.dtype, name="dense")(features)
         with_vertices = not train if vertices is None else vertices
         prediction = pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices)
+        if config.uncertainty:
+            prediction = with_scale(prediction, KeypointScale(name="scale")(tokens))
+            init_flow(self)
         return dataclasses.replace(prediction, sampling_points=points, dense=dense)
 
 
@@ -91,10 +73,13 @@ class DensePretraining(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, batch: Batch, train: bool = False) -> dict[str, jax.Array]:
-        """Batch with "image" -> the maps of `heads.DenseHead`."""
+    def __call__(
+        self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
+    ) -> dict[str, jax.Array]:
+        """Batch with "image" -> the maps of `heads.DenseHead`; there are no `vertices`."""
         images = normalize_crop(batch["image"], self.config.encoder.image_size)
-        features = build_encoder(self.config.encoder, self.config.attention, self.dtype)(images, train)
+        encoder = build_encoder(self.config.encoder, self.config.attention, self.dtype)
+        features = encoder(images, train and "encoder" not in frozen)
         return DenseHead(dense_size(self.config.encoder), self.dtype, name="dense")(features)
 
 
@@ -126,6 +111,21 @@ def pose_body(
         keypoints_2d=project(keypoints, crop_translation(camera, focal_length), focal),
         vertices=output.vertices if vertices else None,
     )
+
+
+def with_scale(prediction: Prediction, scale: jax.Array) -> Prediction:
+    """Adds how far off each keypoint may be, (B, 44, 3) metres, to a prediction."""
+    keypoints = prediction.keypoints_3d
+    mean = keypoints - keypoints[:, PELVIS_44, None]
+    return dataclasses.replace(
+        prediction, sigma=jnp.linalg.norm(scale, axis=-1), distribution=Distribution(mean=mean, scale=scale)
+    )
+
+
+def init_flow(module: nn.Module) -> None:
+    """Gives a model the parameters of its errors' density, the group "flow": for the loss, unused in prediction."""
+    if module.is_initializing():
+        RealNVP(dim=3, name="flow")(jnp.zeros((1, 3)))
 
 
 def _map_to_crop(points: jax.Array, grid: tuple[int, ...], config: EncoderConfig) -> jax.Array:

@@ -21,7 +21,7 @@ MULTI_TOKENS = NUM_JOINTS + 2  # pose tokens, shape, camera
 # Upright and facing the camera: a half turn about x takes the body's axes (Y up) to the camera's (y down).
 _MEAN_POSE = np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (NUM_JOINTS, 1))
 _MEAN_POSE[0] = [1, 0, 0, 0, -1, 0]
-_MEAN_CAMERA = np.array([0.9, 0, 0], np.float32)
+MEAN_CAMERA = np.array([0.9, 0, 0], np.float32)
 
 
 class SMPLHead(nn.Module):
@@ -52,8 +52,24 @@ class SMPLHead(nn.Module):
             pose = linear(6, "pose")(tokens[:, :NUM_JOINTS])
         pose = pose + mean("pose", _MEAN_POSE)
         betas = linear(NUM_BETAS, "betas")(shape_token) + mean("betas", np.zeros(NUM_BETAS, np.float32))
-        camera = linear(3, "camera")(camera_token) + mean("camera", _MEAN_CAMERA)
+        camera = linear(3, "camera")(camera_token) + mean("camera", MEAN_CAMERA)
         return rotation_6d_to_matrix(pose), betas, camera
+
+
+class KeypointScale(nn.Module):
+    """Tokens to a scale of error for each of the 44 keypoints along x, y and z, from the mean of the tokens."""
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """(B, T, D) -> (B, 44, 3) metres."""
+        pooled = tokens.astype(jnp.float32).mean(1)
+        raw = nn.Dense(len(KEYPOINTS_44) * 3, kernel_init=nn.initializers.normal(0.001), name="scale")(pooled)
+        return to_scale(raw.reshape(len(tokens), -1, 3))
+
+
+def to_scale(raw: jax.Array) -> jax.Array:
+    """Any number -> a scale in metres between 0.1 mm and 0.5 m; 0 -> 0.1 m, about what a beginner's errors are."""
+    return 0.5 * nn.sigmoid(raw - np.float32(np.log(4))) + 1e-4
 
 
 class DenseHead(nn.Module):

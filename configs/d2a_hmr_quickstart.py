@@ -1,0 +1,36 @@
+"""A small D2A-HMR on the shipped, frozen encoder: what `make quickstart-d2a` trains.
+
+D2A-HMR (Bright et al. 2024) scaled down: ViT-Ti at 128x96 for the image, five convolutions for the depth map, two
+fusion blocks of width 192, and the non-parametric head.
+
+    python -m data_pipelines.build synthetic_people --data-dir data
+    python train.py --config configs/d2a_hmr_quickstart.py
+
+Hardware: 2 CPU cores.
+"""
+
+from dataclasses import replace
+
+from configs.d2a_hmr_paper import LOSS
+from configs.quickstart import get_config as quickstart
+from hmr_jax.config import Config, D2AConfig, EncoderConfig, ModelConfig
+
+
+def get_config() -> Config:
+    config = quickstart()
+    return replace(
+        config,
+        name="d2a_hmr_quickstart",
+        loss=replace(LOSS, rle_early_steps=200),
+        model=ModelConfig(
+            name="d2a_hmr",
+            encoder=config.model.encoder,
+            d2a=D2AConfig(
+                depth_encoder=EncoderConfig(name="conv", image_size=config.model.encoder.image_size, dim=96),
+                dim=192, depth=2, num_heads=6, mlp_dim=384, dropout=0.0, mask_ratio=0.1,
+                head_dim=96, head_depth=1, head_heads=4, silhouette=(32, 32),
+            ),
+            uncertainty=True,
+        ),
+        data=replace(config.data, pseudo_depth=True, dense=("mask",), dense_size=32),
+    )  # fmt: skip

@@ -1,0 +1,211 @@
+"""A coarse version of a body's mesh and the linear maps back to the full one, made from the body itself.
+
+D2A-HMR's non-parametric head, as METRO's, predicts 431 vertices that two linear maps refine to 1723 and to all. METRO
+ships such maps for SMPL only; these are computed for whichever body is in use. The coarse vertices are vertices of the
+mesh, spread by farthest-point sampling. Every other vertex is an affine combination (the weights sum to 1) of the few
+coarse ones that are nearest along the surface, with the weights that reproduce it best over a set of shaped and posed
+bodies: an interpolation that knows how this surface bends, which barycentric coordinates of a rest pose do not.
+
+The maps of the built-in body are shipped; those of another body take about half a minute once and are kept under
+HMR_JAX_CACHE or ~/.cache/hmr_jax, named by the content of the body.
+
+Letters: V vertices, M middle and C coarse vertices, J joints, K neighbours, P bodies to fit.
+"""
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import dijkstra
+
+from hmr_jax.body.default_body import TOPOLOGY
+from hmr_jax.body.model import BodyModel
+from hmr_jax.body.regressors import joint_set_matrix
+from hmr_jax.body.skinning import skin
+from hmr_jax.geometry import axis_angle_to_matrix
+
+NUM_COARSE, NUM_MIDDLE = 431, 1723  # METRO's levels
+NEIGHBOURS = 8
+JOINT_NEIGHBOURS = 32
+_BODIES = 64  # to which weights are fitted
+_ANGLE, _SHAPE = 0.35, 1.0  # standard deviations of their joint angles (rad per axis) and betas
+_RIDGE = 1e-4  # share of the neighbours' mean square distance: keeps the weights small, and so the noise they amplify
+_ASSET = resources.files("hmr_jax") / "assets" / "default_coarse.npz"
+
+
+@dataclass(frozen=True)
+class CoarseMesh:
+    """Vertices of two coarser levels, and sparse linear maps: row i is sum_k weights[i, k] x[neighbours[i, k]]."""
+
+    vertex_ids: np.ndarray
+    """(M,) int32 vertices of the middle level; the first `NUM_COARSE` are the coarse level."""
+    middle_neighbours: np.ndarray
+    """(M, K) int32 coarse vertices of each middle vertex."""
+    middle_weights: np.ndarray
+    """(M, K) float32, rows sum to 1."""
+    full_neighbours: np.ndarray
+    """(V, K) int32 middle vertices of each vertex."""
+    full_weights: np.ndarray
+    """(V, K) float32, rows sum to 1."""
+    joint_neighbours: np.ndarray
+    """(J, K') int32 coarse vertices of each of the body's joints."""
+    joint_weights: np.ndarray
+    """(J, K') float32, rows sum to 1. A body's own regressor holds for the rest pose only."""
+
+    def middle_matrix(self) -> np.ndarray:
+        """(M, C) float32."""
+        return _dense(self.middle_neighbours, self.middle_weights, NUM_COARSE)
+
+    def full_matrix(self) -> np.ndarray:
+        """(V, C) float32: both maps in one."""
+        rows = self.middle_matrix()
+        full = np.zeros((len(self.full_weights), NUM_COARSE), np.float32)
+        for k in range(self.full_weights.shape[1]):
+            full += self.full_weights[:, k, None] * rows[self.full_neighbours[:, k]]
+        return full
+
+    def joint_matrix(self) -> np.ndarray:
+        """(J, C) float32."""
+        return _dense(self.joint_neighbours, self.joint_weights, NUM_COARSE)
+
+    def joint_set_matrix(self, model: BodyModel, name: str) -> np.ndarray:
+        """(K, C) float32: one of `regressors.JOINT_SETS` from coarse vertices, through joints and full mesh."""
+        matrix, vertex_ids = joint_set_matrix(model, name)
+        columns = np.concatenate([self.joint_matrix(), self.full_matrix()[vertex_ids]])
+        return (matrix @ columns).astype(np.float32)
+
+
+def load_coarse_mesh(model: BodyModel) -> CoarseMesh:
+    """The maps of a body: shipped, from the cache, or computed now and put there.
+
+    Raises:
+        ValueError: if the mesh has too few vertices to be coarsened.
+    """
+    if model.num_vertices <= NUM_MIDDLE:
+        raise ValueError(
+            f"A mesh of {model.num_vertices} vertices cannot be coarsened to {NUM_MIDDLE}: use d2a.head 'smpl' with it."
+        )
+    if model.topology == TOPOLOGY:
+        return read_coarse_mesh(_ASSET)
+    folder = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
+    path = Path(folder) / f"coarse_{model.topology}_{_fingerprint(model)}.npz"
+    if folder and path.is_file():
+        return read_coarse_mesh(path)
+    mesh = build_coarse_mesh(model)
+    if folder:
+        save_coarse_mesh(mesh, path)
+    return mesh
+
+
+def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
+    """Computes the maps of a body; half a minute."""
+    rng = np.random.default_rng(seed)
+    template = np.asarray(model.v_template, np.float64)
+    vertex_ids = _spread(template, NUM_MIDDLE)
+    pose = rng.normal(0, _ANGLE, (_BODIES, model.num_joints, 3)).astype(np.float32)
+    betas = rng.normal(0, _SHAPE, (_BODIES, model.num_betas)).astype(np.float32)
+    posed = skin(model, jnp.asarray(betas), axis_angle_to_matrix(jnp.asarray(pose)))
+    vertices, joints = (np.asarray(x, np.float64) for x in posed)  # (P, V, 3), (P, J, 3)
+
+    middle = vertices[:, vertex_ids]
+    far = _surface_distance(template, np.asarray(model.faces), vertex_ids)  # (M, V)
+    full_neighbours = _nearest(far, NEIGHBOURS)
+    middle_neighbours = _nearest(far[:NUM_COARSE, vertex_ids], NEIGHBOURS)
+    rest_joints = np.asarray(model.joint_regressor) @ template
+    apart = np.linalg.norm(template[vertex_ids[:NUM_COARSE], None] - rest_joints, axis=-1)
+    joint_neighbours = _nearest(apart, JOINT_NEIGHBOURS)
+    coarse = middle[:, :NUM_COARSE]
+    return CoarseMesh(
+        vertex_ids.astype(np.int32),
+        middle_neighbours, _affine_weights(middle, coarse, middle_neighbours),
+        full_neighbours, _affine_weights(vertices, middle, full_neighbours),
+        joint_neighbours, _affine_weights(joints, coarse, joint_neighbours),
+    )  # fmt: skip
+
+
+def save_coarse_mesh(mesh: CoarseMesh, path: Path) -> None:
+    """Writes an npz, whole or not at all; weights in float16 and so small that their rounding is 0.1 mm."""
+    arrays = {name: _pack(value) for name, value in vars(mesh).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
+    """Reads what `save_coarse_mesh` wrote."""
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        values = {name: arrays[name] for name in arrays.files}
+    for name, value in values.items():
+        if name.endswith("weights"):
+            value = value.astype(np.float32)
+            values[name] = value / value.sum(1, keepdims=True)
+        else:
+            values[name] = value.astype(np.int32)
+    return CoarseMesh(**values)
+
+
+def _fingerprint(model: BodyModel) -> str:
+    digest = hashlib.sha256()
+    for array in (model.v_template, model.faces, model.skinning_weights):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _pack(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float16) if array.dtype.kind == "f" else array.astype(np.uint16)
+
+
+def _dense(neighbours: np.ndarray, weights: np.ndarray, columns: int) -> np.ndarray:
+    matrix = np.zeros((len(weights), columns), np.float32)
+    np.put_along_axis(matrix, neighbours.astype(np.intp), weights, axis=1)
+    return matrix
+
+
+def _spread(points: np.ndarray, count: int) -> np.ndarray:
+    """(count,) numbers of points, each the farthest from all before it; every prefix is spread evenly."""
+    chosen = [int(np.argmax(points[:, 1]))]
+    nearest = np.full(len(points), np.inf)
+    for _ in range(count - 1):
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(1))
+        chosen.append(int(np.argmax(nearest)))
+    return np.array(chosen)
+
+
+def _surface_distance(points: np.ndarray, faces: np.ndarray, sources: np.ndarray, reach: float = 0.35) -> np.ndarray:
+    """(M, V) lengths of the shortest paths along edges; beyond `reach`, or without a path, farther than all these."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, 1), axis=0)
+    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    graph = coo_matrix((lengths, edges.T), shape=(len(points), len(points))).tocsr()
+    paths = dijkstra(graph, directed=False, indices=sources, limit=reach)
+    straight = np.linalg.norm(points[sources, None] - points, axis=-1)
+    return np.where(np.isfinite(paths), paths, 10 + straight)
+
+
+def _nearest(distance: np.ndarray, count: int) -> np.ndarray:
+    """(N, V) -> (V, count) the nearest rows of each column, the nearest first."""
+    rows = np.argpartition(distance, count, 0)[:count]
+    order = np.argsort(np.take_along_axis(distance, rows, 0), 0, kind="stable")
+    return np.take_along_axis(rows, order, 0).T.astype(np.int32)
+
+
+def _affine_weights(targets: np.ndarray, sources: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """(P, V, 3) targets, (P, N, 3) sources, (V, K) -> (V, K) float32 weights of sum 1, least squares with a ridge."""
+    around = sources[:, neighbours]  # (P, V, K, 3)
+    base = around[:, :, 0]
+    spokes = around[:, :, 1:] - base[:, :, None]
+    gram = np.einsum("pvkc,pvlc->vkl", spokes, spokes, optimize=True)
+    right = np.einsum("pvkc,pvc->vk", spokes, targets - base, optimize=True)
+    mean = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
+    gram += (_RIDGE * mean + 1e-12)[:, None, None] * np.eye(gram.shape[1])
+    rest = np.linalg.solve(gram, right[..., None])[..., 0]
+    return np.concatenate([1 - rest.sum(1, keepdims=True), rest], 1).astype(np.float32)

@@ -1,0 +1,86 @@
+"""Pose and shape of a body whose vertices are known: what a network that predicts vertices says in SMPL's terms.
+
+A few rounds, each in closed form: every joint is turned by what best takes the fitted body's vertices that it moves to
+the given ones (Kabsch 1976, weighted by skinning weights); with the rotations fixed vertices are linear in the betas. A
+body that fits stays as it is, so the rounds converge to the parameters of a posed body. Cheap enough for every
+prediction, and part of its program; labels, which must be exact, are fitted by `body.fitting`.
+
+Letters: B batch, n vertices, J joints, S betas.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.body.model import BodyModel
+from hmr_jax.body.skinning import skin
+
+_ROUNDS = 8
+_RIDGE = 1e-2  # pulls betas to 0, in units of their mean effect
+_SHARPEN = 4  # power of the skinning weights: vertices that move with one joint alone say most about it
+
+
+def parameters_from_vertices(
+    body: BodyModel, vertices: jax.Array, vertex_ids: np.ndarray, num_betas: int = 10
+) -> tuple[jax.Array, jax.Array]:
+    """Rotations and betas whose body comes close to the vertices, wherever these are.
+
+    Args:
+        body: the body model.
+        vertices: (B, n, 3).
+        vertex_ids: (n,) which of the body's vertices they are.
+        num_betas: S.
+
+    Returns:
+        (B, J, 3, 3) rotations relative to the parent, the first one global, and (B, S) betas.
+    """
+    weights = np.asarray(body.skinning_weights)[vertex_ids] ** _SHARPEN
+    weights = weights / (weights.sum(0) + 1e-9)  # (n, J), columns sum to 1
+    batch = len(vertices)
+    world = jnp.broadcast_to(jnp.eye(3), (batch, body.num_joints, 3, 3))
+    betas = jnp.zeros((batch, num_betas))
+
+    def improve(_, state):
+        world, betas = state
+        fitted = skin(body, betas, _local(body.parents, world), vertex_ids=vertex_ids).vertices
+        world = _part_rotations(weights, fitted, vertices) @ world
+        return world, _solve_betas(body, _local(body.parents, world), vertices, vertex_ids, num_betas)
+
+    world, betas = jax.lax.fori_loop(0, _ROUNDS, improve, (world, betas))
+    return _local(body.parents, world), betas
+
+
+def _part_rotations(weights: jax.Array, fitted: jax.Array, vertices: jax.Array) -> jax.Array:
+    """(n, J), (B, n, 3) twice -> (B, J, 3, 3): how to turn each joint's own vertices."""
+    means = [jnp.einsum("nj,bnc->bjc", weights, x) for x in (fitted, vertices)]
+    products = jnp.einsum("nj,bnc,bnd->bjcd", weights, vertices, fitted)
+    covariance = products - means[1][..., :, None] * means[0][..., None, :]
+    u, _, vt = jnp.linalg.svd(covariance)
+    sign = jnp.linalg.det(u @ vt)
+    flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)
+    return (u * flip[..., None, :]) @ vt
+
+
+def _local(parents: tuple[int, ...], rotations: jax.Array) -> jax.Array:
+    """(B, J, 3, 3) rotations to the given axes -> relative to the parent."""
+    above = rotations[:, np.maximum(parents, 0)].at[:, 0].set(jnp.eye(3))
+    return jnp.swapaxes(above, -1, -2) @ rotations
+
+
+def _solve_betas(
+    body: BodyModel, rotations: jax.Array, vertices: jax.Array, vertex_ids: np.ndarray, num_betas: int
+) -> jax.Array:
+    """(B, S) least squares with a ridge; the place of the body is free."""
+    batch = len(vertices)
+
+    def posed(betas):
+        points = skin(body, jnp.broadcast_to(betas, (batch, num_betas)), rotations, vertex_ids=vertex_ids).vertices
+        return points - points.mean(1, keepdims=True)
+
+    zero = posed(jnp.zeros(num_betas))
+    effects = jax.vmap(posed)(jnp.eye(num_betas)) - zero  # (S, B, n, 3)
+    error = vertices - vertices.mean(1, keepdims=True) - zero
+    gram = jnp.einsum("sbnc,tbnc->bst", effects, effects)
+    right = jnp.einsum("sbnc,bnc->bs", effects, error)
+    ridge = _RIDGE * jnp.trace(gram, axis1=1, axis2=2)[:, None, None] / num_betas * jnp.eye(num_betas)
+    return jnp.linalg.solve(gram + ridge, right[..., None])[..., 0]

@@ -1,0 +1,141 @@
+"""D2A-HMR (Bright et al., CRV 2024): image and pseudo-depth, fused, to a body with a density of its errors.
+
+Letters: B batch, S crop side, h w the map of features, N = h w tokens, C coarse and V all vertices.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.batch import Batch, Distribution, Prediction
+from hmr_jax.body import BodyModel, CoarseMesh, parameters_from_vertices
+from hmr_jax.config import ModelConfig
+from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
+from hmr_jax.models.deforhmr import init_flow, pose_body, with_scale
+from hmr_jax.models.depth_fusion import DepthFusion, resize_map
+from hmr_jax.models.encoders import build_encoder, normalize_crop
+from hmr_jax.models.heads import MULTI_TOKENS, KeypointScale, SMPLHead
+from hmr_jax.models.regressors import NUM_JOINTS, TokenRegressor, VertexHead, template_points
+from hmr_jax.models.silhouette import SilhouetteDecoder
+
+
+class D2AHMR(nn.Module):
+    """Crops and their depth maps to bodies."""
+
+    config: ModelConfig
+    body: BodyModel
+    coarse: CoarseMesh | None = None
+    """Needed by the non-parametric head."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
+    ) -> Prediction:
+        """Predicts.
+
+        Args:
+            batch: "image" (B, S, S, 3) uint8 and, where there is any, "pseudo_depth" (B, S, S) uint8 with
+                "has_pseudo_depth" (B,). A map without any depth counts as missing.
+            train: dropout and masking on.
+            vertices: whether to give the whole mesh; by default not in training.
+            frozen: groups that are not trained; frozen encoders run as in prediction.
+        """
+        config, d2a = self.config, self.config.d2a
+        with_vertices = not train if vertices is None else vertices
+        features, depth, has_depth = self._encode(batch, train, frozen)
+        tokens, gates = DepthFusion(d2a, self.dtype, name="fusion")(features, depth, has_depth, train)
+
+        logits = None
+        if d2a.silhouette:
+            logits = SilhouetteDecoder(d2a.silhouette, self.dtype, name="silhouette")(tokens, features)
+        skip = self._depth_skip(depth, has_depth, features.shape[1:3])
+        prediction = self._regress(jnp.concatenate([tokens, skip], -1), train, with_vertices)
+        if config.uncertainty:
+            init_flow(self)
+        silhouette = None if logits is None else nn.sigmoid(logits)
+        return dataclasses.replace(prediction, silhouette=silhouette, silhouette_logits=logits, gates=gates)
+
+    def _encode(self, batch: Batch, train: bool, frozen: tuple[str, ...]):
+        """Image features, depth features or None, and which samples have depth."""
+        config = self.config
+        images = normalize_crop(batch["image"], config.encoder.image_size)
+        maps = batch.get("pseudo_depth")
+        if maps is None and self.is_initializing():
+            maps = jnp.zeros(batch["image"].shape[:3], jnp.uint8)  # parameters of both streams, whatever the example
+        has_depth = jnp.zeros(len(images))
+        if maps is not None:
+            given = batch.get("has_pseudo_depth", jnp.ones(len(images)))
+            has_depth = given * (jnp.max(maps, (1, 2)) > 0)
+            maps = normalize_crop(jnp.repeat(maps[..., None], 3, -1), config.encoder.image_size)
+
+        encoder = build_encoder(config.encoder, config.attention, self.dtype)
+        training = train and "encoder" not in frozen
+        if maps is None:
+            return encoder(images, training), None, has_depth
+        if config.d2a.depth_stream == "shared":
+            # One call: the statistics of BatchNorm are then those of both kinds, in training and in prediction.
+            both = encoder(jnp.concatenate([images, maps]), training)
+            return both[: len(images)], both[len(images) :], has_depth
+        own = build_encoder(config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder")
+        return encoder(images, training), own(maps, train and "depth_encoder" not in frozen), has_depth
+
+    def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, int]) -> jax.Array:
+        """(B, N, D): the figure's dashed line from the depth features to the regressor; zeros without depth."""
+        batch, dim = len(has_depth), self.config.d2a.dim
+        if depth is None:
+            return jnp.zeros((batch, grid[0] * grid[1], dim), self.dtype)
+        skip = nn.Dense(dim, dtype=self.dtype, name="depth_skip")(resize_map(depth, grid))
+        return jnp.where(has_depth[:, None, None] > 0, skip.reshape(batch, -1, dim), 0)
+
+    def _regress(self, tokens: jax.Array, train: bool, vertices: bool) -> Prediction:
+        config, d2a = self.config, self.config.d2a
+        if d2a.head == "smpl":
+            x = TokenRegressor(d2a, MULTI_TOKENS, self.dtype, name="regressor")(tokens, None, train)
+            prediction = pose_body(self.body, *SMPLHead(name="head")(x), config.focal_length, vertices)
+            return with_scale(prediction, KeypointScale(name="scale")(x)) if config.uncertainty else prediction
+        assert self.coarse is not None
+        template = template_points(self.body, self.coarse)
+        points, scale, camera = VertexHead(d2a, template, self.dtype, name="head")(tokens, train)
+        prediction = pose_mesh(self.body, self.coarse, points[:, NUM_JOINTS:], camera, config.focal_length, vertices)
+        if not train:
+            middle = jnp.einsum("mc,bcd->bmd", self.coarse.middle_matrix(), points[:, NUM_JOINTS:])
+            rotations, betas = parameters_from_vertices(self.body, middle, self.coarse.vertex_ids)
+            prediction = dataclasses.replace(
+                prediction, global_orient=rotations[:, :1], body_pose=rotations[:, 1:], betas=betas
+            )
+        if config.uncertainty:
+            # A keypoint is a mean of vertices whose errors go together: so is its scale.
+            matrix = abs(self.coarse.joint_set_matrix(self.body, "keypoints_44"))
+            of_keypoints = jnp.einsum("kc,bcd->bkd", matrix / matrix.sum(1, keepdims=True), scale[:, NUM_JOINTS:])
+            prediction = dataclasses.replace(
+                prediction,
+                sigma=jnp.linalg.norm(of_keypoints, axis=-1),
+                distribution=Distribution(mean=points, scale=scale),
+            )
+        return prediction
+
+
+def pose_mesh(
+    body: BodyModel, coarse: CoarseMesh, vertices: jax.Array, camera: jax.Array, focal_length: float, full: bool
+) -> Prediction:
+    """Coarse vertices (B, C, 3) and camera (B, 3) -> a prediction without body parameters.
+
+    Joints and keypoints are linear in the coarse vertices; `full` adds the whole mesh.
+    """
+    keypoints = jnp.einsum("kc,bcd->bkd", coarse.joint_set_matrix(body, "keypoints_44"), vertices)
+    focal = jnp.full((len(camera), 2), focal_length / NOMINAL_CROP)
+    return Prediction(
+        global_orient=None,
+        body_pose=None,
+        betas=None,
+        camera=camera,
+        joints=jnp.einsum("jc,bcd->bjd", coarse.joint_matrix(), vertices),
+        keypoints_3d=keypoints,
+        keypoints_2d=project(keypoints, crop_translation(camera, focal_length), focal),
+        vertices=jnp.einsum("vc,bcd->bvd", coarse.full_matrix(), vertices) if full else None,
+        coarse_vertices=vertices,
+    )

@@ -1,0 +1,218 @@
+"""D2A-HMR's two-stream transformer encoder: image tokens that look at depth tokens (Bright et al., CRV 2024).
+
+The figure fixes the order (self-attention per stream, cross-attention from image to depth, gated fusion of three, MLP)
+and leaves sizes, positions and the gate's formula open.
+
+Letters: B batch, h w the map, N = h w tokens, C features, D token width, L blocks.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.config import D2AConfig
+from hmr_jax.models.deformable import sine_position_code
+from hmr_jax.ops import attend
+
+LAYER_NORM_EPS = 1e-6
+NUM_GATES = 3  # image, image attending to depth, depth
+
+
+class Attention(nn.Module):
+    """Multi-head attention with biases; self-attention where queries and context are the same."""
+
+    num_heads: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, queries: jax.Array, context: jax.Array) -> jax.Array:
+        """(B, T, D) queries, (B, N, D) context -> (B, T, D)."""
+        dim = queries.shape[-1]
+        if dim % self.num_heads:
+            raise ValueError(f"Tokens of width {dim} cannot be split into {self.num_heads} heads.")
+
+        def heads(x, name):
+            x = nn.Dense(dim, dtype=self.dtype, name=name)(x)
+            return x.reshape(*x.shape[:2], self.num_heads, -1)
+
+        y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
+        return nn.Dense(dim, dtype=self.dtype, name="out")(y.reshape(queries.shape))
+
+
+class Feedforward(nn.Module):
+    """Two layers with GELU and dropout."""
+
+    hidden: int
+    dropout: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """(B, N, D) -> (B, N, D)."""
+        y = nn.gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x), approximate=False)
+        y = nn.Dropout(self.dropout, deterministic=not train)(y)
+        return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y)
+
+
+class HybridPosition(nn.Module):
+    """Fixed sines of the place, plus a learned vector per place, plus one per modality."""
+
+    dim: int
+
+    @nn.compact
+    def __call__(self, grid: tuple[int, int]) -> jax.Array:
+        """Height and width of the map -> (N, D) float32."""
+        height, width = grid
+        y, x = jnp.meshgrid(jnp.linspace(0, 1, height), jnp.linspace(0, 1, width), indexing="ij")
+        sine = sine_position_code(jnp.stack([x, y], -1).reshape(1, -1, 2), self.dim)[0]
+        learned = self.param("learned", nn.initializers.normal(0.02), (height * width, self.dim))
+        modality = self.param("modality", nn.initializers.normal(0.02), (1, self.dim))
+        return sine + learned + modality
+
+
+class GatedFusion(nn.Module):
+    """One token from three: image, image that attended to depth, depth."""
+
+    kind: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, attended: jax.Array, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(B, N, D) three times -> (B, N, D) and the gates (B, N, 3) float32.
+
+        "softmax": shares that sum to 1, at first 0.79, 0.11, 0.11. "sigmoid": image + g * attended, per channel; the
+        gates given back are then 1, the mean of g, and 0.
+        """
+        streams = (image, attended, depth)
+        normed = [
+            nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=f"norm_{name}")(x)
+            for name, x in zip(("image", "attended", "depth"), streams, strict=True)
+        ]
+        joined = jnp.concatenate(normed, -1)
+        if self.kind == "sigmoid":
+            gate = nn.sigmoid(nn.Dense(image.shape[-1], dtype=jnp.float32, name="gate")(joined))
+            mean = gate.mean(-1)
+            return image + gate.astype(self.dtype) * attended, jnp.stack(
+                [jnp.ones_like(mean), mean, jnp.zeros_like(mean)], -1
+            )
+
+        def bias(*_):
+            return jnp.array([2.0, 0.0, 0.0])
+
+        logits = nn.Dense(
+            NUM_GATES, dtype=jnp.float32, kernel_init=nn.initializers.normal(0.01), bias_init=bias, name="gate"
+        )(joined)
+        gates = nn.softmax(logits)
+        shares = jnp.split(gates.astype(self.dtype), NUM_GATES, -1)
+        return shares[0] * image + shares[1] * attended + shares[2] * depth, gates
+
+
+class FusionBlock(nn.Module):
+    """Self-attention in each stream, image to depth cross-attention, gated fusion, MLP."""
+
+    config: D2AConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array, depth: jax.Array, train: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(B, N, D) tokens of both streams -> fused tokens, depth tokens (B, N, D), gates (B, N, 3)."""
+        config = self.config
+
+        def norm(x, name):
+            return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)(x)
+
+        def drop(x):
+            return nn.Dropout(config.dropout, deterministic=not train)(x)
+
+        def attention(name):
+            return Attention(config.num_heads, self.dtype, name=name)
+
+        x = norm(image, "image_norm")
+        image = image + drop(attention("image_attention")(x, x))
+        x = norm(depth, "depth_norm")
+        depth = depth + drop(attention("depth_attention")(x, x))
+        attended = attention("cross_attention")(norm(image, "query_norm"), norm(depth, "context_norm"))
+        fused, gates = GatedFusion(config.gate, self.dtype, name="fusion")(image, drop(attended), depth)
+        y = Feedforward(config.mlp_dim, config.dropout, self.dtype, name="mlp")(norm(fused, "mlp_norm"), train)
+        return fused + drop(y), depth, gates
+
+
+class DepthFusion(nn.Module):
+    """Feature maps of image and depth to fused tokens."""
+
+    config: D2AConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, depth: jax.Array | None, has_depth: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, jax.Array]:
+        """Embeds both maps and runs the blocks.
+
+        Args:
+            image: (B, h, w, C) features.
+            depth: (B, h', w', C') features, resized to the image's map if need be; None: no sample has any.
+            has_depth: (B,) 1 where the depth features mean something; elsewhere a learned vector takes their place.
+            train: dropout and masking on.
+
+        Returns:
+            Tokens (B, N, D) and the gates of all blocks (B, L, h, w, 3).
+        """
+        config = self.config
+        batch, height, width, _ = image.shape
+        tokens = nn.Dense(config.dim, dtype=self.dtype, name="image_embed")(image).reshape(batch, -1, config.dim)
+        if config.mask_at == "input":
+            tokens = MaskTokens(config.mask_ratio, name="mask")(tokens, train)
+        tokens = tokens + HybridPosition(config.dim, name="image_position")((height, width)).astype(self.dtype)
+
+        missing = self.param("no_depth", nn.initializers.normal(0.02), (1, 1, config.dim)).astype(self.dtype)
+        missing = jnp.broadcast_to(missing, tokens.shape)
+        if depth is None:
+            depth_tokens = missing
+        else:
+            depth = resize_map(depth, (height, width))
+            depth_tokens = nn.Dense(config.dim, dtype=self.dtype, name="depth_embed")(depth)
+            depth_tokens = depth_tokens.reshape(batch, -1, config.dim)
+            depth_tokens = jnp.where(has_depth[:, None, None] > 0, depth_tokens, missing)
+        position = HybridPosition(config.dim, name="depth_position")((height, width))
+        depth_tokens = depth_tokens + position.astype(self.dtype)
+
+        every_gate = []
+        for number in range(config.depth):
+            block = FusionBlock(config, self.dtype, name=f"block_{number}")
+            tokens, depth_tokens, gates = block(tokens, depth_tokens, train)
+            every_gate.append(gates)
+        tokens = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")(tokens)
+        if config.mask_at == "output":
+            tokens = MaskTokens(config.mask_ratio, name="mask")(tokens, train)
+        return tokens, jnp.stack(every_gate, 1).reshape(batch, config.depth, height, width, NUM_GATES)
+
+
+class MaskTokens(nn.Module):
+    """Masked modelling: in training a random part of the tokens is replaced by one learned vector.
+
+    METRO's rule: per sample a share u of `ratio`, u uniform in [0, 1). The draw follows from the "dropout" stream.
+    """
+
+    ratio: float
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, train: bool) -> jax.Array:
+        """(B, N, D) -> (B, N, D)."""
+        vector = self.param("vector", nn.initializers.normal(0.02), (1, 1, tokens.shape[-1])).astype(tokens.dtype)
+        if not train or not self.ratio or not self.has_rng("dropout"):
+            return tokens
+        batch, count, _ = tokens.shape
+        amount_key, place_key = jax.random.split(self.make_rng("dropout"))
+        amount = jnp.floor(jax.random.uniform(amount_key, (batch, 1)) * self.ratio * count)
+        place = jnp.argsort(jax.random.uniform(place_key, (batch, count)), -1)  # a random permutation
+        return jnp.where((place < amount)[..., None], vector, tokens)
+
+
+def resize_map(features: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """(B, h', w', C) -> (B, *grid, C), bilinear; as it is where the size fits."""
+    if features.shape[1:3] == grid:
+        return features
+    return jax.image.resize(features, (len(features), *grid, features.shape[-1]), "linear")

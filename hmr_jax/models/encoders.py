@@ -1,0 +1,76 @@
+"""Image encoders behind one call: crops to maps of features, by name.
+
+Letters: B batch, S crop side, H W the encoder's input, h w its map, C features.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.config import EncoderConfig
+from hmr_jax.models.hrnet import HRNet
+from hmr_jax.models.residual import ConvNorm
+from hmr_jax.models.resnet import ResNet
+from hmr_jax.models.vit import ViT
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, normalised by ImageNet's statistics.
+
+    Raises:
+        ValueError: if the crop's side is not the height that the encoder takes.
+    """
+    height, width = size
+    if image.shape[1:3] != (height, height):
+        raise ValueError(
+            f"The crops are {image.shape[1]}x{image.shape[2]} but the encoder takes the centre of {height}x{height}: "
+            "set data.crop_size to the height of model.encoder.image_size."
+        )
+    image = centre_columns(image, width)
+    return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def centre_columns(maps: jax.Array, width: int) -> jax.Array:
+    """(B, H, H, ...) -> (B, H, width, ...): what an encoder of that width sees of the crop."""
+    left = (maps.shape[2] - width) // 2
+    return maps[:, :, left : left + width]
+
+
+def build_encoder(
+    config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any, name: str = "encoder"
+) -> nn.Module:
+    """A module that takes (images (B, H, W, 3) normalised, train) and gives features (B, h, w, C)."""
+    if config.name == "vit":
+        return ViT(
+            config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
+            config.drop_path, config.remat, attention, dtype, name=name,
+        )  # fmt: skip
+    makers = {
+        "resnet50": lambda: ResNet(50, dtype, name=name),
+        "resnet101": lambda: ResNet(101, dtype, name=name),
+        "hrnet_w40": lambda: HRNet(40, dtype, name=name),
+        "hrnet_w64": lambda: HRNet(64, dtype, name=name),
+        "conv": lambda: ConvEncoder(config.dim, dtype, name=name),
+    }
+    return makers[config.name]()
+
+
+class ConvEncoder(nn.Module):
+    """Five 3x3 convolutions with BatchNorm, four of them strided: a map of a sixteenth of the side."""
+
+    dim: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """(B, H, W, 3) -> (B, H / 16, W / 16, dim)."""
+        x = images
+        for stage, (share, stride) in enumerate([(8, 2), (4, 2), (2, 2), (1, 2), (1, 1)]):
+            x = ConvNorm(max(self.dim // share, 8), 3, stride, dtype=self.dtype, name=f"stage_{stage}")(x, train)
+        return x

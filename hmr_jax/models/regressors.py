@@ -1,0 +1,86 @@
+"""D2A-HMR's regressor: fused tokens, beside the depth features, to a mesh or to the body's parameters.
+
+Letters: B batch, N fused tokens, T output tokens, D width, C coarse vertices, K the 14 joints.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.body import BodyModel, CoarseMesh
+from hmr_jax.body.coarse import NUM_COARSE
+from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
+from hmr_jax.config import D2AConfig
+from hmr_jax.models.depth_fusion import LAYER_NORM_EPS, Attention, Feedforward
+from hmr_jax.models.heads import MEAN_CAMERA, to_scale
+
+NUM_JOINTS = len(EVALUATION_14_OF_44)
+_TO_CAMERA = np.array([1, -1, -1], np.float32)  # a body that faces the camera: y down, z away from it
+
+
+class TokenRegressor(nn.Module):
+    """Mixes N tokens into T, then lets these attend to each other.
+
+    METRO's linear map over the token axis followed by light transformer layers.
+    """
+
+    config: D2AConfig
+    num_tokens: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, extra: np.ndarray | None, train: bool) -> jax.Array:
+        """(B, N, D) tokens and what is known of each output token (T, E) or None -> (B, T, head_dim)."""
+        config = self.config
+        x = nn.Dense(config.head_dim, dtype=self.dtype, name="reduce")(tokens)
+        x = nn.gelu(x, approximate=False)
+        x = jnp.swapaxes(nn.Dense(self.num_tokens, dtype=self.dtype, name="mix")(jnp.swapaxes(x, 1, 2)), 1, 2)
+        identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
+        x = x + identity.astype(self.dtype)
+        if extra is not None:
+            known = jnp.broadcast_to(jnp.asarray(extra, self.dtype), (len(x), *extra.shape))
+            x = nn.Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
+
+        def norm(x, name):
+            return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)(x)
+
+        for layer in range(config.head_depth):
+            y = norm(x, f"attention_norm_{layer}")
+            x = x + Attention(config.head_heads, self.dtype, name=f"attention_{layer}")(y, y)
+            y = norm(x, f"mlp_norm_{layer}")
+            x = x + Feedforward(2 * config.head_dim, config.dropout, self.dtype, name=f"mlp_{layer}")(y, train)
+        return norm(x, "norm")
+
+
+class VertexHead(nn.Module):
+    """Positions of 14 joints and of the coarse vertices, how far off each may be, and a camera."""
+
+    config: D2AConfig
+    template: np.ndarray
+    """(K + C, 3) positions of a body that faces the camera, pelvis at the origin."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(B, N, D) -> points (B, K + C, 3) metres, their scales, and the camera (B, 3)."""
+        x = TokenRegressor(self.config, len(self.template), self.dtype, name="regressor")(tokens, self.template, train)
+        x = x.astype(jnp.float32)
+
+        def read(x, name, gain):
+            init = nn.initializers.variance_scaling(gain, "fan_avg", "uniform")
+            return nn.Dense(3, kernel_init=init, name=name)(x)
+
+        points = self.template + read(x, "offset", 1e-2)
+        camera = MEAN_CAMERA + read(x.mean(1), "camera", 1e-2)
+        return points, to_scale(read(x, "scale", 1e-4)), camera
+
+
+def template_points(body: BodyModel, coarse: CoarseMesh) -> np.ndarray:
+    """(K + C, 3) float32 joints and coarse vertices of the rest pose in camera axes, pelvis at the origin."""
+    vertices = np.asarray(body.v_template)[coarse.vertex_ids[:NUM_COARSE]]
+    keypoints = coarse.joint_set_matrix(body, "keypoints_44") @ vertices
+    points = np.concatenate([keypoints[list(EVALUATION_14_OF_44)], vertices]) - keypoints[PELVIS_44]
+    return (points * _TO_CAMERA).astype(np.float32)

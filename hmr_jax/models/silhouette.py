@@ -1,0 +1,33 @@
+"""D2A-HMR's silhouette decoder: tokens and image features to the person's mask.
+
+Letters: B batch, h w the map of tokens, D token width, C image features, S stages.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+GROUPS = 8  # of GroupNorm's channels
+
+
+class SilhouetteDecoder(nn.Module):
+    """Tokens beside a 1x1 projection of the image features (the figure's skip), then stages that double the map."""
+
+    channels: tuple[int, ...]
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, features: jax.Array) -> jax.Array:
+        """(B, h w, D) tokens, (B, h, w, C) image features -> (B, 2^S h, 2^S w) logits, float32."""
+        batch, height, width, _ = features.shape
+        skip = nn.Dense(tokens.shape[-1], dtype=self.dtype, name="skip")(features)
+        x = jnp.concatenate([tokens.reshape(batch, height, width, -1), skip], -1)
+        for stage, channels in enumerate(self.channels):
+            # Fewer channels first: the 1x1 convolution and the bilinear enlargement commute, and this order is cheaper.
+            x = nn.Dense(channels, dtype=self.dtype, name=f"reduce_{stage}")(x)
+            x = jax.image.resize(x, (batch, 2 * x.shape[1], 2 * x.shape[2], channels), "linear")
+            x = nn.Conv(channels, (3, 3), dtype=self.dtype, name=f"conv_{stage}")(x)
+            x = nn.relu(nn.GroupNorm(min(GROUPS, channels), dtype=self.dtype, name=f"norm_{stage}")(x))
+        return nn.Dense(1, dtype=jnp.float32, name="logit")(x)[..., 0]

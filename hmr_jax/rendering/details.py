@@ -1,0 +1,74 @@
+"""What a network says besides the body, drawn on its crop: errors it expects, the silhouette, gates of a fusion.
+
+Letters: S side of the crop, K keypoints, L blocks, h w a map over what the encoder sees.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from hmr_jax.rendering.plots import caption, grid
+
+SURE, UNSURE = np.array([90, 220, 130]), np.array([255, 70, 60])
+_UNSURE_AT = 0.15  # metres at which a keypoint is drawn in the second colour
+_DIM = 0.55  # brightness of the crop under maps
+
+
+def draw_details(
+    crop: np.ndarray,
+    seen_width: float,
+    keypoints: np.ndarray | None = None,
+    sigma: np.ndarray | None = None,
+    scale: float = 1.0,
+    silhouette: np.ndarray | None = None,
+    gates: np.ndarray | None = None,
+    side: int = 360,
+) -> np.ndarray:
+    """Panels in a row: keypoints as discs of the size of their error, the silhouette, one panel per block's gates.
+
+    Args:
+        crop: (S, S, 3) uint8.
+        seen_width: share of the crop's width that the encoder sees.
+        keypoints: (K, 2) crop coordinates.
+        sigma: (K,) expected errors, metres; drawn with the keypoints, from green (sure) to red (15 cm).
+        scale: weak-perspective scale of the camera: a metre is scale / 2 of the crop's side.
+        silhouette: (h, w) probability of the person.
+        gates: (L, h, w, 3) shares of image, depth-attended image and depth: red, green and blue.
+        side: of a panel, px.
+
+    Returns:
+        The panels, uint8.
+    """
+    picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC))
+    panels = []
+    if keypoints is not None and sigma is not None:
+        panels.append(caption(_discs(picture, keypoints, sigma, scale * side / 2), "expected error"))
+    if silhouette is not None:
+        tint = np.stack([np.zeros_like(silhouette), silhouette, silhouette], -1)
+        panels.append(caption(_under_map(picture, tint, seen_width), "silhouette"))
+    for block, shares in enumerate(() if gates is None else gates):
+        panels.append(caption(_under_map(picture, shares, seen_width), f"gates of block {block + 1}"))
+    return grid(panels, len(panels))
+
+
+def _discs(picture: np.ndarray, keypoints: np.ndarray, sigma: np.ndarray, pixels_per_metre: float) -> np.ndarray:
+    layer = Image.new("RGBA", (len(picture), len(picture)))
+    pen = ImageDraw.Draw(layer)
+    for place, error in zip((keypoints + 0.5) * len(picture), sigma, strict=True):
+        share = min(float(error) / _UNSURE_AT, 1)
+        color = tuple(np.rint(SURE + share * (UNSURE - SURE)).astype(int).tolist())
+        radius = max(float(error) * pixels_per_metre, 1.5)
+        pen.ellipse([*(place - radius), *(place + radius)], (*color, 60), (*color, 255))
+    base = Image.fromarray((picture * _DIM).astype(np.uint8)).convert("RGBA")
+    return np.asarray(Image.alpha_composite(base, layer).convert("RGB"))
+
+
+def _under_map(picture: np.ndarray, colors: np.ndarray, seen_width: float) -> np.ndarray:
+    """Adds a map (h, w, 3) of colours in [0, 1] to the columns that the encoder sees."""
+    side = len(picture)
+    width = round(seen_width * side)
+    small = Image.fromarray(np.rint(255 * np.clip(colors, 0, 1)).astype(np.uint8))
+    large = np.asarray(small.resize((width, side), Image.Resampling.BILINEAR))
+    mixed = picture * _DIM
+    left = (side - width) // 2
+    mixed[:, left : left + width] += (1 - _DIM) * large
+    return mixed.astype(np.uint8)
