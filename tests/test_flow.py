@@ -10,6 +10,8 @@ import pytest
 from hmr_jax import losses
 from hmr_jax.models.flow import LIMIT, RealNVP
 
+rle = jax.jit(losses.residual_log_likelihood_loss, static_argnames="compat")
+
 
 def converted(case) -> dict:
     """The reference's weights, stacked over couplings and (s, t)."""
@@ -68,8 +70,8 @@ def test_inverse_of_forward_is_the_identity(dim):
     np.testing.assert_allclose(apply(flow, variables, x, "inverse"), z, atol=2e-5)
 
 
-@pytest.mark.parametrize("dim", [2, 3])
-def test_log_determinant_equals_that_of_the_jacobian(dim):
+def test_log_determinant_equals_that_of_the_jacobian():
+    dim = 3
     flow, variables = random_flow(dim)
     points = 2 * np.random.default_rng(2).standard_normal((6, dim), np.float32)
 
@@ -85,8 +87,8 @@ def test_log_determinant_equals_that_of_the_jacobian(dim):
 def test_density_integrates_to_one(dim, reach, cells, tolerance):
     flow, variables = random_flow(dim)
     side = np.linspace(-reach, reach, cells, dtype=np.float32)
-    grid = jnp.array(np.stack(np.meshgrid(*[side] * dim, indexing="ij"), -1).reshape(-1, dim))
-    density = jnp.exp(apply(flow, variables, grid))
+    grid = np.stack(np.meshgrid(*[side] * dim, indexing="ij"), -1).reshape(-1, dim)
+    density = np.exp(apply(flow, variables, grid))
     integral = float(density.sum()) * (side[1] - side[0]) ** dim
     assert abs(integral - 1) < tolerance
     # and it is the density of what `forward` makes of the normal: means over samples equal those over the grid
@@ -99,9 +101,10 @@ def test_a_new_flow_is_the_standard_normal():
     flow = RealNVP(3)
     x = np.random.default_rng(0).standard_normal((4, 3), np.float32)
     log_prob, variables = jax.jit(flow.init_with_output)(jax.random.key(1), x)
-    np.testing.assert_allclose(log_prob, jax.scipy.stats.norm.logpdf(x).sum(-1), rtol=1e-5)
-    gradient = jax.grad(lambda v: apply(flow, v, x).sum())(variables)["params"]
-    assert np.abs(gradient["kernel3"]).max() > 1e-3  # and it can leave that state
+    np.testing.assert_allclose(log_prob, -((x**2).sum(-1) + 3 * np.log(2 * np.pi)) / 2, rtol=1e-5)
+    kernels = variables["params"]
+    assert not kernels["kernel3"].any()
+    assert np.abs(kernels["kernel2"]).min() > 0  # and it can leave that state: no layer before the last one is dead
     with pytest.raises(ValueError, match="2 or 3 dimensions, not 4"):
         RealNVP(4).init(jax.random.key(0), jnp.zeros((1, 4)))
 
@@ -112,12 +115,12 @@ def test_loss_is_the_likelihood_of_the_papers_equation():
     target = np.concatenate([rng.normal(size=(2, 5, 3)), rng.uniform(0, 1, (2, 5, 1))], -1)
     log_phi = rng.normal(size=(2, 5))
     each = -np.log(0.5 * np.exp(-np.abs(mu - target[..., :3]) / sigma) / sigma).sum(-1) - log_phi
-    loss = losses.residual_log_likelihood_loss(mu, sigma, target, log_phi)
+    loss = rle(mu, sigma, target, log_phi)
     np.testing.assert_allclose(loss, (target[..., 3] * each).sum(1), rtol=1e-5)
     # a token without depth: only its other coordinates count
     weight = np.ones((2, 5, 3))
     weight[:, 0, 2] = 0
-    partial = losses.residual_log_likelihood_loss(mu, sigma, target, log_phi, weight=weight)
+    partial = rle(mu, sigma, target, log_phi, weight=weight)
     gone = np.log(2 * sigma[:, 0, 2]) + np.abs(mu - target[..., :3])[:, 0, 2] / sigma[:, 0, 2] - log_phi[:, 0]
     np.testing.assert_allclose(loss - partial, target[:, 0, 3] * gone, rtol=1e-4, atol=1e-5)
 
@@ -125,12 +128,11 @@ def test_loss_is_the_likelihood_of_the_papers_equation():
 def test_sigma_that_fits_the_errors_costs_least():
     target = np.concatenate([np.random.default_rng(0).laplace(0, 0.3, (1, 4000, 3)), np.ones((1, 4000, 1))], -1)
     zeros = np.zeros((1, 4000, 3))
-    costs = [losses.residual_log_likelihood_loss(zeros, zeros + s, target, zeros[..., 0])[0] for s in (0.2, 0.3, 0.45)]
+    costs = [rle(zeros, zeros + s, target, zeros[..., 0])[0] for s in (0.2, 0.3, 0.45)]
     assert costs[1] < min(costs[0], costs[2])
 
 
-@pytest.mark.parametrize("compat", [False, True])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(("compat", "dtype"), [(False, jnp.float32), (True, jnp.bfloat16)])
 def test_overflow_and_missing_labels_leave_values_and_gradients_finite(compat, dtype):
     flow, variables = random_flow(3)
     mu = jnp.array([[[0, 0, 0], [3e38, -3e38, 1], [jnp.inf, 0, 0], [1, 2, 3]]], dtype)
@@ -146,12 +148,12 @@ def test_overflow_and_missing_labels_leave_values_and_gradients_finite(compat, d
     assert np.isfinite(value)
     assert all(np.isfinite(x.astype(jnp.float32)).all() for x in jax.tree.leaves(gradients))
     assert gradients[1].dtype == dtype
-    assert not gradients[1][0, 3].any()  # the token without a label
-    far = [apply(flow, variables, jnp.full((1, 3), x)) for x in (jnp.inf, LIMIT)]
+    assert not np.asarray(gradients[1], np.float32)[0, 3].any()  # the token without a label
+    far = [apply(flow, variables, np.full((1, 3), x, np.float32)) for x in (np.inf, LIMIT)]
     np.testing.assert_array_equal(*far)
 
 
 def test_bfloat16_inputs_are_computed_in_float32():
     flow, variables = random_flow(2)
-    x = jax.random.normal(jax.random.key(0), (50, 2)).astype(jnp.bfloat16)
-    np.testing.assert_array_equal(apply(flow, variables, x), apply(flow, variables, x.astype(jnp.float32)))
+    x = np.random.default_rng(0).standard_normal((1, 2)).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(apply(flow, variables, x), apply(flow, variables, x.astype(np.float32)))
