@@ -19,7 +19,7 @@ LAYERS = [
     ["weights"],
     ["losses", "metrics"],
     ["models"],
-    ["optim", "parallel", "logging"],
+    ["optim", "parallel", "logging", "plain_arrays"],
     ["steps"],
     ["checkpoint"],
     ["depth_network"],
