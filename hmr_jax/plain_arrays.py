@@ -1,7 +1,7 @@
-"""Reads back the arrays of a checkpoint that Orbax wrote uncompressed and in one piece each, at the speed of the disk.
+"""Reads the arrays of a checkpoint that Orbax wrote uncompressed and in one piece each, at the speed of the disk.
 
-Orbax itself copies every array once more. The layout is zarr's, version 2: a folder for each array, whose `.zarray` says
-how it is stored.
+Orbax itself copies every array once more. The layout is zarr's, version 2: a folder for each array, whose `.zarray`
+says how it is stored.
 """
 
 import json

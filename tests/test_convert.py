@@ -23,6 +23,7 @@ from hmr_jax.models import build_model
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import SMPLHead
 from hmr_jax.models.vit import ViT
+from hmr_jax.plain_arrays import read_plain_arrays
 from hmr_jax.steps import init_state, make_eval_step, make_train_step
 from hmr_jax.weights import convert_hmr2, convert_state, convert_vitpose
 from hmr_jax.weights.convert import content_hash, convert
@@ -250,6 +251,17 @@ def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):
         checkpoint.load_depth_anything(tmp_path)
 
 
+def test_arrays_are_read_as_orbax_reads_them_and_damage_is_noticed(converted):
+    fast, orbax = read_plain_arrays(converted / "params"), checkpoint._read_item(converted / "params")
+    jax.tree.map(np.testing.assert_array_equal, fast, orbax)
+    file = converted / "params" / "decoder.queries" / "0.0"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(
+        ValueError, match=r"damaged or cut off\? \(the array decoder\.queries has 252 bytes instead of 256"
+    ):
+        load_for_inference(converted)
+
+
 BAD_STATES = {
     "missing": (lambda state: state.pop("smpl_head.deccam.bias"), r"no 'smpl_head\.deccam\.bias': is it an HMR2\.0"),
     "extra": (lambda state: state.update(extra=np.zeros(3)), "tensors that an HMR2.0 checkpoint has not: extra"),
@@ -305,7 +317,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, hmr2, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp.StandardCheckpointer, "save", full)
+    monkeypatch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
     with pytest.raises(OSError, match="no space"):
         convert(source, tmp_path / "out", SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt"]
