@@ -1,6 +1,6 @@
 """All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for shorter networks.
 
-The first six stand beside another implementation in the same run and have a required ratio; the last three measure
+The first eight stand beside another implementation in the same run and have a required ratio; the last three measure
 ours alone.
 """
 
@@ -8,7 +8,19 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("sampling", "skinning", "encoder", "decoder", "cnn", "rle", "generator", "pipeline", "inference")
+PARTS = (
+    "sampling",
+    "skinning",
+    "encoder",
+    "decoder",
+    "cnn",
+    "depth",
+    "weights",
+    "rle",
+    "generator",
+    "pipeline",
+    "inference",
+)
 
 
 def main() -> None:
@@ -20,7 +32,7 @@ def main() -> None:
     failed = []
     for part in options.parts:
         print(f"\n=== {part}", flush=True)
-        arguments = ["--quick"] if part in ("encoder", "cnn") and options.quick else []
+        arguments = ["--quick"] if part in ("encoder", "cnn", "weights") and options.quick else []
         if subprocess.run([sys.executable, "-m", f"benchmarks.{part}", *arguments], check=False).returncode:
             failed.append(part)
     if failed:

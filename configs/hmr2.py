@@ -2,7 +2,9 @@
 
 The baseline row of DeforHMR's ablation, and with `--decoder.queries multi` the row between the two.
 
-    python train.py --config configs/hmr2.py --model.body SMPL_NEUTRAL.npz
+    python train.py --config configs/hmr2.py --model.body SMPL_NEUTRAL.npz --init-from weights/vitpose_h
+
+HMR2.0 started from ViTPose-H. Its published weights need no training: docs/weights.md converts them.
 
 Hardware: written for 8 accelerators of 80 GB; not yet trained.
 """

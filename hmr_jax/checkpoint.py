@@ -28,6 +28,7 @@ from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models.variables import STATISTICS
 from hmr_jax.optim import Params, merge
+from hmr_jax.plain_arrays import read_plain_arrays
 from hmr_jax.steps import TrainState
 
 ASSETS = Path(__file__).parent / "assets"
@@ -204,7 +205,8 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         part.mkdir()
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
-        with ocp.StandardCheckpointer() as checkpointer:
+        # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
+        with ocp.PyTreeCheckpointer(use_ocdbt=False, use_compression=False) as checkpointer:
             checkpointer.save((part / "params").resolve(), params)
         os.replace(part, directory)
     finally:
@@ -263,7 +265,8 @@ def _load_converted(folder: Path) -> tuple[Config, Params]:
 
 def _read_params(folder: Path) -> Params:
     try:
-        return _read_item(folder / "params")
+        plain = read_plain_arrays(folder / "params")
+        return _read_item(folder / "params") if plain is None else plain
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint {folder} cannot be read; was it damaged or cut off? ({error})") from error
 

@@ -157,9 +157,13 @@ def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, tmp_pa
     checkpoint.save_converted(
         tmp_path / "depth", {checkpoint.DEPTH_ANYTHING: to_dict(CONFIG)}, convert_depth_anything(state), {}
     )
-    (named,) = depth_provider(f"flax:{tmp_path / 'depth'}")(images[:1], [tmp_path / "0.jpg"])
-    assert named.kind == "inverse"
-    np.testing.assert_allclose(named.values, np.maximum(maps[0], 0), atol=1e-5)
+    named = depth_provider(f"flax:{tmp_path / 'depth'}")
+    assert named._network.config == CONFIG
+    jax.tree.map(np.testing.assert_array_equal, named._network._params, provider._params)
+    named._network = provider  # the same, compiled already
+    (depth,) = named(images[:1], [tmp_path / "0.jpg"])
+    assert depth.kind == "inverse"
+    np.testing.assert_allclose(depth.values, maps[0], atol=1e-5)
     assert provider.batch([]) == []
     with pytest.raises(ValueError, match=r"Image 1 is float32\(4, 4, 3\)"):
         provider.batch([images[0], np.zeros((4, 4, 3), np.float32)])

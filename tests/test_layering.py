@@ -21,7 +21,7 @@ LAYERS = [
     ["losses", "metrics"],
     ["protocols"],
     ["models"],
-    ["optim", "parallel", "logging", "mixture"],
+    ["optim", "parallel", "logging", "mixture", "plain_arrays"],
     ["steps", "objective"],
     ["checkpoint"],
     ["depth_network"],
