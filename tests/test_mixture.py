@@ -23,7 +23,7 @@ from hmr_jax.mixture import contributions, per_dataset, training_mixture
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(("name", "sets"), [("HMR2A", 4), ("HMR2B", 8), ("TOKENHMR", 9), ("CAMERAHMR", 5)])
+@pytest.mark.parametrize(("name", "sets"), [("HMR2A", 4), ("D2A", 4), ("HMR2B", 8), ("TOKENHMR", 9), ("CAMERAHMR", 5)])
 def test_the_recipes_of_the_papers_are_whole(name, sets):
     mixture = getattr(mixtures, name)
     assert len({dataset.name for dataset in mixture}) == sets
