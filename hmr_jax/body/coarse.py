@@ -147,7 +147,8 @@ def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
     for name, value in values.items():
         if name.endswith("weights"):
             value = value.astype(np.float32)
-            values[name] = value / value.sum(1, keepdims=True)
+            value[:, 0] = 1 - value[:, 1:].sum(1)  # the nearest one makes up for the rounding
+            values[name] = value
         else:
             values[name] = value.astype(np.int32)
     return CoarseMesh(**values)

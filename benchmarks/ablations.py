@@ -1,0 +1,218 @@
+"""The papers' ablations on a fixed budget of synthetic people: python -m benchmarks.ablations [--steps 300 --seeds 3]
+
+Both 2x2 grids of D2A-HMR (depth and distribution; silhouette and masked modelling) and the three rows of DeforHMR (one
+or many queries, plain or deformable attention), each from several seeds, which decide the initial weights and the order
+of the batches. Every row sees the same people. A finished (row, seed) is kept in --output and not repeated.
+
+Differences between rows that are smaller than the spread over seeds mean nothing, and a small budget favours whatever
+learns fast: read the table beside the papers', not instead of it.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from configs.d2a_hmr_quickstart import get_config as d2a_config
+from configs.quickstart import get_config as deforhmr_config
+from data_pipelines.synthetic.source import synthetic_source
+from hmr_jax import cli, metrics
+from hmr_jax.batch import Batch
+from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
+from hmr_jax.checkpoint import load_initial, write_json
+from hmr_jax.config import Config
+from hmr_jax.geometry import similarity_align
+from hmr_jax.models import build_model
+from hmr_jax.models.variables import init_weights
+from hmr_jax.optim import split_params
+from hmr_jax.steps import init_state, make_eval_step, make_train_step, weights_of
+
+# Row: (MPJPE, PA-MPJPE) in millimetres on 3DPW as D2A-HMR prints them; DeforHMR's numbers could not be had.
+PAPER = {"depth": (92.7, 61.8), "distribution": (90.0, 56.9), "silhouette": (89.5, 62.2), "masking": (84.7, 51.4)} | {
+    "all": (80.5, 48.4)
+}
+PAPER_Z = {"distribution": (69.1, 58.3), "all": (65.4, 53.6)}
+COLUMNS = ("mpjpe", "pa_mpjpe", "pve", "mpjpe_z", "pa_mpjpe_z")
+TABLES = {
+    "D2A-HMR: depth and distribution": ("neither of depth and distribution", "depth", "distribution", "all"),
+    "D2A-HMR: silhouette and masked modelling": (
+        "neither of silhouette and masking", "silhouette", "masking", "all",
+    ),
+    "DeforHMR: queries and attention": ("single, plain", "multi, plain", "multi, deformable"),
+}  # fmt: skip
+
+
+def configuration(row: str, steps: int, batch_size: int) -> Config:
+    """What is trained for a row of the tables."""
+    if ", " in row:
+        config = deforhmr_config()
+        queries, attention = row.split(", ")
+        decoder = replace(config.model.decoder, queries=queries, attention=attention)
+        config = replace(config, model=replace(config.model, decoder=decoder))
+    else:
+        config = d2a_config()
+        off = {  # what each row goes without
+            "neither of depth and distribution": ("depth", "distribution"),
+            "depth": ("distribution",),
+            "distribution": ("depth",),
+            "neither of silhouette and masking": ("silhouette", "masking"),
+            "silhouette": ("masking",),
+            "masking": ("silhouette",),
+            "all": (),
+        }[row]
+        model, loss, data = config.model, config.loss, config.data
+        if "depth" in off:
+            data = replace(data, pseudo_depth=False)
+        if "distribution" in off:
+            model, loss = replace(model, uncertainty=False), replace(loss, rle=0.0)
+        if "silhouette" in off:
+            model, loss = replace(model, d2a=replace(model.d2a, silhouette=())), replace(loss, silhouette=0.0)
+        if "masking" in off:
+            model = replace(model, d2a=replace(model.d2a, mask_ratio=0.0))
+        config = replace(config, model=model, loss=loss, data=data)
+    early = min(config.loss.rle_early_steps, steps // 4)
+    return replace(
+        config, steps=steps, batch_size=batch_size, loss=replace(config.loss, rle_early_steps=early),
+        data=replace(config.data, source="synthetic"),
+    )  # fmt: skip
+
+
+class Data:
+    """The same batches for every row, in memory; a row takes the keys that it reads."""
+
+    def __init__(self, train: int, test: int, batch_size: int):
+        config = replace(d2a_config(), batch_size=batch_size, data=replace(d2a_config().data, source="synthetic"))
+        self.train = list(_take(synthetic_source(config, "train", train)(0)))
+        self.test = list(_take(synthetic_source(config, "test", test)(0)))
+
+    def order(self, seed: int, steps: int) -> Iterator[Batch]:
+        """Training batches, every one once before any again."""
+        rng = np.random.default_rng(seed)
+        for _ in range(-(-steps // len(self.train))):
+            yield from (self.train[i] for i in rng.permutation(len(self.train)))
+
+
+def _take(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Whole batches only."""
+    return (batch for batch in batches if batch["valid"].all())
+
+
+def visible(config: Config, batch: Batch) -> Batch:
+    """The keys of a batch that this configuration would have asked for."""
+    depth, mask = config.data.pseudo_depth, bool(config.loss.silhouette)
+    hidden = set() if depth else {"pseudo_depth", "has_pseudo_depth"}
+    hidden |= set() if mask else {"mask", "has_mask"}
+    return {name: array for name, array in batch.items() if name not in hidden}
+
+
+def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+    """Trains and scores from each seed; everything is compiled once."""
+    model = build_model(config.model)
+    train_step, score = jax.jit(make_train_step(config, model), donate_argnums=0), jax.jit(_make_score(model))
+    for seed in seeds:
+        start = time.perf_counter()
+        weights = init_weights(model, jax.random.key(seed), visible(config, data.train[0]))
+        trained, frozen = split_params(load_initial(config, weights), config.optim.frozen)
+        state = init_state(config, trained)
+        for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):
+            state, scalars = train_step(state, frozen, visible(config, batch))
+        final = weights_of(state, frozen)
+        rows = [jax.device_get(score(final, visible(config, batch))) for batch in data.test]
+        result = {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS}
+        yield seed, result | {"loss": float(scalars["loss"]), "seconds": time.perf_counter() - start}
+
+
+def _make_score(model):
+    evaluate = make_eval_step(model)
+
+    def score(weights, batch):
+        errors, output = evaluate(weights, batch)
+        joints = jnp.array(EVALUATION_14_OF_44)
+        true, pred = batch["keypoints_3d"][..., :3], output.keypoints_3d
+        true, pred = (metrics.root_align(points[:, joints], points[:, PELVIS_44]) for points in (true, pred))
+        aligned = similarity_align(pred, true)
+        z = {"mpjpe_z": pred, "pa_mpjpe_z": aligned}
+        return errors | {name: 1000 * jnp.abs(points - true)[..., 2].mean(1) for name, points in z.items()}
+
+    return score
+
+
+def tables(results: dict[str, dict[int, dict[str, float]]], about: str) -> str:
+    """Markdown: mean and standard deviation over seeds, beside the papers' rows."""
+    names = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pve": "PVE", "mpjpe_z": "MPJPE(z)", "pa_mpjpe_z": "PA(z)"}
+    lines = [about, ""]
+    for title, rows in TABLES.items():
+        rows = tuple(row for row in rows if results.get(row))
+        if not rows:
+            continue
+        lines += [f"### {title}", "", f"| row | seeds | {' | '.join(names.values())} | paper MPJPE / PA | paper z |"]
+        lines += ["|---" * (len(names) + 4) + "|"]
+        for row in rows:
+            runs = list(results[row].values())
+            cells = [_spread([run[name] for run in runs]) for name in names]
+            paper = [" / ".join(map(str, found[row])) if row in found else "" for found in (PAPER, PAPER_Z)]
+            lines.append(f"| {row} | {len(runs)} | {' | '.join([*cells, *paper])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{deviation}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--train", type=int, default=4096, help="people to train on; kept in memory")
+    parser.add_argument("--test", type=int, default=512)
+    parser.add_argument("--rows", nargs="*", help="of the tables; default: all")
+    parser.add_argument("--output", type=Path, default=Path("runs/ablations"))
+    options = parser.parse_args()
+    known = list(dict.fromkeys(row for rows in TABLES.values() for row in rows))
+    if unknown := set(options.rows or ()) - set(known):
+        raise ValueError(f"There is no row {min(unknown)!r}: choose of {', '.join(map(repr, known))}.")
+    if options.batch_size > min(options.train, options.test):
+        raise ValueError(
+            f"--train {options.train} and --test {options.test} must fill a batch of {options.batch_size}."
+        )
+    cli.set_up()
+    options.output.mkdir(parents=True, exist_ok=True)
+    budget = (
+        f"{options.steps} steps of {options.batch_size}, {options.train} people to train on, {options.test} to test"
+    )
+
+    store = options.output / "results.json"
+    kept = json.loads(store.read_text()) if store.exists() else {"budget": budget, "rows": {}}
+    if kept["budget"] != budget:
+        raise ValueError(f"{store} holds results of another budget ({kept['budget']}): choose another --output.")
+    results = {row: {int(seed): run for seed, run in runs.items()} for row, runs in kept["rows"].items()}
+    data = None
+    for row in options.rows or known:
+        missing = [seed for seed in range(options.seeds) if seed not in results.setdefault(row, {})]
+        if not missing:
+            continue
+        data = data or Data(options.train, options.test, options.batch_size)
+        for seed, run in measure(configuration(row, options.steps, options.batch_size), data, missing):
+            results[row][seed] = run
+            write_json(store, {"budget": budget, "rows": results})
+            print(f"{row}, seed {seed}: " + "  ".join(f"{name} {value:.1f}" for name, value in run.items()), flush=True)
+    device = jax.devices()[0].device_kind
+    text = tables(
+        results, f"Synthetic people: {budget}; on {device}. Millimetres, mean ± standard deviation over seeds."
+    )
+    (options.output / "table.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    with cli.one_line_errors():
+        main()
