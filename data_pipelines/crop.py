@@ -187,10 +187,19 @@ def sample_nearest(values: np.ndarray, affine: np.ndarray, size: int) -> np.ndar
         affine: (2, 3) from px of the result to px of `values`.
         size: Side of the result.
     """
-    rows, columns = np.mgrid[:size, :size]
-    x, y = np.rint(np.einsum("ij,jhw->ihw", affine, np.stack([columns, rows, np.ones_like(rows)]))).astype(int)
-    inside = (x >= 0) & (x < values.shape[1]) & (y >= 0) & (y < values.shape[0])
-    return np.where(inside, values[np.where(inside, y, 0), np.where(inside, x, 0)], np.zeros((), values.dtype))
+    out = np.zeros((size, size), values.dtype)
+    _sample_nearest(np.ascontiguousarray(values), affine, out)
+    return out
+
+
+@numba.njit(nogil=True, cache=True)
+def _sample_nearest(values: np.ndarray, affine: np.ndarray, out: np.ndarray) -> None:
+    for row in range(out.shape[0]):
+        for column in range(out.shape[1]):
+            x = round(affine[0, 0] * column + affine[0, 1] * row + affine[0, 2])
+            y = round(affine[1, 0] * column + affine[1, 1] * row + affine[1, 2])
+            if 0 <= x < values.shape[1] and 0 <= y < values.shape[0]:
+                out[row, column] = values[y, x]
 
 
 def _rotation_z(degrees: np.ndarray) -> np.ndarray:

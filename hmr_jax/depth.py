@@ -22,6 +22,8 @@ SUFFIXES = (".npz", ".npy", ".png")
 PERCENTILES = (2, 98)
 KNOWN = 0.01
 """A crop with less of its depth known than this share counts as having none."""
+SAMPLED = 128
+"""The percentiles are those of about so many rows and columns."""
 _HALF_MAX = 65504.0
 
 
@@ -85,15 +87,16 @@ def normalize(values: np.ndarray, kind: str) -> tuple[np.ndarray, bool]:
     nothing = np.zeros(values.shape, np.float32), False
     if known.mean() < KNOWN:
         return nothing
-    inverse = values[known].astype(np.float64)
+    inverse = values.astype(np.float64)
     if kind == "metric":
-        inverse = 1 / inverse
-    far, near = np.percentile(inverse, PERCENTILES)
+        inverse = 1 / np.where(known, inverse, 1)
+    step = max(1, len(values) // SAMPLED)
+    sample = inverse[::step, ::step][known[::step, ::step]]
+    far, near = np.percentile(sample, PERCENTILES) if len(sample) else (0, 0)
     if not near - far > 1e-6 * near:
         return nothing
-    scaled = np.zeros(values.shape, np.float32)
-    scaled[known] = np.clip((inverse - far) / (near - far), 0, 1)
-    return scaled, True
+    scaled = np.clip((inverse - far) / (near - far), 0, 1)
+    return np.where(known, scaled, 0).astype(np.float32), True
 
 
 def to_levels(scaled: np.ndarray) -> np.ndarray:

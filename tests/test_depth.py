@@ -193,13 +193,11 @@ def test_unknown_providers_and_paths_are_named(text, error, message):
 
 
 def test_an_onnx_network_sees_the_whole_normalised_picture(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    import onnx
+    from onnx import TensorProto, helper
 
     def save(name, height, width):
         """A network whose depth is the green channel plus 3."""
-        from onnx import TensorProto, helper
-
         nodes = [
             helper.make_node("Gather", ["image", "green"], ["channel"], axis=1),
             helper.make_node("Add", ["channel", "three"], ["depth"]),

@@ -217,6 +217,18 @@ def test_batches_keep_the_contract(config):
     assert source.skipped == 0
 
 
+def test_pseudo_depth_rides_in_the_batch_when_asked_for(config):
+    asked = dataclasses.replace(config, data=dataclasses.replace(config.data, pseudo_depth=True))
+    for split in ("train", "validation"):
+        batch, plain = next(make_source(asked, split)(0)), next(make_source(config, split)(0))
+        contract.check(batch)
+        assert set(batch) - set(plain) == {"pseudo_depth", "has_pseudo_depth"}
+        assert batch["pseudo_depth"].shape == (24, CROP, CROP)
+        has = batch["has_pseudo_depth"][batch["valid"] > 0]
+        assert has.mean() > 0.5  # the flat depth of these records is one only with a background
+        np.testing.assert_array_equal(batch["image"], plain["image"])
+
+
 def test_labels_agree_with_one_another_after_augmentation(config):
     (batch,) = take(make_source(config, "train"), 1)
     image = batch["keypoints_3d"][..., :3] @ batch["intrinsics"].transpose(0, 2, 1)
