@@ -198,7 +198,14 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
         # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
-        with ocp.PyTreeCheckpointer(use_ocdbt=False, use_compression=False) as checkpointer:
+        # By default Orbax writes in the background, from a copy of everything.
+        numpy = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+        handler = ocp.PyTreeCheckpointHandler(
+            use_ocdbt=False,
+            use_compression=False,
+            type_handler_registry=ocp.type_handlers.create_type_handler_registry((np.ndarray, numpy)),
+        )
+        with ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save((part / "params").resolve(), params)
         os.replace(part, directory)
     finally:

@@ -317,7 +317,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, hmr2, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
     with pytest.raises(OSError, match="no space"):
         convert(source, tmp_path / "out", SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt"]
