@@ -12,6 +12,7 @@ one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params
 """
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -198,8 +199,10 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
         # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
-        # By default Orbax writes in the background, from a copy of everything.
-        numpy = ocp.type_handlers.NumpyHandler(deepcopy_host_arrays=False)
+        # By default Orbax writes in the background, from a copy of everything; before 0.12 it can do no other.
+        kind: Any = ocp.type_handlers.NumpyHandler
+        direct = {"deepcopy_host_arrays": False}
+        numpy = kind(**direct) if set(direct) <= set(inspect.signature(kind).parameters) else kind()
         handler = ocp.PyTreeCheckpointHandler(
             use_ocdbt=False,
             use_compression=False,
@@ -229,7 +232,8 @@ def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
 
     Args:
         directory: a folder that `python -m hmr_jax.weights.convert` wrote.
-        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"params", "batch_stats"}.
+        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"encoder": parameters,
+            "batch_stats": {"encoder": running statistics}}.
 
     Raises:
         FileNotFoundError: if there is none in the folder.
@@ -275,7 +279,7 @@ def load_initial(config: Config, params: Params) -> Params:
     if not config.init_from:
         return params
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
-    _, loaded = load_for_inference(source)
+    loaded = _load_groups(source)
     wanted = config.init_groups or tuple(params)
     missing = [name for name in config.init_groups if name not in loaded or name not in params]
     if missing:
@@ -293,6 +297,13 @@ def load_initial(config: Config, params: Params) -> Params:
             if shapes[0] != shapes[1]:
                 raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
     return params | taken
+
+
+def _load_groups(source: Path) -> Params:
+    """Parameter groups of any checkpoint that training can start from."""
+    if _is_converted(source) and BACKBONE in read_json(source / "config.json"):
+        return load_network(source, BACKBONE)[1]
+    return load_for_inference(source)[1]
 
 
 def write_json(path: Path, value: Any) -> None:
