@@ -12,6 +12,7 @@ one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params
 """
 
 import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -206,7 +207,16 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
         # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
-        with ocp.PyTreeCheckpointer(use_ocdbt=False, use_compression=False) as checkpointer:
+        # By default Orbax writes in the background, from a copy of everything; before 0.12 it can do no other.
+        kind: Any = ocp.type_handlers.NumpyHandler
+        direct = {"deepcopy_host_arrays": False}
+        numpy = kind(**direct) if set(direct) <= set(inspect.signature(kind).parameters) else kind()
+        handler = ocp.PyTreeCheckpointHandler(
+            use_ocdbt=False,
+            use_compression=False,
+            type_handler_registry=ocp.type_handlers.create_type_handler_registry((np.ndarray, numpy)),
+        )
+        with ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save((part / "params").resolve(), params)
         os.replace(part, directory)
     finally:
@@ -230,7 +240,8 @@ def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
 
     Args:
         directory: a folder that `python -m hmr_jax.weights.convert` wrote.
-        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"params", "batch_stats"}.
+        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"encoder": parameters,
+            "batch_stats": {"encoder": running statistics}}.
 
     Raises:
         FileNotFoundError: if there is none in the folder.
@@ -276,7 +287,7 @@ def load_initial(config: Config, params: Params) -> Params:
     if not config.init_from:
         return params
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
-    _, loaded = load_for_inference(source)
+    loaded = _load_groups(source)
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
         shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
@@ -308,6 +319,13 @@ def _copy_group(weights: Params, source: str, target: str) -> Params:
     if source in weights.get(STATISTICS, {}):
         copied[STATISTICS] = weights[STATISTICS] | {target: weights[STATISTICS][source]}
     return copied
+
+
+def _load_groups(source: Path) -> Params:
+    """Parameter groups of any checkpoint that training can start from."""
+    if _is_converted(source) and BACKBONE in read_json(source / "config.json"):
+        return load_network(source, BACKBONE)[1]
+    return load_for_inference(source)[1]
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -242,7 +242,11 @@ def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):
     assert "is ResNet-50" in convert(source, tmp_path / "resnet")
     values, variables = load_network(tmp_path / "resnet", checkpoint.BACKBONE)
     assert values == {"name": "resnet50"}
-    assert set(variables) == {"params", "batch_stats"}
+    assert set(variables) == {"encoder", "batch_stats"}
+    started = load_initial(
+        Config(init_from=str(tmp_path / "resnet")), {"encoder": jax.tree.map(np.zeros_like, variables["encoder"])}
+    )
+    jax.tree.map(np.testing.assert_array_equal, started["encoder"], variables["encoder"])
     with pytest.raises(ValueError, match="predicts no bodies: it is the image backbone"):
         load_for_inference(tmp_path / "resnet")
     with pytest.raises(ValueError, match="not a depth anything checkpoint"):
@@ -317,7 +321,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, hmr2, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp.PyTreeCheckpointer, "save", full)
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
     with pytest.raises(OSError, match="no space"):
         convert(source, tmp_path / "out", SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt"]

@@ -207,7 +207,9 @@ def _convolutional(state: State, options: Options, hints: Mapping[str, Any]) -> 
         variables = convert_resnet(state, prefix, dropped)
         depth = 2 + 3 * sum(name.startswith("layer") for name in variables["params"])
         kind, name = f"ResNet-{depth}", f"resnet{depth}"
-    return Converted(kind, {"name": name}, variables, dropped)
+    # The tree of an experiment with this encoder: groups of parameters, and running statistics by group.
+    params = {"encoder": variables["params"], "batch_stats": {"encoder": variables["batch_stats"]}}
+    return Converted(kind, {"name": name}, params, dropped)
 
 
 _CONVERTERS: dict[str, Callable[[State, Options, Mapping[str, Any]], Converted]] = {
