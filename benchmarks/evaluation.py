@@ -122,7 +122,8 @@ def numpy_loop(case, bodies, truth_file, prediction_file, count, rows) -> float:
             pred = _numpy_skin(flat[0], predictions.arrays["betas"][at], predictions.arrays["rotations"][at])
         found.append(_numpy_errors(protocol, regressor, pred, true))
     seconds = (time.perf_counter() - start) / count
-    print(f"  processor time of the loop, all threads: {1e3 * (time.process_time() - processor) / count:.2f} ms a sample")
+    busy = 1e3 * (time.process_time() - processor) / count
+    print(f"  processor time of the loop, all threads: {busy:.2f} ms a sample")
     for column, name in enumerate(NAMES):
         np.testing.assert_allclose(rows[name][:count], np.array(found)[:, column], rtol=1e-3, atol=0.05)
     return seconds
