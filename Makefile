@@ -4,6 +4,7 @@
 # make lint         ruff and mypy
 # make bench        speed beside PyTorch, in one run
 # make bench-data   speed of building and reading data, beside a plain OpenCV loader
+# make bench-eval   speed of scoring 35,515 predictions
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python

@@ -142,7 +142,10 @@ def collect(
                 partial.save(first, at, parts[-1])
         rows, names, first = [], {}, at
 
-    for batch in tqdm(stream, disable=not progress, unit="batch", initial=first):
+    bar = tqdm(stream, disable=not progress, unit="batch", initial=first)
+    for batch in bar:
+        if bar.total is None and (examples := getattr(batches, "examples", None)):
+            bar.total = -(-examples // (len(batch["index"]) * jax.process_count()))
         output = jitted(params, parallel.to_global(batch, mesh))
         mine = np.asarray(batch["valid"]) > 0
         numbers = np.asarray(batch["index"])[mine]

@@ -223,6 +223,38 @@ def test_samples_without_truth_do_not_count_and_are_reported():
         summarize(get_protocol("synthetic"), rows | {"has_truth": np.zeros(8)})
 
 
+def test_keys_say_which_records_belong_to_a_protocol_and_to_which_sequence():
+    rows = {name: np.asarray(value) for name, value in fake_step({}, tiny.batch(0)).items()}
+    rows["mpjpe"] = np.arange(8.0)
+    cameras = ("60457274", "54138969")
+    rows["key"] = np.array([f"S9_Walking_{1 + n // 4}.{cameras[n % 2]}_{n:06d}" for n in range(8)])
+    frontal = summarize(get_protocol("h36m-p2-j14"), rows)
+    assert frontal.count == 4
+    assert frontal.metrics["mpjpe"] == (0 + 2 + 4 + 6) / 4
+    assert frontal.groups["sequence"]["mpjpe"] == {"S9_Walking_1.60457274": 1.0, "S9_Walking_2.60457274": 5.0}
+    assert frontal.groups["action"]["mpjpe"] == {"Walking": 3.0}
+    assert summarize(get_protocol("h36m-p1-j14"), rows).count == 8
+    rich, track = get_protocol("rich-24-hips"), get_protocol("3dpw-j19")
+    assert statistics.group_names(["Gym_010_cook-010-00012-03"], rich.sequence) == ["Gym_010_cook-010"]
+    assert statistics.group_names(["office_phoneCall_00-1-00012"], track.sequence) == ["office_phoneCall_00-1"]
+    other = {**rows, "key": np.array([f"S9_Walking_1.54138969_{n}" for n in range(8)])}
+    with pytest.raises(ValueError, match="none of 8 does, such as S9_Walking_1"):
+        summarize(get_protocol("h36m-p2-j14"), other)
+
+
+def test_a_true_mesh_serves_where_no_body_can_be_posed(files, tmp_path):
+    """RICH's SMPL-X meshes, say: the prediction's own mesh as truth leaves no error."""
+    arrays = dict(np.load(files[1]))
+    posed = jax.jit(skin)(
+        load_body_model(), arrays["betas"], axis_angle_to_matrix(arrays["pose"].reshape(37, 24, 3))
+    )  # fmt: skip
+    np.savez(tmp_path / "mesh.npz", keys=arrays["keys"], topology="hmr-default", vertices=np.asarray(posed.vertices))
+    chosen = settings(tmp_path / "mesh.npz", tmp_path / "r.json")
+    (outcome,) = commands.run([], [files[1]], ["rich-24-hips"], chosen, lambda *_: None)
+    assert outcome.result.count == 37
+    assert max(outcome.result.metrics.values()) < 0.01
+
+
 def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
     protocol = get_protocol("emdb1-24-kinematic")
     keys = np.array(["a/00", "a/01", "a/02", "a/03", "b/04", "b/05", "b/06", "b/08"])

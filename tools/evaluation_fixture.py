@@ -1,4 +1,4 @@
-"""The table of docs/evaluation.md, equal predictions under each 3DPW convention: `python -m tools.evaluation_fixture`.
+"""The table of docs/evaluation.md, one prediction under each 3DPW convention: `python -m tools.evaluation_fixture`.
 
 The people are synthetic: poses of the generator's prior on the built-in body; men are 5 % larger and women 5 % smaller
 than the neutral body, as gendered SMPL models differ. Predictions are the neutral body with noise on pose and shape.

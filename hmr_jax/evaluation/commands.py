@@ -135,6 +135,10 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
         data = dataclasses.replace(data, datasets=(DatasetConfig(dataset or protocol.dataset),))
     config = dataclasses.replace(config, data=data, batch_size=settings.batch_size)
     split = settings.split or protocol.split
+    if split == "train" and not settings.examples:
+        raise ValueError(
+            "The training split is shuffled, augmented and endless: say how many --examples of it to score."
+        )
     model = build_model(config.model)
     body = getattr(model, "body", None)
     bodies = None if body is None else load_bodies(protocol, body, settings.bodies)

@@ -23,7 +23,7 @@ PREDICTED: dict[str, tuple[int | str, ...]] = {
     "keypoints_2d": (44, 2), "keypoints_3d": (44, 3), "sigma": (44,),
 }  # fmt: skip
 LABELLED: dict[str, tuple[int | str, ...]] = {
-    "pose": (24, 3), "betas": (10,), "keypoints_3d": (44, 4), "keypoints_2d": (44, 3),
+    "pose": (24, 3), "betas": (10,), "keypoints_3d": (44, 4), "keypoints_2d": (44, 3), "vertices": ("V", 3),
 }  # fmt: skip
 GENDERS = {"n": 0, "neutral": 0, "m": 1, "male": 1, "f": 2, "female": 2}
 _PREFIX = "predicted/"
@@ -150,7 +150,10 @@ class TruthFile:
             for name, (shape, dtype) in REQUIRED.items() if name not in ("image", "valid", "index")
         }  # fmt: skip
         self._arrays |= {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-        self._arrays |= {"has_pose": one if "pose" in arrays else zero, "has_betas": one if "betas" in arrays else zero}
+        self._arrays |= {
+            "has_pose": one if {"pose", "vertices"} & arrays.keys() else zero,
+            "has_betas": one if {"betas", "vertices"} & arrays.keys() else zero,
+        }
         if jax.process_count() > 1 and batch_size % jax.process_count():
             raise ValueError(f"batch_size {batch_size} cannot be shared by {jax.process_count()} hosts.")
         self._batch_size, self.examples = batch_size, min(examples or count, count)

@@ -74,6 +74,14 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
     Raises:
         ValueError: a truth, or an error of a network without a body, is not finite; no sample has a truth.
     """
+    if protocol is not None and protocol.select:
+        chosen = np.array([bool(re.search(protocol.select, key)) for key in samples["key"].tolist()])
+        if not chosen.any():
+            raise ValueError(
+                f"Protocol {protocol.name} takes the records whose key matches '{protocol.select}', but none of "
+                f"{len(chosen):,} does, such as {samples['key'][0]}."
+            )
+        samples = {name: rows[chosen] for name, rows in samples.items()}
     count = len(samples["index"])
     if protocol is None:
         for name, values in samples.items():

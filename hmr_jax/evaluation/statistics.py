@@ -15,7 +15,9 @@ LEVEL = 0.95
 
 
 def group_names(keys: Sequence[str], pattern: str) -> np.ndarray:
-    """(N,) group 1 of the pattern's match in each key; the key itself where it does not match."""
+    """(N,) group 1 of the pattern's match in each key; the key itself where it does not match, or without pattern."""
+    if not pattern:
+        return np.array(keys)
     compiled = re.compile(pattern)
     return np.array([found.group(1) if (found := compiled.search(key)) else key for key in keys])
 

@@ -84,9 +84,12 @@ def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch):
     has_body = batch["has_pose"] * batch["has_betas"]
     label = None
     if protocol.truth == "body" or "pve" in protocol.metrics:
-        body = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
-        rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
-        label = body_subject(protocol, bodies.neutral, body.vertices, body.joints, rotations)
+        if "vertices" in batch:  # of a truth file: a mesh that no body model of ours can pose, such as SMPL-X's
+            label = body_subject(protocol, bodies.neutral, batch["vertices"], None)
+        else:
+            body = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
+            rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
+            label = body_subject(protocol, bodies.neutral, body.vertices, body.joints, rotations)
         if protocol.truth == "body":
             return label, None, has_body
     points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3])

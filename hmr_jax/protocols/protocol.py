@@ -86,8 +86,10 @@ class Protocol:
     """First and last threshold and their number, mm."""
     angle_parts: tuple[int, ...] = ()
     """SMPL joints whose rotations MPJAE compares."""
-    sequence: str = r"^(.*)/[^/]*$"
-    """Regular expression on a record's key: group 1 is the sequence; without a match each sample is one."""
+    select: str = ""
+    """Regular expression: records whose key it does not match are not part of the protocol; "": all are."""
+    sequence: str = r"^(.*)[-_/]\d+$"
+    """Regular expression on a record's key: group 1 is the sequence; "" or without a match each sample is one."""
     action: str = ""
     """The same for the action; "" where there is none."""
 
