@@ -1,6 +1,6 @@
 """All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for a shorter encoder.
 
-The first four stand beside another implementation in the same run and have a required ratio; the last three measure
+The first four stand beside another implementation in the same run and have a required ratio; the last five measure
 ours alone.
 """
 
@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("sampling", "skinning", "encoder", "decoder", "generator", "pipeline", "inference")
+PARTS = ("sampling", "skinning", "encoder", "decoder", "generator", "pipeline", "inference", "loaders", "fitting")
 
 
 def main() -> None:
