@@ -24,6 +24,9 @@ TOKENHMR = _mixture(
 )
 """TokenHMR: HMR2.0b's sets and BEDLAM."""
 
+D2A = _mixture(h36m=0.4, mpii=0.2, coco=0.3, mpi_inf=0.1)
+"""D2A-HMR does not name its training sets: those of METRO's, its predecessor, that are to be had. [default]"""
+
 CAMERAHMR = tuple(
     DatasetConfig(f"camerahmr_npz/{name}", weight)
     for name, weight in (("insta1", 0.2), ("insta2", 0.2), ("aic", 0.2), ("mpii", 0.2), ("coco", 0.2))

@@ -95,6 +95,22 @@ def test_an_interrupted_build_goes_on(manual, tmp_path):
     assert (manual / "visits").read_text().split() == ["0.txt", "1.txt", "2.txt", "2.txt", "3.txt"]
 
 
+def test_half_a_shard_is_never_taken_for_a_whole_one(manual, tmp_path):
+    """What a killed process leaves: a part under its temporary name, or a shard whose counts were not written."""
+    out = tmp_path / "out"
+    (manual / "2.txt").write_text("6 2 oops 7")
+    with pytest.raises(ValueError, match="broken"):
+        build("squares", out, manual, fail_at="oops")
+    (manual / "2.txt").write_text("6 2 7")
+    staging = out / ".squares.building"
+    (staging / "train-00001.json").unlink()
+    shard = staging / "train-00001.array_record"
+    shard.write_bytes(shard.read_bytes()[:100])
+    (staging / "train-00002.array_record.part").write_bytes(b"half")
+    assert build("squares", out, manual, fail_at="oops")["train"] == EXPECTED
+    assert keys(out) == list("1234567")
+
+
 def test_other_options_or_files_start_anew(manual, tmp_path, capsys):
     out = tmp_path / "out"
     (manual / "3.txt").write_text("oops")

@@ -12,13 +12,20 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets")
 
-from formats import camerahmr_npz, hmr2_tars, three_dpw
+from formats import camerahmr_npz, hmr2_tars, spin_npz, three_dpw
 
 from data_pipelines.build import build
 from data_pipelines.sources import make_source
 from hmr_jax.config import Config, DataConfig, DatasetConfig, from_dict, to_dict
 
 STEPS, BATCH = 5, 200
+SHARES = {
+    "hmr2_tars/aic": 0.4,
+    "camerahmr_npz/aic": 0.3,
+    "human36m/train": 0.1,
+    "coco_pose/annotations": 0.1,
+    "mpii/eft": 0.1,
+}
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,7 +51,13 @@ def config(tmp_path_factory):
     build("hmr2_tars/aic", data, manual / "tars", body="default")
     build("camerahmr_npz/aic", data, manual / "npz", body="default")
     build("three_dpw", data, manual / "3dpw", body="default")
-    datasets = (DatasetConfig("hmr2_tars/aic", 0.7), DatasetConfig("camerahmr_npz/aic", 0.3))
+    spin_npz.write(manual / "h36m", "h36m_train.npz", ["0.jpg", "1.jpg", "2.jpg"])
+    spin_npz.write_coco(manual / "coco")
+    spin_npz.write_eft(manual / "mpii", "MPII_ver01.json", ["0.jpg", "1.jpg", "2.jpg"])
+    build("human36m/train", data, manual / "h36m", body="default")
+    build("coco_pose/annotations", data, manual / "coco")
+    build("mpii/eft", data, manual / "mpii", body="default")
+    datasets = tuple(DatasetConfig(*share) for share in SHARES.items())
     data = DataConfig(
         directory=str(data), datasets=datasets, three_dpw=0.1, crop_size=32, dense=("mask",), dense_size=8
     )
@@ -79,4 +92,4 @@ def test_a_restart_in_a_new_process_continues_exactly(config, expected):
 def test_shares_are_exact_in_a_thousand(config):
     batches = make_source(config, "train")(0)
     drawn = np.bincount(np.concatenate([next(batches)["dataset"] for _ in range(STEPS)]))
-    assert drawn.tolist() == [630, 270, 100]
+    assert drawn.tolist() == [*(900 * share for share in SHARES.values()), 100]

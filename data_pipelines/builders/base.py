@@ -8,10 +8,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import records
+from data_pipelines.builders.bodies import HEIGHTS, load_bodies
 from data_pipelines.builders.cropping import LIMIT, MARGIN, Picture, person_record
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
@@ -43,6 +45,8 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         if margin < 1 or limit < 16:
             raise ValueError(f"margin must be at least 1 and limit at least 16 px, not {margin} and {limit}.")
         self.margin, self.limit, self.report = margin, limit, Report()
+        self.body = ""
+        """Source of the body models that labels belong to, see `bodies.Bodies`; subclasses set it. "": not known."""
         super().__init__(**kwargs)
 
     @abstractmethod
@@ -61,7 +65,15 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """The records of a block, and for a row that makes none the reason, in a few words without its numbers."""
 
     def person(self, picture: Picture | bytes, **labels: Any) -> Record | str:
-        """The record of a person, see `cropping.person_record`, cut as this builder's options say."""
+        """The record of a person, see `cropping.person_record`, cut as this builder's options say.
+
+        Where the body is known, rows of people outside `bodies.HEIGHTS` make no record.
+        """
+        betas, gender = labels.get("betas"), labels.get("gender", "n")
+        if self.body and betas is not None and np.isfinite(betas).all():
+            bodies = load_bodies(self.body)
+            if bodies.has(gender) and not HEIGHTS[0] < bodies.heights(gender, np.asarray(betas)[None])[0] < HEIGHTS[1]:
+                return "smpl: height out of range"
         return person_record(picture, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
 
     def _info(self) -> tfds.core.DatasetInfo:

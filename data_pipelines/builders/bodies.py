@@ -64,6 +64,10 @@ class Bodies:
         """Of the vertices."""
         return next(iter(self._models.values())).topology
 
+    def has(self, gender: Gender) -> bool:
+        """Whether the body of a gender is there."""
+        return gender in self._models
+
     def model(self, gender: Gender) -> BodyModel:
         """The body of a gender.
 

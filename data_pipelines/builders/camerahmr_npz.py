@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.bodies import HEIGHTS, load_bodies
+from data_pipelines.builders.bodies import load_bodies
 from data_pipelines.builders.cropping import BadPicture
 from data_pipelines.builders.npz_rows import (
     BLOCK_ROWS,
@@ -81,7 +81,6 @@ class CamerahmrNpz(RecordBuilder):
         labels = read_rows(path, start, stop, COLUMNS)
         labels["pose"] = labels["pose"].reshape(-1, 72)
         solid = np.zeros((len(labels["pose"]), 44, 4))
-        heights = np.full(len(solid), np.mean(HEIGHTS))
         topology = "smpl"
         if self.body:
             bodies = load_bodies(self.body)
@@ -89,16 +88,12 @@ class CamerahmrNpz(RecordBuilder):
             pose, shape = np.nan_to_num(labels["pose"]), np.nan_to_num(labels["shape"])
             solid[..., :3] = bodies.keypoints("n", pose, shape[:, :10], labels["cam_t"])
             solid[..., 3] = 1
-            heights = bodies.heights("n", shape[:, :10])
         roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
         pictures = Pictures(*roots)
         for row, name in enumerate(map(text, labels["imgname"])):
             numbers = (labels[column][row] for column in COLUMNS[1:])
             if not all(np.isfinite(values).all() for values in numbers):
                 yield "labels: not finite"
-                continue
-            if not HEIGHTS[0] < heights[row] < HEIGHTS[1]:
-                yield "smpl: height out of range"
                 continue
             try:
                 picture = pictures(name)

@@ -64,13 +64,14 @@ class Hmr2EvalNpz(RecordBuilder):
         """Says where things are.
 
         Args:
-            body: "default" for labels of the built-in body; otherwise labels are SMPL's.
+            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+                unchecked.
             images: Folder of the pictures; "": images, or beside the labels.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
             **kwargs: See `RecordBuilder`.
         """
         super().__init__(**kwargs)
-        self.topology = load_bodies("default").topology if body == "default" else "smpl"
+        self.body, self.topology = body, load_bodies(body).topology if body else "smpl"
         self.images, self.scale_unit = images, scale_unit
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:

@@ -66,7 +66,8 @@ class Hmr2Tars(RecordBuilder):
         """Says what is kept.
 
         Args:
-            body: "default" for labels of the built-in body; otherwise labels are SMPL's.
+            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+                unchecked.
             masks: Store the masks.
             confidence: See `hmr2_filters.Filters`, as for the next five.
             max_beta: Larger coefficients make a shape absent.
@@ -78,7 +79,7 @@ class Hmr2Tars(RecordBuilder):
             **kwargs: See `RecordBuilder`.
         """
         super().__init__(**kwargs)
-        self.topology = load_bodies("default").topology if body == "default" else "smpl"
+        self.body, self.topology = body, load_bodies(body).topology if body else "smpl"
         self.masks, self.skip = masks, skip
         self.filters = Filters(confidence, max_beta, pose_prior, min_keypoints, max_reprojection_loss, regularize_betas)
 

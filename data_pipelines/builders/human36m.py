@@ -70,7 +70,8 @@ class Human36m(RecordBuilder):
         """Says what is read.
 
         Args:
-            body: "default" for labels of the built-in body; otherwise labels are SMPL's.
+            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+                unchecked.
             images: Folder of the pictures; "": <manual>/images, or beside the labels.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
             aligned: raw: the picture of a frame with its own label rather than with the one 20 ms before.

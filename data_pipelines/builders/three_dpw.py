@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.bodies import HEIGHTS, camera_translation, gender_of, load_bodies, rotate_root
+from data_pipelines.builders.bodies import camera_translation, gender_of, load_bodies, rotate_root
 from data_pipelines.builders.keypoints import box_of_points, from_coco_18
 from data_pipelines.records import Record
 from hmr_jax import safe_pickle
@@ -81,7 +81,6 @@ class ThreeDpw(RecordBuilder):
             root = bodies.root(gender, np.nan_to_num(betas))
             world = np.asarray(sequence["trans"][person], np.float64)
             extra["translation"] = camera_translation(rotation, shift, world, root)
-            heights = bodies.heights(gender, np.nan_to_num(betas))
         used = np.flatnonzero(valid & finite)
         turned = np.zeros_like(pose)
         turned[used] = rotate_root(rotation[used], pose[used])
@@ -100,8 +99,6 @@ class ThreeDpw(RecordBuilder):
                 yield "smpl: not finite"
             elif box is None:
                 yield "poses2d: no point"
-            elif self.body and not HEIGHTS[0] < heights[frame] < HEIGHTS[1]:
-                yield "smpl: height out of range"
             else:
                 path = images / f"image_{frame:05d}.jpg"
                 if not path.exists():
