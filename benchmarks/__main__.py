@@ -1,7 +1,7 @@
 """All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for a shorter encoder.
 
-The first four stand beside another implementation in the same run and have a required ratio; the last five measure
-ours alone.
+The first four stand beside another implementation in the same run and have a required ratio, and so do the loaders,
+beside OpenCV; the others measure ours alone.
 """
 
 import argparse

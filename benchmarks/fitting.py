@@ -21,7 +21,9 @@ def main() -> None:
     people = SyntheticPeople(body, size=32).batch(np.arange(BODIES))
     rotations = axis_angle_to_matrix(people["pose"])
     vertices = np.asarray(jax.jit(skin)(body, people["betas"], rotations, people["translation"]).vertices)
-    print(f"{'noise, mm':>10} {'bodies/s':>9} {'bodies/s/core':>14} {'mean error, mm':>15} {'from the true skin, mm':>23}")
+    print(
+        f"{'noise, mm':>10} {'bodies/s':>9} {'bodies/s/core':>14} {'mean error, mm':>15} {'from the true skin, mm':>23}"
+    )
     for noise in NOISES:
         target = vertices + np.random.default_rng(0).normal(0, noise / 1000, vertices.shape)
         fit_body(body, target[:32])
