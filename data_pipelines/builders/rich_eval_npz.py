@@ -4,8 +4,8 @@
     <manual>/images/...                                   or the folder of the option `images`; as imgname says
 
 Columns: imgname, center (N, 2) px, scale (N,) of 200 px, pose_cam (N, 66 or more) SMPL-X axis-angle with the root in
-camera axes, shape (N, 10), gender. The truth is the gendered SMPL-X body with flat hands, mapped to SMPL's vertices. The
-file has neither cameras nor translations, so records have none, and 3-D keypoints are relative to the pelvis.
+camera axes, shape (N, 10), gender. The truth is the gendered SMPL-X body with flat hands, mapped to SMPL's vertices.
+The file has neither cameras nor translations, so records have none, and 3-D keypoints are relative to the pelvis.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.bodies import GENDERS, HEIGHTS, Gender, gender_of
+from data_pipelines.builders.bodies import GENDERS, HEIGHTS, gender_of
 from data_pipelines.builders.cropping import BadPicture
 from data_pipelines.builders.npz_rows import Pictures, check_columns, read_rows, row_blocks, text
 from data_pipelines.builders.projection import with_confidence
@@ -32,8 +32,8 @@ class RichEvalNpz(RecordBuilder):
     """RICH's test set by BEDLAM's label file."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get {FILE} of BEDLAM's evaluation labels (bedlam.is.tue.mpg.de) and RICH's test pictures (rich.is.tue.mpg.de): "
-        "the file in the folder, the pictures in images or where --option images=DIR says."
+        f"Get {FILE} of BEDLAM's evaluation labels (bedlam.is.tue.mpg.de) and RICH's test pictures "
+        "(rich.is.tue.mpg.de): the file in the folder, the pictures in images or where --option images=DIR says."
     )
     DESCRIPTION = "RICH's test set as HMR papers evaluate on it: SMPL fitted to gendered SMPL-X."
     HOMEPAGE = "https://rich.is.tue.mpg.de"
@@ -90,10 +90,9 @@ class RichEvalNpz(RecordBuilder):
 
         pictures = Pictures(*([epath.Path(self.images).expanduser()] if self.images else [path.parent / "images"]))
         for row, name in enumerate(map(text, labels["imgname"])):
-            gender: Gender | None = genders[row]
             if not finite[row]:
                 yield "labels: not finite"
-            elif gender is None:
+            elif genders[row] is None:
                 yield "gender: not known"
             elif error[row] > self.max_error:
                 yield "smplx: SMPL does not fit"
