@@ -1,26 +1,15 @@
 """All measurements of speed, one after another, each in its own process: `make bench`, `--quick` for shorter networks.
 
-The first eight stand beside another implementation in the same run and have a required ratio; the last three measure
-ours alone.
+Those beside another implementation stand in one run with it and have a required ratio; the others measure ours alone.
 """
 
 import argparse
 import subprocess
 import sys
 
-PARTS = (
-    "sampling",
-    "skinning",
-    "encoder",
-    "decoder",
-    "cnn",
-    "depth",
-    "weights",
-    "rle",
-    "generator",
-    "pipeline",
-    "inference",
-)
+BESIDE = ("sampling", "skinning", "encoder", "decoder", "cnn", "depth", "weights", "rle", "loaders")
+ALONE = ("generator", "pipeline", "inference", "fitting")
+PARTS = BESIDE + ALONE
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def test_bad_rows_are_dropped_and_counted(tmp_path, files):
     twice["imgname"][3] = "seq_000009/seq_000009_0000.png"
     twice["trans_cam"][4] -= 100
     bedlam.write(tmp_path / "m", "smpl", **twice)
-    report = build("bedlam", tmp_path / "o", tmp_path / "m", body="default", scenes=(bedlam.SCENE,))
+    report = build("bedlam", tmp_path / "o", tmp_path / "m", body="default", scenes=[bedlam.SCENE])
     assert report["train"]["dropped"] == {
         "betas: out of range": 1, "labels: not finite": 1, "gtkps: the body is not there": 2, "image: missing": 1,
     }  # fmt: skip

@@ -101,3 +101,21 @@ def test_every_second_frame_can_be_taken(files, tmp_path):
     build("rich", tmp_path / "o", tmp_path / "m", stride=2, **files)
     keys = [record["key"] for record in read(tmp_path / "o", "rich", "test")]
     assert {key.split("-")[2] for key in keys} == {"00003", "00009"}
+
+
+def test_bedlams_evaluation_file_gives_the_bodies_of_the_protocol(files, tmp_path):
+    people = rich.write_eval_npz(tmp_path / "m")
+    assert build("rich_eval_npz", tmp_path / "o", tmp_path / "m", **files)["test"]["kept"] == 2
+    for row, record in enumerate(read(tmp_path / "o", "rich_eval_npz", "test")):
+        pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])
+        np.testing.assert_allclose(pose, people["pose"][row], atol=FIT)
+        np.testing.assert_allclose(record["smpl/betas"], people["betas"][row], atol=FIT)
+        solid = people["keypoints_3d"][row, :, :3]
+        np.testing.assert_allclose(record["keypoints_3d"][:, :3], solid - solid[39], atol=1e-4)
+        assert not record["smpl/has_translation"]
+        assert not record["camera/has_intrinsics"]
+        factor = np.diff(record["image/source_box"][::2]) / record["image/width"]
+        assert record["box/size"] * factor == pytest.approx(people["box_size"][row], rel=1e-5)
+    rich.write_eval_npz(tmp_path / "m", gender=np.array(["robot", "f"]))
+    report = build("rich_eval_npz", tmp_path / "p", tmp_path / "m", **files)
+    assert report["test"]["dropped"] == {"gender: not known": 1}

@@ -20,6 +20,7 @@ BUILDERS = {
     "emdb": "data_pipelines.builders.emdb:Emdb",
     "mlb_pitch": "data_pipelines.builders.mlb_pitch:MlbPitch",
     "mpi_inf_3dhp": "data_pipelines.builders.mpi_inf_3dhp:MpiInf3dhp",
+    "rich_eval_npz": "data_pipelines.builders.rich_eval_npz:RichEvalNpz",
     "rich": "data_pipelines.builders.rich:Rich",
 }
 """Name of the data set: module and class of its builder."""

@@ -141,8 +141,8 @@ def _fit(points: _Points, parents: tuple[int, ...], target: jax.Array, steps: in
 
         pose, equations = jax.tree.map(keep, (moved, tried), (pose, (hessian, gradient, cost)))
         damping = jnp.clip(damping * jnp.where(better, 0.1, 10.0), 1e-7, 1e3)
-        # Done: the next step would gain less than a thousandth, or the points are met to a micrometre.
-        return count + 1, pose, equations, damping, (cost > 1e-12) & (jnp.abs(cost - tried[2]) > 1e-3 * cost)
+        # Done: the next step would gain less than a thousandth, or the points are met to three micrometres.
+        return count + 1, pose, equations, damping, (cost > 1e-11) & (jnp.abs(cost - tried[2]) > 1e-3 * cost)
 
     return jax.lax.while_loop(going, step, (0, pose, nothing, damping, damping > 0))[1]
 
