@@ -1,4 +1,4 @@
-"""D2A-HMR trains, is saved, evaluated and resumed like any model; what a sample lacks is left out, never NaN."""
+"""D2A-HMR trains, with BatchNorm, and is saved; what a sample lacks is left out, never NaN."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tiny
 
-from hmr_jax import checkpoint
+from hmr_jax import checkpoint, objective, parallel
 from hmr_jax.batch import zeros
-from hmr_jax.config import OptimConfig
+from hmr_jax.config import EncoderConfig, LossConfig, OptimConfig, to_dict
 from hmr_jax.models import build_model
+from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.variables import STATISTICS, init_weights
 from hmr_jax.optim import split_params
-from hmr_jax.steps import init_state, make_train_step
-from hmr_jax.train import train
+from hmr_jax.steps import init_state, make_train_step, weights_of
 
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run a few times only
 
@@ -75,12 +75,76 @@ def test_a_missing_label_or_map_leaves_its_loss_out(step, absent, loss):
         assert scalars[loss] == 0
 
 
-def test_a_run_is_evaluated_saved_and_goes_on_with_its_statistics(tmp_path):
-    config = tiny.d2a_config(tmp_path, eval_every=2)
-    whole = train(config, tiny.d2a_source(), tiny.d2a_source(end=1))
-    halves = dataclasses.replace(config, name="halves")
-    train(dataclasses.replace(halves, steps=2), tiny.d2a_source(), tiny.d2a_source(end=1))
-    again = train(halves, tiny.d2a_source(), tiny.d2a_source(end=1))
-    one, two = (checkpoint.load_for_inference(run / "checkpoints" / "4")[1] for run in (whole, again))
-    assert "depth_encoder" in one[STATISTICS]
-    jax.tree.map(np.testing.assert_array_equal, one, two)
+def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path):
+    run, state, frozen, model = step
+    config = tiny.d2a_config(tmp_path, optim=OptimConfig(learning_rate=1e-3, warmup_steps=1))
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    checkpoint.write_json(folder / "config.json", to_dict(config))
+    checkpoint.save_frozen(folder, frozen)
+    after, _ = run(state, frozen, tiny.d2a_batch(0))
+    with checkpoint.open_manager(folder, config) as manager:
+        checkpoint.save(manager, config, after, {"mpjpe": 1.0})
+        manager.wait_until_finished()
+        restored = checkpoint.restore(manager, state)
+    jax.tree.map(np.testing.assert_array_equal, restored, after)
+    _, loaded = checkpoint.load_for_inference(folder)
+    jax.tree.map(np.testing.assert_array_equal, loaded, weights_of(after, frozen))
+    checkpoint.export(tmp_path / "exported", config, loaded)
+    _, exported = checkpoint.load_for_inference(tmp_path / "exported")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), exported, loaded)
+    started = checkpoint.load_initial(dataclasses.replace(config, init_from=str(folder)), weights_of(state, frozen))
+    jax.tree.map(np.testing.assert_array_equal, started, loaded)
+
+
+# ---- BatchNorm, on a model that compiles fast: DeforHMR on the small convolutional encoder
+
+CONV = dataclasses.replace(tiny.MODEL, encoder=EncoderConfig(name="conv", image_size=(32, 32), dim=16))
+
+
+def one_step(devices: int, frozen_groups: tuple[str, ...] = (), accumulate: int = 1):
+    optim = OptimConfig(learning_rate=1e-3, warmup_steps=1, frozen=frozen_groups, accumulate=accumulate)
+    config = tiny.config("unused", model=CONV, optim=optim)
+    model = build_model(CONV)
+    weights = jax.tree.map(np.asarray, init_weights(model, jax.random.key(0), zeros(1, 32)))
+    trained, frozen = split_params(weights, frozen_groups)
+    mesh = parallel.make_mesh(config.mesh, jax.devices()[:devices])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    state, frozen = jax.device_put((init_state(config, trained), frozen), everywhere)
+    batch = parallel.to_global(tiny.batch(0), mesh)
+    return state, compiled(make_train_step(config, model), state, frozen, batch)(state, frozen, batch), frozen
+
+
+def test_statistics_are_those_of_the_whole_batch_on_any_number_of_devices():
+    _, (one, scalars), _ = one_step(1)
+    _, (eight, of_eight), _ = one_step(8)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one.batch_stats, eight.batch_stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), one.params, eight.params)
+    np.testing.assert_allclose(scalars["loss"], of_eight["loss"], rtol=1e-4)
+
+
+def test_a_frozen_encoder_keeps_its_statistics_and_uses_them():
+    before, (after, _), frozen = one_step(1, frozen_groups=("encoder",))
+    assert before.batch_stats == {}
+    assert after.batch_stats == {}
+    assert "encoder" in frozen[STATISTICS]
+    assert "encoder" in weights_of(after, frozen)[STATISTICS]
+
+
+def test_likelihood_trains_deforhmr_too():
+    """Its 44 keypoints get scales; the gradient reaches scales and flow."""
+    model = build_model(dataclasses.replace(tiny.MODEL, uncertainty=True))
+    weights = init_weights(model, jax.random.key(0), zeros(1, 32))
+    batch = tiny.batch(0)
+    flow = RealNVP(dim=3)
+
+    def loss(params):
+        output = model.apply({"params": params}, batch, train=True)
+        density = lambda x: flow.apply({"params": params["flow"]}, x, method=RealNVP.log_prob)  # noqa: E731
+        parts = objective.sample_losses(LossConfig(rle=1.0), model, output, batch, density)
+        return parts["rle"].mean()
+
+    gradient = compiled(jax.grad(loss), weights)(weights)
+    for group in ("scale", "flow", "head", "decoder"):
+        assert max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(gradient[group])) > 0, group
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient[group]))
