@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="HRNet-W40, and fewer rounds")
     quick = parser.parse_args().quick
-    line = measure(40, 3) if quick else measure(64, 7)
+    line = measure(40, 3) if quick else measure(64, 5)
     show(f"HRNet forward, {SIZE}x{SIZE}, float32", "timm", [line])
 
 

@@ -16,7 +16,7 @@ from hmr_jax.losses import normalized_error, residual_log_likelihood_loss
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.resnet import ResNet
 
-BATCH, SIZE, TOKENS, REQUIRED = 8, 224, 14 + 431, 1.03
+BATCH, SIZE, TOKENS, REQUIRED = 2, 224, 14 + 431, 1.03
 
 
 class Network(nn.Module):
@@ -53,7 +53,7 @@ def main() -> None:
         gradient = jax.jit(jax.grad(loss))
         return lambda: gradient(variables["params"], variables["batch_stats"], images, target)
 
-    line = compare(f"ResNet-50, batch {BATCH}, {TOKENS} tokens", step(True), step(False), REQUIRED, rounds=9)
+    line = compare(f"ResNet-50, batch {BATCH}, {TOKENS} tokens", step(True), step(False), REQUIRED, rounds=7)
     show(f"Forward and backward, {SIZE}x{SIZE}, float32", "L1 instead", [line])
 
 

@@ -164,13 +164,15 @@ class _NoDepth(Exception):
 
 
 def _read_numpy(path: Path) -> tuple[np.ndarray, str | None]:
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded, None
-    with loaded:
-        if "depth" not in loaded:
-            raise _NoDepth(f"holds {', '.join(loaded.files) or 'nothing'}; expected 'depth' and, if metric, 'kind'.")
-        return loaded["depth"], str(loaded["kind"]) if "kind" in loaded else None
+    with path.open("rb") as file:  # opened here: NumPy leaves a damaged archive open
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded, None
+        with loaded:
+            if "depth" not in loaded:
+                names = ", ".join(loaded.files) or "nothing"
+                raise _NoDepth(f"holds {names}; expected 'depth' and, if metric, 'kind'.")
+            return loaded["depth"], str(loaded["kind"]) if "kind" in loaded else None
 
 
 def _read_png(path: Path) -> tuple[np.ndarray, None]:

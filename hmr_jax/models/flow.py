@@ -9,7 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 LIMIT = 100.0
-"""Coordinates, which are errors in units of their own sigma, are cut off here before their density is taken."""
+"""Coordinates, which are errors in units of their own sigma, are cut off here before their density is taken. [default]
+
+Far beyond what occurs (the released code's example has errors of 24 sigma), and far below what overflows.
+"""
 SLOPE = 0.01  # of LeakyReLU
 _MASKS = {2: ((0, 1), (1, 0)), 3: ((0, 0, 1), (1, 1, 0))}  # 1: coordinates that a coupling leaves as they are
 
