@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from by_rule import made_by_rule
 
-from hmr_jax import checkpoint
+from hmr_jax import converted
 from hmr_jax.config import to_dict
 from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.depth_network import DepthNetwork, network_size, prepare, resize_linear
@@ -154,8 +154,8 @@ def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, tmp_pa
         provider._step(provider._params, np.stack([prepare(images[0], (70, 70))] * 2))[0], maps[0], atol=1e-5
     )
     assert provider.kind == "inverse"
-    checkpoint.save_converted(
-        tmp_path / "depth", {checkpoint.DEPTH_ANYTHING: to_dict(CONFIG)}, convert_depth_anything(state), {}
+    converted.save_converted(
+        tmp_path / "depth", {converted.DEPTH_ANYTHING: to_dict(CONFIG)}, convert_depth_anything(state), {}
     )
     named = depth_provider(f"flax:{tmp_path / 'depth'}")
     assert named._network.config == CONFIG
