@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax.checkpoint import load_for_inference, save_converted
+from hmr_jax.checkpoint import load_for_inference
 from hmr_jax.config import Config, EncoderConfig, ModelConfig, to_dict
+from hmr_jax.converted import save_converted
 from hmr_jax.models.vit import ViT
 
 REQUIRED = 1.0

@@ -12,24 +12,21 @@ one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params
 """
 
 import dataclasses
-import inspect
-import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import flax
-import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from hmr_jax.config import Config, from_dict, to_dict
-from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax.converted import BACKBONE, is_converted, load_converted, load_network
+from hmr_jax.json_files import read_json, write_json
 from hmr_jax.models.variables import STATISTICS
 from hmr_jax.optim import Params, merge
-from hmr_jax.plain_arrays import read_plain_arrays
+from hmr_jax.plain_arrays import read_item
 from hmr_jax.steps import TrainState
 
 ASSETS = Path(__file__).parent / "assets"
@@ -117,15 +114,15 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     """
     run, step = _locate(directory)
     if step is None:
-        return _load_converted(run) if _is_converted(run) else _load_exported(run)
+        return load_converted(run) if is_converted(run) else _load_exported(run)
     config = from_dict(read_json(run / "config.json"))
     path = run / "checkpoints" / str(step)
     try:
-        params = _read_item(path / "params")
+        params = read_item(path / "params")
         if config.optim.ema:
-            params |= _read_item(path / "train")["ema"]
+            params |= read_item(path / "train")["ema"]
         if config.optim.frozen:
-            params = merge(params, _read_item(run / "frozen"))
+            params = merge(params, read_item(run / "frozen"))
     except Exception as error:
         raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
     return config, params
@@ -140,7 +137,7 @@ def describe(directory: str | Path | None) -> dict[str, Any]:
 def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
     """The run's or exported folder, and the step of a run."""
     folder = SHIPPED_MODEL if directory is None else Path(directory).resolve()
-    if (folder / "params.npz").exists() or _is_converted(folder):
+    if (folder / "params.npz").exists() or is_converted(folder):
         return folder, None
     if folder.name.isdigit() and folder.parent.name == "checkpoints":
         if not folder.is_dir():
@@ -158,14 +155,6 @@ def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
     if step is None:
         raise FileNotFoundError(f"{folder} holds no finished checkpoint: train for longer.")
     return folder, step
-
-
-def _read_item(path: Path) -> dict:
-    """One item as NumPy arrays, whatever devices wrote it."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        metadata = checkpointer.metadata(path).item_metadata
-        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)
-        return checkpointer.restore(path, target)
 
 
 def export(directory: Path, config: Config, params: Params) -> None:
@@ -187,99 +176,6 @@ def _load_exported(directory: Path) -> tuple[Config, Params]:
     except Exception as error:
         raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
     return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(flat, sep="/")
-
-
-def save_converted(directory: Path, config: dict, params: Params, source: dict) -> None:
-    """Writes a converted checkpoint, whole or not at all.
-
-    Args:
-        directory: must not exist.
-        config: config.json.
-        params: all parameters, as they are.
-        source: source.json: where the parameters are from.
-    """
-    check_new(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    part = directory.with_name(f".{directory.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir()
-        write_json(part / "config.json", config)
-        write_json(part / "source.json", source)
-        # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
-        # By default Orbax writes in the background, from a copy of everything; before 0.12 it can do no other.
-        kind: Any = ocp.type_handlers.NumpyHandler
-        direct = {"deepcopy_host_arrays": False}
-        numpy = kind(**direct) if set(direct) <= set(inspect.signature(kind).parameters) else kind()
-        handler = ocp.PyTreeCheckpointHandler(
-            use_ocdbt=False,
-            use_compression=False,
-            type_handler_registry=ocp.type_handlers.create_type_handler_registry((np.ndarray, numpy)),
-        )
-        with ocp.Checkpointer(handler) as checkpointer:
-            checkpointer.save((part / "params").resolve(), params)
-        os.replace(part, directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def check_new(directory: Path) -> None:
-    """Raises FileExistsError if there is something already."""
-    if directory.exists():
-        raise FileExistsError(f"{directory} exists already: choose another folder, or remove it.")
-
-
-def load_depth_anything(directory: str | Path) -> tuple[DepthAnythingConfig, Params]:
-    """Configuration and parameters of a converted Depth Anything checkpoint; raises as `load_network` does."""
-    values, params = load_network(directory, DEPTH_ANYTHING)
-    return from_dict(values, DepthAnythingConfig), params
-
-
-def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
-    """What a converted checkpoint says of its network, and its parameters as NumPy arrays.
-
-    Args:
-        directory: a folder that `python -m hmr_jax.weights.convert` wrote.
-        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"encoder": parameters,
-            "batch_stats": {"encoder": running statistics}}.
-
-    Raises:
-        FileNotFoundError: if there is none in the folder.
-        ValueError: if it is of another network, or cannot be read.
-    """
-    folder = Path(directory).resolve()
-    if not _is_converted(folder):
-        raise FileNotFoundError(
-            f"There is no converted checkpoint in {folder}: make one with python -m hmr_jax.weights.convert."
-        )
-    values = read_json(folder / "config.json")
-    if kind not in values:
-        raise ValueError(f"{folder} holds another network, not a {kind.replace('_', ' ')} checkpoint.")
-    return values[kind], _read_params(folder)
-
-
-DEPTH_ANYTHING = "depth_anything"
-BACKBONE = "backbone"
-
-
-def _is_converted(folder: Path) -> bool:
-    return (folder / "params").is_dir() and (folder / "config.json").exists()
-
-
-def _load_converted(folder: Path) -> tuple[Config, Params]:
-    values = read_json(folder / "config.json")
-    for kind, use in ((DEPTH_ANYTHING, "a depth provider"), (BACKBONE, "the image backbone of D2A-HMR")):
-        if kind in values:
-            raise ValueError(f"{folder} predicts no bodies: it is {use}.")
-    return from_dict(values), _read_params(folder)
-
-
-def _read_params(folder: Path) -> Params:
-    try:
-        plain = read_plain_arrays(folder / "params")
-        return _read_item(folder / "params") if plain is None else plain
-    except Exception as error:  # Orbax raises many types for damaged files
-        raise ValueError(f"The checkpoint {folder} cannot be read; was it damaged or cut off? ({error})") from error
 
 
 def load_initial(config: Config, params: Params) -> Params:
@@ -323,22 +219,6 @@ def _copy_group(weights: Params, source: str, target: str) -> Params:
 
 def _load_groups(source: Path) -> Params:
     """Parameter groups of any checkpoint that training can start from."""
-    if _is_converted(source) and BACKBONE in read_json(source / "config.json"):
+    if is_converted(source) and BACKBONE in read_json(source / "config.json"):
         return load_network(source, BACKBONE)[1]
     return load_for_inference(source)[1]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing: the folder is not a run of hmr_jax.") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); was it cut off?") from None

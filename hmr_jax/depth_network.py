@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.checkpoint import load_depth_anything
+from hmr_jax.converted import load_depth_anything
 from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.models.dinov2 import cubic_taps

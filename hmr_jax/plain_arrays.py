@@ -1,7 +1,7 @@
-"""Reads the arrays of a checkpoint that Orbax wrote uncompressed and in one piece each, at the speed of the disk.
+"""Items of Orbax as NumPy arrays; those that it wrote uncompressed and in one piece each, at the speed of the disk.
 
-Orbax itself copies every array once more. The layout is zarr's, version 2: a folder for each array, whose `.zarray`
-says how it is stored.
+Orbax itself copies every array once more. The layout of the latter is zarr's, version 2: a folder for each array, whose
+`.zarray` says how it is stored.
 """
 
 import json
@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import flax
+import jax
 import ml_dtypes  # noqa: F401  (makes bfloat16 known to NumPy)
 import numpy as np
+import orbax.checkpoint as ocp
 
 
 def read_plain_arrays(folder: Path) -> dict | None:
@@ -53,3 +55,11 @@ def _read(path: Path, layout: tuple[tuple[int, ...], np.dtype]) -> np.ndarray:
     if size != wanted:
         raise ValueError(f"the array {path.name} has {size:,} bytes instead of {wanted:,}.")
     return np.fromfile(file, dtype).reshape(shape)
+
+
+def read_item(path: Path) -> dict:
+    """One item as NumPy arrays, whatever devices wrote it."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        metadata = checkpointer.metadata(path).item_metadata
+        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)
+        return checkpointer.restore(path, target)

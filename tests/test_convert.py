@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
 from by_rule import made_by_rule
@@ -16,14 +17,15 @@ from torch_zip import write_torch_zip
 
 from hmr_jax import checkpoint
 from hmr_jax.body import BodyModel, skin
-from hmr_jax.checkpoint import load_for_inference, load_initial, load_network
+from hmr_jax.checkpoint import load_for_inference, load_initial
 from hmr_jax.config import Config, DataConfig
+from hmr_jax.converted import BACKBONE, load_depth_anything, load_network
 from hmr_jax.inference import Predictor
 from hmr_jax.models import build_model
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import SMPLHead
 from hmr_jax.models.vit import ViT
-from hmr_jax.plain_arrays import read_plain_arrays
+from hmr_jax.plain_arrays import read_item, read_plain_arrays
 from hmr_jax.steps import init_state, make_eval_step, make_train_step
 from hmr_jax.weights import convert_hmr2, convert_state, convert_vitpose
 from hmr_jax.weights.convert import content_hash, convert
@@ -240,7 +242,7 @@ def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):
     case = reference("resnet50")
     source = write_torch_zip(tmp_path / "resnet.pth", made_by_rule(case["names"], case["shapes"]))
     assert "is ResNet-50" in convert(source, tmp_path / "resnet")
-    values, variables = load_network(tmp_path / "resnet", checkpoint.BACKBONE)
+    values, variables = load_network(tmp_path / "resnet", BACKBONE)
     assert values == {"name": "resnet50"}
     assert set(variables) == {"encoder", "batch_stats"}
     started = load_initial(
@@ -250,13 +252,13 @@ def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):
     with pytest.raises(ValueError, match="predicts no bodies: it is the image backbone"):
         load_for_inference(tmp_path / "resnet")
     with pytest.raises(ValueError, match="not a depth anything checkpoint"):
-        checkpoint.load_depth_anything(tmp_path / "resnet")
+        load_depth_anything(tmp_path / "resnet")
     with pytest.raises(FileNotFoundError, match="no converted checkpoint"):
-        checkpoint.load_depth_anything(tmp_path)
+        load_depth_anything(tmp_path)
 
 
 def test_arrays_are_read_as_orbax_reads_them_and_damage_is_noticed(converted):
-    fast, orbax = read_plain_arrays(converted / "params"), checkpoint._read_item(converted / "params")
+    fast, orbax = read_plain_arrays(converted / "params"), read_item(converted / "params")
     jax.tree.map(np.testing.assert_array_equal, fast, orbax)
     file = converted / "params" / "decoder.queries" / "0.0"
     file.write_bytes(file.read_bytes()[:-4])
@@ -321,7 +323,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path, hmr2, monkeypatch):
     def full(*_, **__):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
+    monkeypatch.setattr(ocp.Checkpointer, "save", full)
     with pytest.raises(OSError, match="no space"):
         convert(source, tmp_path / "out", SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt"]

@@ -20,8 +20,8 @@ import tyro
 
 from hmr_jax import __version__, cli
 from hmr_jax.batch import zeros
-from hmr_jax.checkpoint import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
 from hmr_jax.config import Config, to_dict
+from hmr_jax.converted import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
 from hmr_jax.depth_anything_config import DepthAnythingConfig
 from hmr_jax.models import build_model
 from hmr_jax.models.deforhmr import build_encoder

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 from by_rule import made_by_rule  # noqa: E402
 
-SIZES = ((70, 70), (98, 140))
+SIZES = ((70, 70), (70, 84))
 
 
 def main() -> None:
@@ -44,12 +44,12 @@ def main() -> None:
         "shapes": np.array([str(list(s)) for s in shapes.values()]),
     }
     for height, width in SIZES:
-        image = np.random.default_rng(height).standard_normal((1, height, width, 3)).astype(np.float32)
+        image = np.random.default_rng(width).standard_normal((1, height, width, 3)).astype(np.float32)
         with torch.inference_mode():
             depth = network(torch.tensor(np.moveaxis(image, -1, 1).copy())).predicted_depth.numpy()
         assert (depth > 0).mean() > 0.9
         assert depth.std() > 0.01
-        results[f"depth_{height}"] = depth
+        results[f"depth_{width}"] = depth
 
     # The original code resizes position embeddings by a scale factor of (size + 0.1) / grid.
     slots = torch.tensor(np.random.default_rng(1).standard_normal((1, 3, 5, 5)).astype(np.float32))
