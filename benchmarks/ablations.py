@@ -25,9 +25,10 @@ from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import cli, metrics
 from hmr_jax.batch import Batch
 from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
-from hmr_jax.checkpoint import load_initial, write_json
+from hmr_jax.checkpoint import load_initial
 from hmr_jax.config import Config
 from hmr_jax.geometry import similarity_align
+from hmr_jax.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.variables import init_weights
 from hmr_jax.optim import split_params

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import flax
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers

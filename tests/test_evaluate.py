@@ -1,15 +1,18 @@
 """Evaluation counts each sample once and knows the answers it must give."""
 
+import dataclasses
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from hmr_jax.batch import check, zeros
+from hmr_jax.batch import Prediction, check, zeros
 from hmr_jax.body import joint_set_matrix, load_body_model, skin
-from hmr_jax.body.joints import EVALUATION_14_OF_44, SMPL_24_FLIP
+from hmr_jax.body.joints import EVALUATION_14_OF_44, KEYPOINTS_44_FLIP, SMPL_24_FLIP
 from hmr_jax.evaluate import evaluate, mean_body_errors
-from hmr_jax.evaluation.flip import mirror_batch
+from hmr_jax.evaluation.flip import average_mirrored, mirror_batch, mirror_partners
 from hmr_jax.evaluation.step import predict_with
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
@@ -78,6 +81,33 @@ def test_a_mean_body_and_a_flip_test_are_what_they_say(model_and_params):
     np.testing.assert_allclose(swapped, both.body_pose, atol=1e-5)  # the mean is symmetric
     assert np.abs(both.body_pose - one.body_pose).max() > 1e-4
     assert np.abs(np.asarray(both.betas) - one.betas).max() < 1e-5
+
+
+def test_a_flip_test_without_parameters_averages_the_meshes(model_and_params):
+    """What a perfect network would say of the mirrored crop, mirrored back, is what it says of the crop itself."""
+    body = load_body_model()
+    rng = np.random.default_rng(0)
+    keypoints, vertices = label(rng.normal(0, 0.3, (1, 24, 3)).astype(np.float32), np.zeros((1, 10), np.float32))
+    joints = rng.normal(0, 0.3, (1, 24, 3)).astype(np.float32)
+    mirror = np.float32([-1, 1, 1])
+    one = Prediction(
+        None, None, None, jnp.float32([[0.9, 0.1, 0.2]]), joints, keypoints, keypoints[..., :2], vertices,
+        sigma=np.abs(keypoints[..., 0]),
+    )  # fmt: skip
+    two = Prediction(
+        None, None, None, jnp.float32([[0.9, -0.1, 0.2]]), joints[:, SMPL_24_FLIP] * mirror,
+        keypoints[:, KEYPOINTS_44_FLIP] * mirror, keypoints[:, KEYPOINTS_44_FLIP, :2] * mirror[:2],
+        vertices[:, mirror_partners(body)] * mirror, sigma=np.abs(keypoints[:, KEYPOINTS_44_FLIP, 0]),
+    )  # fmt: skip
+    mean = average_mirrored(body, one, two, 5000.0)
+    for name in ("camera", "vertices", "joints", "keypoints_3d", "keypoints_2d", "sigma"):
+        np.testing.assert_allclose(getattr(mean, name), getattr(one, name), atol=1e-6, err_msg=name)
+    crooked = dataclasses.replace(body, topology="other", v_template=body.v_template * np.float32([1, 1, 1]) ** 2)
+    crooked.v_template[:100, 0] += np.float32(0.05)
+    with pytest.raises(ValueError, match="not symmetric enough"):
+        mirror_partners(crooked)
+    straight = dataclasses.replace(body, topology="other")
+    np.testing.assert_array_equal(mirror_partners(straight), mirror_partners(body))
 
 
 def test_nothing_to_evaluate_is_an_error(model_and_params):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hmr_jax.body import load_body_model
-from hmr_jax.rendering.charts import column_chart, line_chart, nice_ticks
+from hmr_jax.rendering.charts import bar_chart, column_chart, line_chart, nice_ticks
 from hmr_jax.rendering.page import Body, Curves, Gallery, Numbers, Table, Text, write_report
 
 ROWS = [{"step": step, "train/loss": 10.0 / (step + 1)} for step in range(0, 1000, 10)]
@@ -95,6 +95,15 @@ def test_charts_skip_what_is_not_finite():
     assert "nan" not in chart
     with pytest.raises(ValueError, match="nothing to draw"):
         line_chart({"loss": ([0], [float("inf")])})
+
+
+def test_bars_are_as_long_as_their_values():
+    chart = ElementTree.fromstring(bar_chart({"a & b": 2.0, "half": 1.0, "none": 0.0, "lost": float("nan")}, "mm"))
+    widths = [float(bar.get("width")) for bar in chart.findall("rect")]
+    assert widths == [widths[0], widths[0] / 2, 0]
+    assert [text.text for text in chart.findall("text")][:2] == ["a & b", "2.0 mm"]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        bar_chart({"lost": float("nan")})
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.013, 0.21), (-3, 8), (70, 70), (0, 0), (999, 1001), (1e-6, 3e6)])

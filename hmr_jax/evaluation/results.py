@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax import __version__, metrics
-from hmr_jax.checkpoint import read_json, write_json
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
+from hmr_jax.json_files import read_json, write_json
 from hmr_jax.optim import Params
 from hmr_jax.protocols import Protocol
 
