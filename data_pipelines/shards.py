@@ -19,6 +19,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 from tqdm import tqdm
@@ -116,7 +117,9 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """A worker whose parent was killed would wait for work for ever. Workers leave accelerators alone: each would take
+    most of the memory; a build with one worker uses them."""
+    jax.config.update("jax_platforms", "cpu")
     parent = multiprocessing.parent_process()
     assert parent is not None
 
