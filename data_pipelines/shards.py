@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 from tqdm import tqdm
@@ -116,7 +117,6 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
 
 def _set_up_worker() -> None:
     """Leaves accelerators alone, which each worker would take for itself, and ends when the parent is gone."""
-    import jax
 
     jax.config.update("jax_platforms", "cpu")
     parent = multiprocessing.parent_process()
