@@ -76,7 +76,7 @@ def test_a_missing_label_or_map_leaves_its_loss_out(step, absent, loss):
 
 
 def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path):
-    run, state, frozen, model = step
+    run, state, frozen, _ = step
     config = tiny.d2a_config(tmp_path, optim=OptimConfig(learning_rate=1e-3, warmup_steps=1))
     folder = tmp_path / "tiny"
     folder.mkdir()
