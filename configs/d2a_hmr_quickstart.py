@@ -1,7 +1,7 @@
 """A small D2A-HMR on the shipped, frozen encoder: what `make quickstart-d2a` trains.
 
 D2A-HMR (Bright et al. 2024) scaled down: ViT-Ti at 128x96 for the image, five convolutions for the depth map, two
-fusion blocks of width 192, and the non-parametric head.
+fusion blocks of width 192, and the non-parametric head without layers of its own.
 
     python -m data_pipelines.build synthetic_people --data-dir data
     python train.py --config configs/d2a_hmr_quickstart.py
@@ -28,7 +28,7 @@ def get_config() -> Config:
             d2a=D2AConfig(
                 depth_encoder=EncoderConfig(name="conv", image_size=config.model.encoder.image_size, dim=96),
                 dim=192, depth=2, num_heads=6, mlp_dim=384, dropout=0.0, mask_ratio=0.1,
-                head_dim=96, head_depth=1, head_heads=4, silhouette=(32, 32),
+                head_dim=96, head_depth=0, silhouette=(32, 32),
             ),
             uncertainty=True,
         ),

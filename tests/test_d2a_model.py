@@ -14,7 +14,7 @@ from hmr_jax.body import load_body_model, load_coarse_mesh
 from hmr_jax.config import D2AConfig, LossConfig
 from hmr_jax.models import build_model
 from hmr_jax.models.depth_fusion import DepthFusion, GatedFusion, MaskTokens
-from hmr_jax.models.regressors import template_points
+from hmr_jax.models.regressors import VertexHead, template_points
 from hmr_jax.models.silhouette import SilhouetteDecoder
 from hmr_jax.models.variables import init_weights, to_variables
 
@@ -175,3 +175,17 @@ def test_likelihood_weighs_less_at_first():
     config = LossConfig(rle=2.0, rle_early=0.1, rle_early_steps=10)
     at = [float(objective.weights(config, ("rle", "vertices"), jnp.int32(step))["rle"]) for step in (9, 10)]
     np.testing.assert_allclose(at, [0.2, 2.0])
+
+
+def test_the_mesh_starts_as_a_smooth_body_near_the_template():
+    body = load_body_model()
+    template = template_points(body, load_coarse_mesh(body))
+    module = VertexHead(D2AConfig(dim=16, head_dim=96, head_depth=0), template)
+    (points, scale, camera), _ = quick(module.init_with_output)(jax.random.key(0), maps(0, (2, 12, 32)))
+    offset = np.asarray(points - template)[:, 14:]
+    apart = np.linalg.norm(template[14:, None] - template[None, 14:], axis=-1) + 9 * np.eye(431)
+    beside = np.linalg.norm(offset - offset[:, apart.argmin(1)], axis=-1)
+    assert np.linalg.norm(offset, axis=-1).mean() < 0.06
+    assert beside.mean() < 0.35 * np.linalg.norm(offset, axis=-1).mean()
+    assert (np.abs(scale - 0.1) < 0.02).all()
+    np.testing.assert_allclose(camera, [[0.9, 0, 0]] * 2, atol=0.1)

@@ -32,16 +32,19 @@ class TokenRegressor(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, tokens: jax.Array, extra: np.ndarray | None, train: bool) -> jax.Array:
-        """(B, N, D) tokens and what is known of each output token (T, E) or None -> (B, T, head_dim)."""
+    def __call__(self, tokens: jax.Array, places: np.ndarray | None, train: bool) -> jax.Array:
+        """(B, N, D) tokens and the place of each output token (T, 3), or None -> (B, T, head_dim)."""
         config = self.config
         x = nn.Dense(config.head_dim, dtype=self.dtype, name="reduce")(tokens)
         x = nn.gelu(x, approximate=False)
-        x = jnp.swapaxes(nn.Dense(self.num_tokens, dtype=self.dtype, name="mix")(jnp.swapaxes(x, 1, 2)), 1, 2)
-        identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
-        x = x + identity.astype(self.dtype)
-        if extra is not None:
-            known = jnp.broadcast_to(jnp.asarray(extra, self.dtype), (len(x), *extra.shape))
+        init = nn.initializers.lecun_normal() if places is None else _smooth_init(places)
+        mix = nn.Dense(self.num_tokens, kernel_init=init, dtype=self.dtype, name="mix")
+        x = jnp.swapaxes(mix(jnp.swapaxes(x, 1, 2)), 1, 2)
+        if places is None:
+            identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
+            x = x + identity.astype(self.dtype)
+        else:
+            known = jnp.broadcast_to(jnp.asarray(places, self.dtype), (len(x), *places.shape))
             x = nn.Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
 
         def norm(x, name):
@@ -53,6 +56,21 @@ class TokenRegressor(nn.Module):
             y = norm(x, f"mlp_norm_{layer}")
             x = x + Feedforward(2 * config.head_dim, config.dropout, self.dtype, name=f"mlp_{layer}")(y, train)
         return norm(x, "norm")
+
+
+def _smooth_init(places: np.ndarray, waves: int = 32, frequency: float = 3.0):
+    """Initialiser of a kernel (N, T) whose columns vary smoothly with the place (T, 3) of the output, metres.
+
+    With independent columns every vertex would start, and long stay, somewhere else than its neighbours.
+    """
+    rng = np.random.default_rng(0)
+    phases = places @ rng.normal(0, frequency, (3, waves)) + rng.uniform(0, 2 * np.pi, waves)
+    code = np.cos(phases).T * np.sqrt(2 / waves)  # (waves, T): random Fourier features
+
+    def init(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
+        return (jax.random.normal(key, (shape[0], waves)) / np.sqrt(shape[0]) @ code.astype(np.float32)).astype(dtype)
+
+    return init
 
 
 class VertexHead(nn.Module):
@@ -73,8 +91,8 @@ class VertexHead(nn.Module):
             init = nn.initializers.variance_scaling(gain, "fan_avg", "uniform")
             return nn.Dense(3, kernel_init=init, name=name)(x)
 
-        points = self.template + read(x, "offset", 1e-2)
-        camera = MEAN_CAMERA + read(x.mean(1), "camera", 1e-2)
+        points = self.template + read(x, "offset", 1e-4)
+        camera = MEAN_CAMERA + read(x.mean(1), "camera", 1e-4)
         return points, to_scale(read(x, "scale", 1e-4)), camera
 
 
