@@ -117,7 +117,6 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
 
 def _set_up_worker() -> None:
     """Leaves accelerators alone, which each worker would take for itself, and ends when the parent is gone."""
-
     jax.config.update("jax_platforms", "cpu")
     parent = multiprocessing.parent_process()
     assert parent is not None
