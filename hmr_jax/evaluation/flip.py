@@ -16,7 +16,7 @@ from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
 from hmr_jax.models.deforhmr import pose_body
 
 _MIRROR = np.array([-1.0, 1, 1], np.float32)
-_MAPS = ("image", "mask", "depth", "parts")
+_MAPS = ("image", "mask", "depth", "parts", "pseudo_depth")
 _TOLERANCE = 0.005  # metres between a vertex and the mirror image of its partner, on the template
 
 
@@ -34,7 +34,9 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
     """
     shift = jnp.array([1, -1, 1], jnp.float32)
     camera = (prediction.camera + mirrored.camera * shift) / 2
-    if prediction.body_pose is not None:
+    # A model that predicts vertices may bring parameters fitted to them: the vertices are what it says.
+    bare = prediction.body_pose is None or getattr(prediction, "coarse_vertices", None) is not None
+    if not bare:
         one, two = (jnp.concatenate([p.global_orient, p.body_pose], 1) for p in (prediction, mirrored))
         two = two[:, SMPL_24_FLIP] * _MIRROR[:, None] * _MIRROR
         rotations = _nearest_rotation((one + two) / 2)

@@ -24,12 +24,14 @@ Rows = dict[str, jax.Array]
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
     """(params, batch) -> prediction; with a flip test, the mean of the crop and its mirror image."""
 
+    def apply(params: Params, batch: Batch) -> Prediction:
+        return model.apply({"params": params}, batch, train=False)
+
     def predict(params: Params, batch: Batch) -> Prediction:
-        prediction = model.apply({"params": params}, batch, train=False)
+        prediction = apply(params, batch)
         if not flip_test:
             return prediction
-        mirrored = model.apply({"params": params}, mirror_batch(batch), train=False)
-        return average_mirrored(model.body, prediction, mirrored, model.config.focal_length)
+        return average_mirrored(model.body, prediction, apply(params, mirror_batch(batch)), model.config.focal_length)
 
     return predict
 
