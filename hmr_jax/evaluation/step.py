@@ -25,6 +25,9 @@ Rows = dict[str, jax.Array]
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
     """(params, batch) -> prediction; with a flip test, the mean of the crop and its mirror image."""
 
+    def apply(params: Params, batch: Batch) -> Prediction:
+        return model.apply({"params": params}, batch, train=False)
+
     def predict(params: Params, batch: Batch) -> Prediction:
         prediction = model.apply(to_variables(params), batch, train=False)
         if not flip_test:
