@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from tqdm import tqdm
@@ -101,7 +99,7 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
         return
     # Not forked: TensorFlow's and JAX's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, _end_with_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _set_up_worker) as pool:
         futures: list[Future[dict[str, Any]]] = [pool.submit(write_block, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -116,9 +114,10 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
             raise
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever. Workers leave accelerators alone: each would take
-    most of the memory; a build with one worker uses them."""
+def _set_up_worker() -> None:
+    """Leaves accelerators alone, which each worker would take for itself, and ends when the parent is gone."""
+    import jax
+
     jax.config.update("jax_platforms", "cpu")
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -132,7 +131,7 @@ def _end_with_parent() -> None:
 
 def write_block(job: Job) -> dict[str, Any]:
     """Writes the shard of a block, then its counts, which are returned."""
-    builder = _builder(job.builder, job.options)
+    builder = _builder(job)
     report = Report()
     serialize = builder.info.features.serialize_example
     kept = report.keep(job.split, builder.rows(job.split, job.block), progress=False)
@@ -198,12 +197,19 @@ def _replacing(path: epath.Path) -> Iterator[epath.Path]:
         raise
 
 
-@lru_cache(maxsize=1)
-def _builder(name: str, options: tuple[tuple[str, Any], ...]) -> RecordBuilder:
-    """The builder in a process that works for another."""
-    module, _, class_name = name.partition(":")
-    builder_class = getattr(import_module(module), class_name)
-    return builder_class(data_dir=tempfile.gettempdir(), file_format="array_record", **dict(options))
+def _builder(job: Job) -> RecordBuilder:
+    """The builder of a job; the last one is kept, as most jobs of a process have the same."""
+    key = repr((job.builder, job.options))
+    if key not in _LAST_BUILDER:
+        module, _, class_name = job.builder.partition(":")
+        builder_class = getattr(import_module(module), class_name)
+        made = builder_class(data_dir=f"{job.staging}/worker", file_format="array_record", **dict(job.options))
+        _LAST_BUILDER.clear()
+        _LAST_BUILDER[key] = made
+    return _LAST_BUILDER[key]
+
+
+_LAST_BUILDER: dict[str, RecordBuilder] = {}
 
 
 @contextlib.contextmanager

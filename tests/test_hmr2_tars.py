@@ -41,10 +41,10 @@ class Hmr2TarsTest(checks.BuilderTestCase):
 
 def test_labels_come_through_unchanged(manual, tmp_path, capsys):
     folder, truth = manual
-    report = build("hmr2_tars/aic", tmp_path, folder, body="default")
+    report = build("hmr2_tars/aic", tmp_path, folder, body="default", skip=[50])
     assert report == {"train": {"read": 6, "kept": 6, "dropped": {}}}
     said = capsys.readouterr().out
-    assert "103 of 105 tars" in said
+    assert "102 of 104 tars" in said
     assert "pose_prior is not given" in said
     records = read(tmp_path, "hmr2_tars/aic", "train")
     assert [record["key"] for record in records] == sorted(truth)
