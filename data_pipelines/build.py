@@ -113,8 +113,7 @@ def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epat
     if not blocks:
         raise FileNotFoundError(f"{manual} holds nothing of '{builder.name}'. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     with only_one(staging):
-        fixed = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-        return build_blocks(builder, fixed, blocks, staging, workers)
+        return build_blocks(builder, options, blocks, staging, workers)
 
 
 def _check_options(name: str, builder_class: type, options: dict[str, Any]) -> None:

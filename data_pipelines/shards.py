@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 from tqdm import tqdm
