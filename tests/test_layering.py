@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import its own layer's package and the layers before it.
 LAYERS = [
-    ["config", "batch", "safe_pickle", "crop", "depth", "pictures"],
+    ["config", "model_config", "batch", "safe_pickle", "crop", "depth", "pictures"],
     ["geometry"],
     ["ops"],
     ["body"],
