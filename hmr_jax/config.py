@@ -198,7 +198,7 @@ class Config:
     """Validation examples used during training; 0: all."""
     init_from: str = ""
     """Weights to start from: a checkpoint folder, or "encoder" for the shipped encoder; groups that fit are taken."""
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = field(default_factory=ModelConfig)
     """Network and body."""
     loss: LossConfig = LossConfig()
     """Loss weights."""
