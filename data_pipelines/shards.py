@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 from tqdm import tqdm

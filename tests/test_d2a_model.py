@@ -189,3 +189,9 @@ def test_the_mesh_starts_as_a_smooth_body_near_the_template():
     assert beside.mean() < 0.35 * np.linalg.norm(offset, axis=-1).mean()
     assert (np.abs(scale - 0.1) < 0.02).all()
     np.testing.assert_allclose(camera, [[0.9, 0, 0]] * 2, atol=0.1)
+
+
+def test_streams_that_see_different_parts_are_refused():
+    other = dataclasses.replace(tiny.D2A.d2a.depth_encoder, image_size=(32, 24))
+    with pytest.raises(ValueError, match=r"depth_encoder\.image_size is \(32, 24\)"):
+        build_model(dataclasses.replace(tiny.D2A, d2a=dataclasses.replace(tiny.D2A.d2a, depth_encoder=other)))

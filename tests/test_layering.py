@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the bottom up: a module may import its own layer's package and the layers before it.
 LAYERS = [
-    ["config", "depth_anything_config", "batch", "safe_pickle", "crop", "depth", "pictures"],
+    ["config", "model_config", "depth_anything_config", "batch", "safe_pickle", "crop", "depth", "pictures"],
     ["geometry"],
     ["ops"],
     ["body"],

@@ -25,5 +25,11 @@ def build_model(config: ModelConfig) -> DeforHMR | D2AHMR | DensePretraining:
         return DensePretraining(config, dtype)
     body = load_body_model(config.body)
     if config.name == "d2a_hmr":
+        sizes = config.encoder.image_size, config.d2a.depth_encoder.image_size
+        if config.d2a.depth_stream == "own" and sizes[0] != sizes[1]:
+            raise ValueError(
+                f"model.encoder.image_size is {sizes[0]} but model.d2a.depth_encoder.image_size is {sizes[1]}: both "
+                "streams see the same part of the crop."
+            )
         return D2AHMR(config, body, load_coarse_mesh(body) if config.d2a.head == "vertices" else None, dtype)
     return DeforHMR(config, body, dtype)
