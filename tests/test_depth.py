@@ -181,7 +181,7 @@ def test_disk_maps_are_found_by_the_name_of_the_picture(tmp_path):
     ("text", "error", "message"),
     [
         ("onx:net.onnx", ValueError, "'onx:net.onnx' names no depth provider; did you mean 'onnx'"),
-        ("zoe:net", ValueError, "use disk, disk-metric, onnx, onnx-metric, followed by :PATH"),
+        ("zoe:net", ValueError, "use disk, disk-metric, onnx, onnx-metric, flax, followed by :PATH"),
         ("nowhere", FileNotFoundError, "no depth file or folder nowhere; a provider is named NAME:PATH"),
         ("disk:nowhere", FileNotFoundError, "no depth file or folder nowhere"),
         ("onnx:nowhere", FileNotFoundError, "no ONNX file nowhere"),
