@@ -13,6 +13,7 @@ from hmr_jax import checkpoint, mixture, parallel
 from hmr_jax.batch import Batch, BatchSource, check, zeros
 from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.evaluate import evaluate
+from hmr_jax.json_files import read_json, write_json
 from hmr_jax.logging import RunLogger, parameter_table
 from hmr_jax.models import build_model
 from hmr_jax.models.variables import init_weights
@@ -140,7 +141,7 @@ def _claim(run: Path, config: Config) -> None:
     path = run / "config.json"
     free = ("steps", "log_every", "eval_every", "eval_examples", "output", "checkpoint", "mesh")
     if path.exists():
-        old, new = to_dict(from_dict(checkpoint.read_json(path))), to_dict(config)
+        old, new = to_dict(from_dict(read_json(path))), to_dict(config)
         changed = sorted(name for name in new if name not in free and old[name] != new[name])
         if changed:
             raise ValueError(
@@ -148,7 +149,7 @@ def _claim(run: Path, config: Config) -> None:
             )
     elif jax.process_index() == 0:
         run.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_json(path, to_dict(config))
+        write_json(path, to_dict(config))
 
 
 def _open(batches: BatchSource | Iterable[Batch], step: int) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ import tiny
 from hmr_jax import checkpoint, objective, parallel
 from hmr_jax.batch import zeros
 from hmr_jax.config import EncoderConfig, LossConfig, OptimConfig, to_dict
+from hmr_jax.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.variables import STATISTICS, init_weights
@@ -80,7 +81,7 @@ def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path)
     config = tiny.d2a_config(tmp_path, optim=OptimConfig(learning_rate=1e-3, warmup_steps=1))
     folder = tmp_path / "tiny"
     folder.mkdir()
-    checkpoint.write_json(folder / "config.json", to_dict(config))
+    write_json(folder / "config.json", to_dict(config))
     checkpoint.save_frozen(folder, frozen)
     after, _ = run(state, frozen, tiny.d2a_batch(0))
     with checkpoint.open_manager(folder, config) as manager:

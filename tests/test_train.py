@@ -19,6 +19,7 @@ from hmr_jax.config import CheckpointConfig, MeshConfig, OptimConfig
 from hmr_jax.logging import RunLogger
 from hmr_jax.models import build_model
 from hmr_jax.optim import split_params
+from hmr_jax.plain_arrays import read_item
 from hmr_jax.steps import init_state, make_train_step
 from hmr_jax.train import train
 
@@ -161,7 +162,7 @@ def test_the_moving_average_is_what_inference_loads(tmp_path):
     optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, ema=0.9)
     run = train(tiny.config(tmp_path, optim=optim), tiny.source())
     with_average = params_at(run, 4)["decoder"]["queries"]
-    without = checkpoint._read_item(run / "checkpoints" / "4" / "params")["decoder"]["queries"]
+    without = read_item(run / "checkpoints" / "4" / "params")["decoder"]["queries"]
     assert np.abs(with_average - without).max() > 1e-5
 
 
