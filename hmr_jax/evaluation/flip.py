@@ -36,7 +36,8 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
     """
     shift = jnp.array([1, -1, 1], jnp.float32)
     camera = (prediction.camera + mirrored.camera * shift) / 2
-    if prediction.coarse_vertices is None:
+    # A model that predicts vertices brings parameters fitted to them: the vertices are what it says.
+    if prediction.body_pose is not None and prediction.coarse_vertices is None:
         one, two = prediction.rotations, mirrored.rotations
         two = two[:, SMPL_24_FLIP] * _MIRROR[:, None] * _MIRROR
         rotations = _nearest_rotation((one + two) / 2)
