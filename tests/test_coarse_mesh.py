@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmr_jax.body import CoarseMesh, coarse, fit_body, joint_set_matrix, load_body_model, load_coarse_mesh, skin
+from hmr_jax.body import (
+    CoarseMesh,
+    coarse,
+    joint_set_matrix,
+    load_body_model,
+    load_coarse_mesh,
+    parameters_from_vertices,
+    skin,
+)
 from hmr_jax.body.coarse import NUM_COARSE, NUM_MIDDLE, build_coarse_mesh, read_coarse_mesh, save_coarse_mesh
 from hmr_jax.geometry import axis_angle_to_matrix
 
@@ -109,7 +117,7 @@ def test_a_mesh_that_is_too_small_is_refused():
 def test_pose_and_shape_are_read_off_vertices(mesh, posed):
     rotations, betas, vertices, _ = posed
     body = load_body_model()
-    fit = jax.jit(lambda points: fit_body(body, points, mesh.vertex_ids))
+    fit = jax.jit(lambda points: parameters_from_vertices(body, points, mesh.vertex_ids))
     shift = np.float32([0.3, -1.0, 4.0])
     found, shape = fit(vertices[:, mesh.vertex_ids] + shift)
     again = np.asarray(skin(body, shape, found).vertices)

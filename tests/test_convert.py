@@ -20,13 +20,15 @@ from hmr_jax.body import BodyModel, skin
 from hmr_jax.checkpoint import load_for_inference, load_initial
 from hmr_jax.config import Config, DataConfig
 from hmr_jax.converted import BACKBONE, load_depth_anything, load_network
+from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.inference import Predictor
 from hmr_jax.models import build_model
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import SMPLHead
 from hmr_jax.models.vit import ViT
 from hmr_jax.plain_arrays import read_item, read_plain_arrays
-from hmr_jax.steps import init_state, make_eval_step, make_train_step
+from hmr_jax.protocols import get_protocol, load_bodies
+from hmr_jax.steps import init_state, make_train_step
 from hmr_jax.weights import convert_hmr2, convert_state, convert_vitpose
 from hmr_jax.weights.convert import content_hash, convert
 from hmr_jax.weights.detect import Options, _encoder_config
@@ -105,8 +107,9 @@ def test_a_converted_hmr2_is_evaluated_and_trained_like_any_model(tmp_path, hmr2
     assert config.model.decoder.queries == "single"
     assert config.model.decoder.attention == "plain"
     model, labels = build_model(config.model), tiny.batch(0, 1, 64)
-    errors, _ = jax.eval_shape(make_eval_step(model), params, labels)  # compiling takes a minute
-    assert errors["mpjpe"].shape == (1,)
+    protocol = get_protocol("synthetic")
+    step = make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model))
+    assert jax.eval_shape(step, params, labels)["mpjpe"].shape == (1,)  # compiling takes a minute
     tuned = replace(config, optim=replace(config.optim, warmup_steps=0), batch_size=1)
     started = load_initial(replace(tuned, init_from=str(converted)), jax.tree.map(np.zeros_like, params))
     jax.tree.map(np.testing.assert_array_equal, started, params)
