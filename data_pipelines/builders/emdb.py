@@ -17,8 +17,8 @@ from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.bodies import HEIGHTS, camera_translation, gender_of, load_bodies, rotate_root
 from data_pipelines.builders.keypoints import box_of_points
 from data_pipelines.builders.projection import median_distance, project, with_confidence
+from data_pipelines.builders.sequence_pickle import read_sequence
 from data_pipelines.records import Record
-from hmr_jax import safe_pickle
 
 NEEDED = ("gender", "good_frames_mask", "camera", "smpl", "kp2d", "bboxes", "emdb1", "emdb2")
 MAX_OFFSET = 5.0  # px of the body's joints from kp2d; 0.00 in the originals
@@ -61,11 +61,11 @@ class Emdb(RecordBuilder):
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         files = sorted(manual_dir.glob("P*/*/*_data.pkl"))
         name = self.builder_config.name
-        return {"test": [(str(path),) for path in files if _read(path)[name]]}
+        return {"test": [(str(path),) for path in files if read_sequence(path, NEEDED, "EMDB")[name]]}
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path = epath.Path(block[0])
-        sequence = _read(path)
+        sequence = read_sequence(path, NEEDED, "EMDB")
         name = path.name.removesuffix("_data.pkl")
         smpl, camera = sequence["smpl"], sequence["camera"]
         pose = np.concatenate([smpl["poses_root"], smpl["poses_body"]], 1).astype(np.float64)  # (F, 72)
@@ -139,15 +139,3 @@ def _boxes(sequence: dict[str, Any], joints: np.ndarray, kind: str) -> list[tupl
     for frame in np.asarray(sequence["bboxes"]["invalid_idxs"]).astype(int).ravel().tolist():
         found[frame] = None
     return found
-
-
-def _read(path: epath.Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            sequence = safe_pickle.load(file)
-    except ValueError as error:
-        raise type(error)(f"{path}: {error}") from None
-    missing = [name for name in NEEDED if not isinstance(sequence, dict) or name not in sequence]
-    if missing:
-        raise ValueError(f"{path} is not a sequence of EMDB: it lacks {', '.join(missing)}.")
-    return sequence

@@ -15,8 +15,8 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.bodies import camera_translation, gender_of, load_bodies, rotate_root
 from data_pipelines.builders.keypoints import box_of_points, from_coco_18
+from data_pipelines.builders.sequence_pickle import read_sequence
 from data_pipelines.records import Record
-from hmr_jax import safe_pickle
 
 SPLITS = ("train", "validation", "test")
 NEEDED = ("poses", "betas", "trans", "poses2d", "cam_poses", "campose_valid", "cam_intrinsics", "genders")
@@ -53,7 +53,7 @@ class ThreeDpw(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         manual_dir, name = epath.Path(block[0]), str(block[1])
         path = manual_dir / "sequenceFiles" / split / name
-        sequence = _read(path)
+        sequence = read_sequence(path, NEEDED, "3DPW")
         images = manual_dir / "imageFiles" / path.stem
         if not images.exists():
             raise FileNotFoundError(f"There are no pictures of {path.name}: {images} is missing.")
@@ -117,15 +117,3 @@ class ThreeDpw(RecordBuilder):
                     gender=gender,
                     **{label: values[frame] for label, values in extra.items()},
                 )
-
-
-def _read(path: epath.Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            sequence = safe_pickle.load(file)
-    except ValueError as error:
-        raise type(error)(f"{path}: {error}") from None
-    missing = [name for name in NEEDED if not isinstance(sequence, dict) or name not in sequence]
-    if missing:
-        raise ValueError(f"{path} is not a sequence of 3DPW: it lacks {', '.join(missing)}.")
-    return sequence
