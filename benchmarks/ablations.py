@@ -10,29 +10,29 @@ learns fast: read the table beside the papers', not instead of it.
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from configs.d2a_hmr_quickstart import get_config as d2a_config
 from configs.quickstart import get_config as deforhmr_config
 from data_pipelines.synthetic.source import synthetic_source
-from hmr_jax import cli, metrics
+from hmr_jax import cli
 from hmr_jax.batch import Batch
-from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.checkpoint import load_initial
 from hmr_jax.config import Config
-from hmr_jax.geometry import similarity_align
+from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.variables import init_weights
 from hmr_jax.optim import split_params
-from hmr_jax.steps import init_state, make_eval_step, make_train_step, weights_of
+from hmr_jax.protocols import get_protocol, load_bodies
+from hmr_jax.steps import init_state, make_train_step, weights_of
 
 # Row: (MPJPE, PA-MPJPE) in millimetres on 3DPW as D2A-HMR prints them; DeforHMR's numbers could not be had.
 PAPER = {"depth": (92.7, 61.8), "distribution": (90.0, 56.9), "silhouette": (89.5, 62.2), "masking": (84.7, 51.4)} | {
@@ -88,7 +88,9 @@ class Data:
     """The same batches for every row, in memory; a row takes the keys that it reads."""
 
     def __init__(self, train: int, test: int, batch_size: int):
-        config = replace(d2a_config(), batch_size=batch_size, data=replace(d2a_config().data, source="synthetic"))
+        cores = os.cpu_count() or 1
+        data = replace(d2a_config().data, source="synthetic", processes=cores if cores > 4 else 0)
+        config = replace(d2a_config(), batch_size=batch_size, data=data)
         self.train = list(_take(synthetic_source(config, "train", train)(0)))
         self.test = list(_take(synthetic_source(config, "test", test)(0)))
 
@@ -100,8 +102,8 @@ class Data:
 
 
 def _take(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Whole batches only."""
-    return (batch for batch in batches if batch["valid"].all())
+    """Whole batches only, where they are used."""
+    return (jax.device_put(batch) for batch in batches if batch["valid"].all())
 
 
 def visible(config: Config, batch: Batch) -> Batch:
@@ -112,36 +114,26 @@ def visible(config: Config, batch: Batch) -> Batch:
     return {name: array for name, array in batch.items() if name not in hidden}
 
 
-def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
+def measure(config: Config, data: Data, seeds: list[int], only_compile: bool) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains and scores from each seed; everything is compiled once."""
-    model = build_model(config.model)
-    train_step, score = jax.jit(make_train_step(config, model), donate_argnums=0), jax.jit(_make_score(model))
+    model, protocol = build_model(config.model), get_protocol("synthetic")
+    train_step = jax.jit(make_train_step(config, model), donate_argnums=0)
+    score = jax.jit(make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model)))
     for seed in seeds:
         start = time.perf_counter()
         weights = init_weights(model, jax.random.key(seed), visible(config, data.train[0]))
         trained, frozen = split_params(load_initial(config, weights), config.optim.frozen)
         state = init_state(config, trained)
+        if only_compile:
+            train_step.lower(state, frozen, visible(config, data.train[0])).compile()
+            score.lower(weights_of(state, frozen), visible(config, data.test[0])).compile()
+            return
         for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):
             state, scalars = train_step(state, frozen, visible(config, batch))
         final = weights_of(state, frozen)
         rows = [jax.device_get(score(final, visible(config, batch))) for batch in data.test]
         result = {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS}
         yield seed, result | {"loss": float(scalars["loss"]), "seconds": time.perf_counter() - start}
-
-
-def _make_score(model):
-    evaluate = make_eval_step(model)
-
-    def score(weights, batch):
-        errors, output = evaluate(weights, batch)
-        joints = jnp.array(EVALUATION_14_OF_44)
-        true, pred = batch["keypoints_3d"][..., :3], output.keypoints_3d
-        true, pred = (metrics.root_align(points[:, joints], points[:, PELVIS_44]) for points in (true, pred))
-        aligned = similarity_align(pred, true)
-        z = {"mpjpe_z": pred, "pa_mpjpe_z": aligned}
-        return errors | {name: 1000 * jnp.abs(points - true)[..., 2].mean(1) for name, points in z.items()}
-
-    return score
 
 
 def tables(results: dict[str, dict[int, dict[str, float]]], about: str) -> str:
@@ -176,6 +168,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4096, help="people to train on; kept in memory")
     parser.add_argument("--test", type=int, default=512)
     parser.add_argument("--rows", nargs="*", help="of the tables; default: all")
+    parser.add_argument("--compile", action="store_true", help="only fill the compile cache of HMR_JAX_CACHE")
     parser.add_argument("--output", type=Path, default=Path("runs/ablations"))
     options = parser.parse_args()
     known = list(dict.fromkeys(row for rows in TABLES.values() for row in rows))
@@ -202,10 +195,13 @@ def main() -> None:
         if not missing:
             continue
         data = data or Data(options.train, options.test, options.batch_size)
-        for seed, run in measure(configuration(row, options.steps, options.batch_size), data, missing):
+        config = configuration(row, options.steps, options.batch_size)
+        for seed, run in measure(config, data, missing, options.compile):
             results[row][seed] = run
             write_json(store, {"budget": budget, "rows": results})
             print(f"{row}, seed {seed}: " + "  ".join(f"{name} {value:.1f}" for name, value in run.items()), flush=True)
+    if options.compile:
+        return
     device = jax.devices()[0].device_kind
     text = tables(
         results, f"Synthetic people: {budget}; on {device}. Millimetres, mean ± standard deviation over seeds."

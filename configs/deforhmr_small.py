@@ -1,14 +1,15 @@
 """The quickstart's DeforHMR with the encoder trained along, by dense targets too, and people made on the fly.
 
 DeforHMR's frozen encoder is HMR2.0's, which was trained for bodies after ViTPose had trained it for keypoints. Here
-both happen at once: what the package ships, the model and its encoder, comes from this file.
+both happen at once, from random initial values: what the package ships, model and encoder, comes from this file.
 
     python train.py --config configs/deforhmr_small.py
     python -m tools.export_weights runs/deforhmr_small hmr_jax/assets/deforhmr_small --groups encoder decoder head
 
-Hardware: 2 CPU cores or one accelerator. Expected: hmr_jax/assets/deforhmr_small/README.md.
+Hardware: one GPU, with as many processor cores as there are. Expected: hmr_jax/assets/deforhmr_small/README.md.
 """
 
+import os
 from dataclasses import replace
 
 from configs.quickstart import get_config as quickstart
@@ -20,15 +21,23 @@ def get_config() -> Config:
     return replace(
         config,
         name="deforhmr_small",
-        steps=4000,
-        batch_size=64,
-        log_every=10,
-        eval_every=500,
+        steps=12_000,
+        batch_size=256,
+        log_every=50,
+        eval_every=3000,
         eval_examples=512,
+        init_from="",
         # Next to keypoints_3d, the largest term, so that dense targets still count.
         loss=replace(config.loss, heatmaps=5.0, parts=5.0, depth=20.0),
         model=replace(config.model, dense_targets=True),
-        optim=OptimConfig(name="muon", learning_rate=1.5e-3, warmup_steps=100, weight_decay=0.05, frozen=()),
-        data=replace(config.data, source="synthetic", dense=("depth", "parts"), dense_size=32),
-        checkpoint=replace(config.checkpoint, every=100),
+        optim=OptimConfig(name="muon", learning_rate=1.5e-3, warmup_steps=300, weight_decay=0.05, frozen=()),
+        data=replace(
+            config.data,
+            source="synthetic",
+            dense=("depth", "parts"),
+            dense_size=32,
+            uses=4,
+            processes=os.cpu_count() or 1,
+        ),
+        checkpoint=replace(config.checkpoint, every=1000),
     )

@@ -162,8 +162,13 @@ class DataConfig:
     """How exact depth becomes pseudo-depth."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of the training split."""
+    uses: int = 1
+    """How often each person made on the fly is trained on, every second time mirrored; more than 1 where a device
+    trains faster than the processors draw."""
     workers: int = 0
     """Threads that make batches; 0: one per core."""
+    processes: int = 0
+    """Processes that draw people on the fly for training, for machines with more than a few cores; 0: the threads."""
 
 
 @dataclass(frozen=True)

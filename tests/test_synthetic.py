@@ -1,20 +1,25 @@
 """Synthetic people: labels agree with pictures, the prior is anatomical, the source keeps the batch contract."""
 
+import itertools
+import multiprocessing
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from data_pipelines.synthetic import source as source_module
 from data_pipelines.synthetic.draws import Draws
 from data_pipelines.synthetic.people import SyntheticPeople
 from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior
+from data_pipelines.synthetic.reuse import mirrored
 from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import batch as contract
 from hmr_jax.body import load_body_model, skin
-from hmr_jax.body.joints import OPENPOSE_25_FROM_45, SMPL_24_FLIP
+from hmr_jax.body.joints import OPENPOSE_25_FROM_45, SMPL_24, SMPL_24_FLIP
 from hmr_jax.config import AugmentConfig, Config, DataConfig
 from hmr_jax.rendering import project_points, rasterize
 
@@ -227,3 +232,74 @@ def test_errors_reach_the_reader_and_threads_end(monkeypatch):
     while threading.active_count() > before and time.time() < deadline:
         time.sleep(0.05)
     assert threading.active_count() <= before
+
+
+def test_processes_make_the_same_batches_as_threads():
+    with_processes = replace(CONFIG, data=replace(CONFIG.data, processes=2))
+    threads, processes = synthetic_source(CONFIG, "train")(3), synthetic_source(with_processes, "train")(3)
+    for _ in range(4):
+        one, other = next(threads), next(processes)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    threads.close()
+    processes.close()
+
+
+def test_a_killed_process_is_reported():
+    batches = synthetic_source(replace(CONFIG, data=replace(CONFIG.data, processes=1)), "train")(0)
+    next(batches)
+    for process in multiprocessing.active_children():
+        process.kill()
+    with pytest.raises(OSError, match=r"lower --data\.processes"):
+        deque(batches)  # some were made before
+
+
+def test_people_come_again_mixed_and_mirrored(monkeypatch):
+    monkeypatch.setattr(source_module, "REUSE_POOL", 18)  # three batches of six
+    again = replace(CONFIG, data=replace(CONFIG.data, uses=3))
+    batches = synthetic_source(again, "train")(0)
+    shown = list(itertools.islice(batches, 12))
+    batches.close()
+    index = np.stack([batch["index"] for batch in shown])
+    for use in range(3):
+        np.testing.assert_array_equal(np.sort(index[3 * use : 3 * use + 3].ravel()), np.arange(18))
+    assert (index[3:6] != index[:3]).any()
+    assert (index[6:9] != index[3:6]).any()
+    np.testing.assert_array_equal(index[9:12].ravel(), np.arange(18, 36))
+
+    first = {name: np.concatenate([batch[name] for batch in shown[:3]]) for name in shown[0]}
+    for batch, image in ((shown[4], mirrored), (shown[7], dict)):
+        contract.check(batch)
+        expected = image({name: first[name][batch["index"]] for name in first})
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], expected[name], err_msg=name)
+    for start in (1, 5, 8, 10):  # in each use, and in the next pool
+        resumed = synthetic_source(again, "train")(start)
+        for batch in shown[start : start + 2]:
+            for name, array in next(resumed).items():
+                np.testing.assert_array_equal(array, batch[name], err_msg=name)
+        resumed.close()
+
+
+def test_a_mirrored_batch_shows_its_mirrored_labels(bodies):
+    batches = synthetic_source(CONFIG, "train")(0)
+    batch = next(batches)
+    batches.close()
+    other = mirrored(batch)
+    contract.check(other)
+    back = mirrored(other)
+    for name in batch:
+        np.testing.assert_allclose(back[name], batch[name], atol=1e-6, err_msg=name)
+    body, _ = bodies
+    rotations = Rotation.from_rotvec(other["pose"].reshape(-1, 3)).as_matrix().reshape(-1, 24, 3, 3)
+    output = skin(body, other["betas"], rotations.astype(np.float32))
+    vertices, joints = np.asarray(output.vertices), np.asarray(output.joints)
+    points = np.concatenate([joints, vertices[:, body.landmarks]], 1)[:, list(OPENPOSE_25_FROM_45)]
+    labels = other["keypoints_3d"][:, :25, :3]
+    shift = (points - labels).mean(1, keepdims=True)
+    np.testing.assert_allclose(points - shift, labels, atol=0.004)  # the body is symmetric to a millimetre
+    left_hand = other["keypoints_2d"][:, 7, :2]  # of OpenPose's 25: 7 is the left wrist, 4 the right one
+    expected = batch["keypoints_2d"][:, 4, :2] * [-1, 1] - [1 / 64, 0]
+    np.testing.assert_allclose(left_hand, expected, atol=1e-6)
+    left, right = 1 + SMPL_24.index("left_knee"), 1 + SMPL_24.index("right_knee")
+    np.testing.assert_array_equal((other["parts"] == left).sum((1, 2)), (batch["parts"] == right).sum((1, 2)))

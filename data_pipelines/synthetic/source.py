@@ -3,23 +3,25 @@
 Letters: B batch, S side of the crop, D side of the dense targets.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
 
 from data_pipelines.pseudo_depth import pseudo_depth
+from data_pipelines.synthetic.background import Prefetch, in_processes
 from data_pipelines.synthetic.people import STILL, SyntheticPeople
+from data_pipelines.synthetic.reuse import reused
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import Config
 
 SPLITS = ("train", "validation", "test")
-PREFETCH = 3  # batches made ahead
 EVALUATION_EXAMPLES = 1000  # of a split that is not for training, unless said otherwise
+REUSE_POOL = 8192  # people kept to be shown again
 
 
 def synthetic_source(
@@ -31,7 +33,8 @@ def synthetic_source(
     """Batches of synthetic people as a function of the step.
 
     Batch s holds the examples s B .. (s + 1) B - 1 of the split; each split has a stream of its own. Training crops are
-    jittered as `config.data.augment` says; those of the other splits show the whole person, upright and centred.
+    jittered as `config.data.augment` says; those of the other splits show the whole person, upright and centred. With
+    `config.data.uses` above 1 the training batches come again, mixed and mirrored: see `reuse`.
 
     Args:
         config: `seed`, `batch_size`, `model.body` and `data` are read.
@@ -53,25 +56,49 @@ def synthetic_source(
     training = split == "train"
     end = EVALUATION_EXAMPLES if examples is None and not training else examples
     rows = np.arange(config.batch_size // parts) + part * (config.batch_size // parts)
+    make = functools.partial(_BatchMaker, config, split, rows, end)
+    uses = config.data.uses if training else 1
+    pool = max(1, REUSE_POOL // config.batch_size)
+
+    def fresh(first: int) -> Iterator[Batch]:
+        numbers = itertools.count(first) if end is None else range(first, -(-end // config.batch_size))
+        if training and config.data.processes:
+            return in_processes(functools.partial(make, workers=1), numbers, config.data.processes)
+        return _one_by_one(make(workers=config.data.workers), numbers)
 
     def batches(step: int) -> Iterator[Batch]:
-        people = SyntheticPeople(
+        if uses == 1:
+            return Prefetch(fresh(step))
+        first = step // (uses * pool) * pool
+        # One pool is shown again while the next is made.
+        return Prefetch(reused(Prefetch(fresh(first), ahead=pool), step, uses, pool, config.seed))
+
+    return batches
+
+
+class _BatchMaker:
+    """Makes the batches of a split by their numbers."""
+
+    def __init__(self, config: Config, split: str, rows: np.ndarray, end: int | None, workers: int):
+        self._config, self._rows, self._end, self._training = config, rows, end, split == "train"
+        self.people = SyntheticPeople(
             load_body_model(config.model.body),
             size=config.data.crop_size,
             seed=len(SPLITS) * config.seed + SPLITS.index(split),
-            augment=config.data.augment if training else STILL,
-            workers=config.data.workers,
+            augment=config.data.augment if self._training else STILL,
+            workers=workers,
         )
 
-        def make() -> Iterator[Batch]:
-            number = step
-            while end is None or number * config.batch_size < end:
-                yield make_batch(people, number * config.batch_size + rows, config, end, training)
-                number += 1
+    def __call__(self, number: int) -> Batch:
+        index = number * self._config.batch_size + self._rows
+        return make_batch(self.people, index, self._config, self._end, self._training)
 
-        return _Prefetch(make(), people.close)
 
-    return batches
+def _one_by_one(make: _BatchMaker, numbers: Iterable[int]) -> Iterator[Batch]:
+    try:
+        yield from map(make, numbers)
+    finally:
+        make.people.close()
 
 
 def make_batch(
@@ -107,51 +134,3 @@ def make_batch(
         kinds = ["metric"] * len(index)
         batch |= pseudo_depth(list(drawn["depth"]), kinds, size, corruption, people.seed, index, training)
     return batch
-
-
-class _Prefetch(Iterator[Batch]):
-    """Runs an iterator in a thread, a few batches ahead; errors surface where the batch would have."""
-
-    def __init__(self, batches: Iterator[Batch], finish: Callable[[], None]):
-        self._queue: queue.Queue = queue.Queue(PREFETCH)
-        self._stop = threading.Event()
-        # The thread must not refer to self, or an abandoned iterator would never be collected.
-        self._thread = threading.Thread(target=_fill, args=(batches, self._queue, self._stop, finish), daemon=True)
-        self._thread.start()
-
-    def __next__(self) -> Batch:
-        if self._stop.is_set():
-            raise StopIteration
-        item = self._queue.get()
-        if isinstance(item, BaseException):
-            self._stop.set()
-            raise item
-        return item
-
-    def close(self) -> None:
-        """Stops making batches and ends the threads."""
-        self._stop.set()
-        self._thread.join()
-
-    def __del__(self):
-        self._stop.set()
-
-
-def _fill(batches: Iterator[Batch], ready: queue.Queue, stop: threading.Event, finish: Callable) -> None:
-    def put(item) -> None:
-        while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    try:
-        for batch in batches:
-            put(batch)
-            if stop.is_set():
-                break
-        put(StopIteration())
-    except Exception as error:
-        put(error)
-    finally:
-        finish()
