@@ -88,6 +88,7 @@ def evaluate(
 def _dense_step(model: Any) -> Step:
     """The step of a network without a body."""
 
+    @jax.jit
     def step(params: Params, batch: Batch) -> dict[str, jax.Array]:
         output = model.apply(to_variables(params), batch, train=False)
         return dense_errors(output, batch) | {"index": batch["index"], "valid": batch["valid"]}
@@ -107,7 +108,7 @@ def collect(
     """Runs a step over all batches and keeps the rows of the valid samples, in the order of their numbers.
 
     Args:
-        step: (params, batch) -> rows (B, ...), "index" and "valid" among them; jitted here.
+        step: (params, batch) -> rows (B, ...), "index" and "valid" among them.
         params: first argument of the step.
         batches: finite.
         mesh: devices.
@@ -121,7 +122,7 @@ def collect(
     Raises:
         ValueError: there is no sample, or a number or a key came twice.
     """
-    jitted = jax.jit(step, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    replicate = jax.jit(lambda rows: rows, out_shardings=NamedSharding(mesh, PartitionSpec()))
     hosts.agree(0)  # the first host has opened the folder of partial results before the others look into it
     first, parts = partial.load() if partial else (0, [])
     if hosts.agree(first) != first:
@@ -146,7 +147,7 @@ def collect(
     for batch in bar:
         if bar.total is None and (examples := getattr(batches, "examples", None)):
             bar.total = -(-examples // (len(batch["index"]) * jax.process_count()))
-        output = jitted(params, parallel.to_global(batch, mesh))
+        output = replicate(step(params, parallel.to_global(batch, mesh)))
         mine = np.asarray(batch["valid"]) > 0
         numbers = np.asarray(batch["index"])[mine]
         named = keys(numbers) if keys else [str(number) for number in numbers]

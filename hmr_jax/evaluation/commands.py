@@ -130,7 +130,10 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
         raise ValueError(
             f"Protocol {protocol.name} scores the data set '{protocol.dataset}': name its folder by --data."
         )
-    data = dataclasses.replace(config.data, source=source_kind, directory=settings.data or config.data.directory)
+    dense = config.data.dense if config.model.name == "dense" else ()  # else for training alone; records lack some
+    data = dataclasses.replace(
+        config.data, source=source_kind, directory=settings.data or config.data.directory, dense=dense
+    )
     if protocol.name != "synthetic" or dataset:
         data = dataclasses.replace(data, datasets=(DatasetConfig(dataset or protocol.dataset),))
     config = dataclasses.replace(config, data=data, batch_size=settings.batch_size)

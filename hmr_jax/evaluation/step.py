@@ -1,4 +1,4 @@
-"""What the devices do with a batch in an evaluation: predict, score, describe; pure functions to be jitted.
+"""What the devices do with a batch in an evaluation: predict, score, describe.
 
 Letters: B batch, K keypoints, J joints, P evaluated points.
 """
@@ -43,6 +43,8 @@ def make_score_step(
 ) -> Callable[[Params, Batch], Rows]:
     """(params, batch) -> rows of the samples, (B, ...) each.
 
+    Prediction and scores are two compiled programs: in one, XLA would pose the mesh anew for each sum over its vertices.
+
     Args:
         protocol: what is scored.
         bodies: see `load_bodies`.
@@ -50,14 +52,19 @@ def make_score_step(
         labels: also return "pose", "betas" and "keypoints_3d", for the mean body.
     """
 
-    def step(params: Params, batch: Batch) -> Rows:
-        prediction = predict(params, batch)
+    predict = jax.jit(predict)
+
+    @jax.jit
+    def rows_of(prediction: Prediction, batch: Batch) -> Rows:
         rows = score_prediction(protocol, bodies, prediction, batch) | conditions(batch)
         if prediction.sigma is not None and protocol.space == "3d":
             rows |= sigma_rows(prediction, batch)
         if labels:
             rows |= {f"label/{name}": batch[name] for name in ("pose", "betas", "keypoints_3d")}
         return rows | {"index": batch["index"], "valid": batch["valid"]}
+
+    def step(params: Params, batch: Batch) -> Rows:
+        return rows_of(predict(params, batch), batch)
 
     return step
 
