@@ -12,11 +12,14 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from configs.d2a_hmr_quickstart import get_config as d2a_config
@@ -24,11 +27,12 @@ from configs.quickstart import get_config as deforhmr_config
 from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import cli
 from hmr_jax.batch import Batch
-from hmr_jax.checkpoint import load_initial
+from hmr_jax.checkpoint import SHIPPED_ENCODER, load_for_inference, load_initial
 from hmr_jax.config import Config
 from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.json_files import write_json
 from hmr_jax.models import build_model
+from hmr_jax.models.encoders import build_encoder, normalize_crop
 from hmr_jax.models.variables import init_weights
 from hmr_jax.optim import split_params
 from hmr_jax.protocols import get_protocol, load_bodies
@@ -91,8 +95,9 @@ class Data:
         cores = os.cpu_count() or 1
         data = replace(d2a_config().data, source="synthetic", processes=cores if cores > 4 else 0)
         config = replace(d2a_config(), batch_size=batch_size, data=data)
-        self.train = list(_take(synthetic_source(config, "train", train)(0)))
-        self.test = list(_take(synthetic_source(config, "test", test)(0)))
+        encode = _shipped_encoder(config)
+        self.train = [encode(batch) for batch in synthetic_source(config, "train", train)(0) if batch["valid"].all()]
+        self.test = [encode(batch) for batch in synthetic_source(config, "test", test)(0) if batch["valid"].all()]
 
     def order(self, seed: int, steps: int) -> Iterator[Batch]:
         """Training batches, every one once before any again."""
@@ -101,9 +106,40 @@ class Data:
             yield from (self.train[i] for i in rng.permutation(len(self.train)))
 
 
-def _take(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Whole batches only, where they are used."""
-    return (jax.device_put(batch) for batch in batches if batch["valid"].all())
+def _shipped_encoder(config: Config) -> Callable[[Batch], Batch]:
+    """Puts a batch on the device, the frozen encoder's features with it: they are the same for every row and step."""
+    settings = config.model
+    encoder = build_encoder(settings.encoder, settings.attention, build_model(settings).dtype)
+    params = load_for_inference(SHIPPED_ENCODER)[1]["encoder"]
+    blank: dict[str, jax.Array] = {}  # the picture itself is not looked at again
+
+    @jax.jit
+    def features(images: jax.Array) -> jax.Array:
+        return encoder.apply({"params": params}, normalize_crop(images, settings.encoder.image_size), False)
+
+    def encode(batch: Batch) -> Batch:
+        blank.setdefault("image", jnp.zeros_like(batch["image"]))
+        return jax.device_put(dict(batch)) | {"features": features(batch["image"])} | blank
+
+    return encode
+
+
+class _WithFeatures:
+    """A model whose image encoder's features come with the batch."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def apply(self, variables: Any, batch: Batch, **options: Any) -> Any:
+        def given(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
+            encodes = context.module.name == "encoder" and context.method_name == "__call__"
+            return batch["features"] if encodes else call(*args, **kwargs)
+
+        with nn.intercept_methods(given):
+            return self.model.apply(variables, batch, **options)
 
 
 def visible(config: Config, batch: Batch) -> Batch:
@@ -116,18 +152,14 @@ def visible(config: Config, batch: Batch) -> Batch:
 
 def measure(config: Config, data: Data, seeds: list[int], only_compile: bool) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains and scores from each seed; everything is compiled once."""
-    model, protocol = build_model(config.model), get_protocol("synthetic")
+    model, protocol = _WithFeatures(build_model(config.model)), get_protocol("synthetic")
     train_step = jax.jit(make_train_step(config, model), donate_argnums=0)
-    score = jax.jit(make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model)))
+    score = make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model))
     for seed in seeds:
         start = time.perf_counter()
-        weights = init_weights(model, jax.random.key(seed), visible(config, data.train[0]))
+        weights = init_weights(model.model, jax.random.key(seed), visible(config, data.train[0]))
         trained, frozen = split_params(load_initial(config, weights), config.optim.frozen)
         state = init_state(config, trained)
-        if only_compile:
-            train_step.lower(state, frozen, visible(config, data.train[0])).compile()
-            score.lower(weights_of(state, frozen), visible(config, data.test[0])).compile()
-            return
         for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):
             state, scalars = train_step(state, frozen, visible(config, batch))
         final = weights_of(state, frozen)
@@ -168,7 +200,6 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4096, help="people to train on; kept in memory")
     parser.add_argument("--test", type=int, default=512)
     parser.add_argument("--rows", nargs="*", help="of the tables; default: all")
-    parser.add_argument("--compile", action="store_true", help="only fill the compile cache of HMR_JAX_CACHE")
     parser.add_argument("--output", type=Path, default=Path("runs/ablations"))
     options = parser.parse_args()
     known = list(dict.fromkeys(row for rows in TABLES.values() for row in rows))
@@ -196,12 +227,10 @@ def main() -> None:
             continue
         data = data or Data(options.train, options.test, options.batch_size)
         config = configuration(row, options.steps, options.batch_size)
-        for seed, run in measure(config, data, missing, options.compile):
+        for seed, run in measure(config, data, missing):
             results[row][seed] = run
             write_json(store, {"budget": budget, "rows": results})
             print(f"{row}, seed {seed}: " + "  ".join(f"{name} {value:.1f}" for name, value in run.items()), flush=True)
-    if options.compile:
-        return
     device = jax.devices()[0].device_kind
     text = tables(
         results, f"Synthetic people: {budget}; on {device}. Millimetres, mean ± standard deviation over seeds."

@@ -55,8 +55,8 @@ class OptimConfig:
     """The optimiser, with warm-up and cosine decay."""
 
     name: Literal["adamw", "muon"] = "adamw"
-    """"adamw"; or "muon" (Jordan et al. 2024) on the matrices of encoder and decoder, which learns from fewer samples,
-    and AdamW on the rest. Both take steps of the same size, so the same learning rates fit."""
+    """"adamw"; or "muon" (Jordan et al. 2024) on the matrices of transformers, which learns from fewer samples, and
+    AdamW on the rest. Both take steps of the same size."""
     learning_rate: float = 1e-4
     """Peak learning rate."""
     warmup_steps: int = 2000

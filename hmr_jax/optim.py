@@ -74,9 +74,12 @@ def _scale_by_muon() -> optax.GradientTransformation:
 
 
 def _matrix_axes(path: tuple, leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
-    """Input and output axes of a kernel of encoder or decoder, the blocks' axis apart; None: no such kernel."""
-    hidden = path[0].key in ("encoder", "decoder") and path[-1].key == "kernel"
+    """Input and output axes of a kernel inside a network, the blocks' axis apart; None: no such kernel."""
+    hidden = path[-1].key == "kernel" and any(key.key in _INNER for key in path[:-1])
     return optax.contrib.MuonDimensionNumbers(-2, -1) if hidden and leaf.ndim in (2, 3) else None
+
+
+_INNER = ("encoder", "decoder", "fusion", "regressor")  # the rest reads their tokens out, or has no matrices
 
 
 def update_ema(optim: OptimConfig, ema: Params | None, params: Params) -> Params | None:

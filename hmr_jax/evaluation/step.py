@@ -43,7 +43,7 @@ def make_score_step(
 ) -> Callable[[Params, Batch], Rows]:
     """(params, batch) -> rows of the samples, (B, ...) each.
 
-    Prediction and scores are two compiled programs: in one, XLA would pose the mesh anew for each sum over its vertices.
+    Prediction and scores are two programs: in one, XLA would pose the mesh anew for each sum over its vertices.
 
     Args:
         protocol: what is scored.
