@@ -150,7 +150,7 @@ def visible(config: Config, batch: Batch) -> Batch:
     return {name: array for name, array in batch.items() if name not in hidden}
 
 
-def measure(config: Config, data: Data, seeds: list[int], only_compile: bool) -> Iterator[tuple[int, dict[str, float]]]:
+def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains and scores from each seed; everything is compiled once."""
     model, protocol = _WithFeatures(build_model(config.model)), get_protocol("synthetic")
     train_step = jax.jit(make_train_step(config, model), donate_argnums=0)
