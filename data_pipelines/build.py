@@ -109,6 +109,7 @@ def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epat
     manual = resolved(manual_dir)
     if not manual.exists():
         raise FileNotFoundError(f"There is no folder {manual}. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    builder.manual_dir = manual
     blocks = {split: blocks for split, blocks in builder.blocks(manual).items() if blocks}
     if not blocks:
         raise FileNotFoundError(f"{manual} holds nothing of '{builder.name}'. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
@@ -149,12 +150,19 @@ def main(arguments: list[str] | None = None) -> None:
         "--examples", nargs="+", type=_pair, metavar="SPLIT=N", help="how many examples to make or keep"
     )
     parser.add_argument("--option", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="for the builder")
+    parser.add_argument(
+        "--depth-dir",
+        metavar="FOLDER",
+        help="depth maps of the pictures, as data_pipelines.precompute_depth writes them for the manual folder",
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there already")
     chosen = parser.parse_args(arguments)
     options = dict(chosen.option)
     if chosen.examples:
         options["examples"] = dict(chosen.examples)
+    if chosen.depth_dir:
+        options["depth_dir"] = chosen.depth_dir
     try:
         build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, chosen.workers, **options)
     except KeyboardInterrupt:

@@ -1,13 +1,13 @@
 """Estimates the depth of pictures once, for predictions and for data sets.
 
-`python -m data_pipelines.precompute_depth IMAGES --provider NAME:PATH --out FOLDER` writes FOLDER/NAME.npz for every
-picture NAME.*, which `--depth FOLDER` of predict.py and builders read. Running it again goes on where it was ended:
-pictures that have a map there are left out.
+`python -m data_pipelines.precompute_depth IMAGES --provider NAME:PATH --out FOLDER` writes FOLDER/a/b.npz for every
+picture IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` of data_pipelines.build. Running it
+again goes on where it was ended: pictures that have a map there are left out.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,34 @@ from tqdm import tqdm
 
 from hmr_jax.depth import write_depth
 from hmr_jax.depth_providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_of
-from hmr_jax.pictures import find_images, read_image
+from hmr_jax.pictures import SUFFIXES, find_images, read_image
 
 BATCH = 8  # pictures that a provider gets at a time
 
 
-def precompute(images: Sequence[Path], provider: DepthProvider, source: str, out: Path) -> list[str]:
+def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
+    """Pictures by the names of their maps: of a folder all that are in it, however deep, by their paths from there.
+
+    Raises:
+        FileNotFoundError: A path does not exist, or a folder holds no pictures.
+        ValueError: Pictures share a name, so that one map would be taken for several.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
+        for picture in inside or find_images([path]):  # which says what is wrong where there is none
+            name = str(picture.relative_to(path if inside else picture.parent).with_suffix(""))
+            if name in found:
+                raise ValueError(f"{found[name]} and {picture} have the same name: their depth maps would, too.")
+            found[name] = picture
+    return found
+
+
+def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str, out: Path) -> list[str]:
     """Writes the depth of every picture that has none in `out`.
 
     Args:
-        images: Files; their names without suffix are the maps' names.
+        images: Files by the names of their maps, without suffix.
         provider: Makes the maps.
         source: Says in the files where they are from.
         out: Folder; made if need be.
@@ -33,46 +51,46 @@ def precompute(images: Sequence[Path], provider: DepthProvider, source: str, out
         What went wrong, a sentence for each picture left out.
 
     Raises:
-        ValueError: Pictures share a name, so that one map would be taken for several.
+        ValueError: The provider is a folder of maps and pictures share a file name, by which it tells them apart.
     """
-    names: dict[str, Path] = {}
-    for path in images:
-        if path.stem in names:
-            raise ValueError(f"{names[path.stem]} and {path} have the same name: their depth maps would, too.")
-        names[path.stem] = path
+    if isinstance(provider, DiskDepth) and len({path.stem for path in images.values()}) < len(images):
+        raise ValueError(f"Pictures of several folders have the same name: {provider.path} cannot tell them apart.")
     out.mkdir(parents=True, exist_ok=True)
     there = DiskDepth(str(out))
-    wanted = [path for path in images if there.find(path.stem) is None]
+    wanted = [name for name in images if there.find(name) is None]
     problems: list[str] = []
     with tqdm(total=len(images), initial=len(images) - len(wanted), unit="picture", disable=None) as bar:
         for start in range(0, len(wanted), BATCH):
-            paths = wanted[start : start + BATCH]
-            loaded: dict[Path, np.ndarray] = {}
-            for path in paths:
+            names = wanted[start : start + BATCH]
+            loaded: dict[str, np.ndarray] = {}
+            for name in names:
                 try:
-                    loaded[path] = read_image(path)
+                    loaded[name] = read_image(images[name])
                 except ValueError as error:
                     problems.append(str(error))
-            for path, depth in zip(loaded, maps_of(provider, list(loaded.values()), list(loaded)), strict=True):
+            maps = maps_of(provider, list(loaded.values()), [images[name] for name in loaded])
+            for name, depth in zip(loaded, maps, strict=True):
                 if isinstance(depth, ValueError):
                     problems.append(str(depth))
                 elif depth is None:
-                    problems.append(f"The provider has no depth of {path}.")
+                    problems.append(f"The provider has no depth of {images[name]}.")
                 else:
-                    write_depth(out / f"{path.stem}.npz", depth, source)
-            bar.update(len(paths))
+                    file = out / f"{name}.npz"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_depth(file, depth, source)
+            bar.update(len(names))
     return problems
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; ends with status 1 where pictures were left out."""
     parser = argparse.ArgumentParser("python -m data_pipelines.precompute_depth", description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="+", type=Path, help="pictures, or folders of pictures")
+    parser.add_argument("images", nargs="+", type=Path, help="pictures, or folders with pictures somewhere below")
     parser.add_argument("--provider", required=True, help=f"NAME:PATH with a name of {', '.join(PROVIDERS)}")
     parser.add_argument("--out", required=True, type=Path, help="folder of the maps")
     chosen = parser.parse_args(arguments)
     try:
-        images, provider = find_images(chosen.images), depth_provider(chosen.provider)
+        images, provider = find_pictures(chosen.images), depth_provider(chosen.provider)
         problems = precompute(images, provider, chosen.provider, chosen.out)
     except (ValueError, FileNotFoundError, ImportError) as error:
         sys.exit(f"error: {error}")

@@ -40,6 +40,8 @@ class Job:
     """Of the block in its split."""
     block: Block
     staging: str
+    manual_dir: str
+    """Where the user's files are."""
 
     @property
     def shard(self) -> epath.Path:
@@ -64,7 +66,7 @@ def build_blocks(
     """Writes all shards and the metadata of a data set.
 
     Args:
-        builder: Of the data set; `builder.report` takes the counts.
+        builder: Of the data set, with its `manual_dir`; `builder.report` takes the counts.
         options: With which it was made.
         blocks: Split: its blocks.
         staging: Folder of the unfinished build; what is finished in it is not done again.
@@ -76,11 +78,13 @@ def build_blocks(
     Raises:
         ValueError: A split without a single good row.
     """
+    assert builder.manual_dir is not None
+    manual_dir = os.fspath(builder.manual_dir)
     name = f"{type(builder).__module__}:{type(builder).__qualname__}"
     plan = repr((name, str(builder.version), sorted(options.items()), sorted(blocks.items())))
     _claim(staging, hashlib.sha256(plan.encode()).hexdigest())
     jobs = [
-        Job(name, tuple(options.items()), split, number, block, os.fspath(staging))
+        Job(name, tuple(options.items()), split, number, block, os.fspath(staging), manual_dir)
         for split, parts in blocks.items()
         for number, block in enumerate(parts)
     ]
@@ -133,7 +137,7 @@ def write_block(job: Job) -> dict[str, Any]:
     builder = _builder(job)
     report = Report()
     serialize = builder.info.features.serialize_example
-    kept = report.keep(job.split, builder.rows(job.split, job.block), progress=False)
+    kept = builder.kept(job.split, [job.block], report, progress=False)
     try:
         write_shard(job.shard, (serialize(example) for _, example in kept))
     except (ValueError, OSError, ImportError):
@@ -205,6 +209,7 @@ def _builder(job: Job) -> RecordBuilder:
         made = builder_class(data_dir=f"{job.staging}/worker", file_format="array_record", **dict(job.options))
         _LAST_BUILDER.clear()
         _LAST_BUILDER[key] = made
+    _LAST_BUILDER[key].manual_dir = epath.Path(job.manual_dir)
     return _LAST_BUILDER[key]
 
 

@@ -21,6 +21,12 @@ def resolved(path: str | os.PathLike) -> epath.Path:
     return whole if is_remote(whole) else whole.resolve()
 
 
+def absolute(path: str | os.PathLike) -> epath.Path:
+    """The same with its symbolic links left."""
+    whole = epath.Path(path).expanduser()
+    return whole if is_remote(whole) else whole.absolute()
+
+
 def local_copy(path: str | os.PathLike) -> str:
     """The path itself if it is on a disk, or else that of a copy, made once for all runs of this machine.
 

@@ -189,7 +189,8 @@ def write_results(
         write_json(part / f"{name}.json", about, compact)
         write_npz(part / f"{name}.npz", about, records, faces=faces)
         placed = [person.vertices + person.translation for person in people]
-        Image.fromarray(three_views(image, placed, faces, matrix)).save(
+        errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
+        Image.fromarray(three_views(image, placed, faces, matrix, errors=errors)).save(
             part / f"{name}_overlay.png", compress_level=_PNG_LEVEL
         )
         if people:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -90,32 +91,106 @@ def paper_data(tmp_path_factory):
     return data
 
 
-def test_the_papers_configuration_trains_on_all_its_data(paper_data, tmp_path):
+ONLY_EVALUATED = {"emdb", "rich_eval_npz"}
+"""Builders of data sets that have a test split and no other."""
+
+
+@pytest.fixture(scope="module")
+def every_set(paper_data, tmp_path_factory):
+    """Beside the paper's sets one of every other builder that makes training records; their names."""
+    pytest.importorskip("h5py")
+    from formats import bedlam, camerahmr_npz, hmr2_eval_npz, mlb_pitch, mpi_inf_3dhp, rich, smplx, spin_npz
+
+    from data_pipelines.build import build
+    from data_pipelines.builders import BUILDERS
+
+    names = [dataset.name for dataset in mixtures.HMR2B] + ["three_dpw"]
+
+    def add(name, write=None, *arguments, **options):
+        manual = None if write is None else tmp_path_factory.mktemp("manual")
+        if write is not None:
+            write(manual, *arguments)
+        assert build(name, paper_data, manual, **options)["train"]["kept"] > 0
+        names.append(name)
+
+    def write_lspet(folder):
+        hmr2_eval_npz.write(folder, "coco_val")  # which has the columns of files without bodies
+        (folder / "coco_val.npz").rename(folder / "hr-lspet_train.npz")
+
+    fit_files = dict(zip(("smplx", "vertex_map"), map(str, smplx.write(tmp_path_factory.mktemp("smplx"))), strict=True))
+    pictures = [f"{row}.jpg" for row in range(3)]
+    add("synthetic_people", examples={"train": 3}, size=64)
+    add("camerahmr_npz/aic", camerahmr_npz.write, body="default")
+    add("bedlam", bedlam.write, "smpl", body="default")
+    add("coco_pose/annotations", spin_npz.write_coco)
+    add("human36m/train", spin_npz.write, "h36m_train.npz", pictures, body="default")
+    add("mpii/annotations", spin_npz.write_hourglass)
+    add("hmr2_eval_npz/hr-lspet_train", write_lspet)
+    add("mlb_pitch", mlb_pitch.write)
+    add("mpi_inf_3dhp", mpi_inf_3dhp.write, cameras=(0, 8))
+    add("rich", rich.write, "train", (17,), body="default", **fit_files)
+    # A new builder has to join, unless it has nothing to train on.
+    assert {name.partition("/")[0] for name in names} == BUILDERS.keys() - ONLY_EVALUATED
+    return tuple(names)
+
+
+def trained(config: Path, data: Path, output: Path, *options: str) -> tuple[str, list[dict]]:
+    """What train.py prints with a tiny model, and the rows of its log that are about training."""
     small = (
         "--model.encoder.image-size 32 32 --model.encoder.dim 16 --model.encoder.depth 1 --model.encoder.num-heads 2 "
         "--model.decoder.dim 16 --model.decoder.depth 1 --model.decoder.num-heads 2 --model.decoder.head-dim 8 "
         "--model.decoder.mlp-dim 16 --model.decoder.queries single --model.decoder.attention plain "
-        "--data.crop-size 32 --batch-size 16 --steps 4 --eval-every 0 --log-every 2 --data.three-dpw 0.1"
+        "--data.crop-size 32 --steps 4 --eval-every 0 --log-every 2"
     )
-    command = [sys.executable, "train.py", "--config", "configs/deforhmr_paper.py", *small.split()]
-    command += ["--data.directory", str(paper_data), "--output", str(tmp_path)]
+    command = [sys.executable, "train.py", "--config", str(config), *small.split(), *options]
+    command += ["--data.directory", str(data), "--output", str(output)]
     # One device and code that is not optimised: compiling is nearly all of the time.
     environment = {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "--xla_backend_optimization_level=0"}
     done = subprocess.run(command, check=True, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True)
-    assert "data hmr2_tars/h36m 0.090, " in done.stdout
-    rows = [json.loads(line) for line in (tmp_path / "deforhmr_paper" / "metrics.jsonl").read_text().splitlines()]
-    training = [row for row in rows if "train/loss" in row]
-    names = [dataset.name for dataset in mixtures.HMR2B] + ["three_dpw"]
-    drawn = {name: sum(row[f"train/examples/{name}"] for row in training) for name in names}
-    assert sum(drawn.values()) == 4 * 16
-    assert all(drawn.values())
+    rows = [json.loads(line) for line in (output / "deforhmr_paper" / "metrics.jsonl").read_text().splitlines()]
+    return done.stdout, [row for row in rows if "train/loss" in row]
+
+
+def check_shares(rows: list[dict], names: Sequence[str], examples: int) -> dict[str, int]:
+    """Every set has examples and a finite loss of its own, and together they are the whole; returns the examples."""
+    drawn = {name: sum(row[f"train/examples/{name}"] for row in rows) for name in names}
+    assert sum(drawn.values()) == examples
+    assert all(drawn.values()), drawn
+    for name in names:
+        losses = [row[f"train/loss/{name}"] for row in rows if row[f"train/examples/{name}"]]
+        assert np.isfinite(losses).all()
+        assert min(losses) > 0
+    whole = sum(row["train/loss"] * sum(row[f"train/examples/{name}"] for name in names) for row in rows)
+    parts = sum(row.get(f"train/loss/{name}", 0) * row[f"train/examples/{name}"] for row in rows for name in names)
+    assert parts == pytest.approx(whole, rel=1e-3)
+    return drawn
+
+
+def test_the_papers_configuration_trains_on_all_its_data(paper_data, tmp_path):
+    paper = ROOT / "configs" / "deforhmr_paper.py"
+    printed, rows = trained(paper, paper_data, tmp_path, "--batch-size", "16", "--data.three-dpw", "0.1")
+    assert "data hmr2_tars/h36m 0.090, " in printed
+    drawn = check_shares(rows, [dataset.name for dataset in mixtures.HMR2B] + ["three_dpw"], 4 * 16)
     assert drawn["hmr2_tars/insta"] > 5 * drawn["hmr2_tars/mpi_inf"]
     assert drawn["three_dpw"] in (6, 7)
-    for name in names:
-        assert any(np.isfinite(row.get(f"train/loss/{name}", np.nan)) for row in training)
-    whole = sum(row["train/loss"] * sum(row[f"train/examples/{name}"] for name in names) for row in training)
-    parts = sum(row.get(f"train/loss/{name}", 0) * row[f"train/examples/{name}"] for row in training for name in names)
-    assert parts == pytest.approx(whole, rel=1e-3)
+
+
+def test_the_papers_configuration_trains_on_the_sets_of_all_builders_mixed(paper_data, every_set, tmp_path):
+    config = tmp_path / "everything.py"
+    config.write_text(
+        f"""
+import dataclasses
+from hmr_jax.cli import load_config
+from hmr_jax.config import DatasetConfig
+
+def get_config():
+    paper = load_config("configs/deforhmr_paper.py")
+    datasets = tuple(map(DatasetConfig, {every_set}))
+    return dataclasses.replace(paper, data=dataclasses.replace(paper.data, datasets=datasets))
+"""
+    )
+    _, rows = trained(config, paper_data, tmp_path, "--batch-size", "36")
+    check_shares(rows, every_set, 4 * 36)
 
 
 def test_the_papers_configuration_is_evaluated_on_3dpw(paper_data):

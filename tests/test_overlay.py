@@ -1,9 +1,14 @@
 """Bodies over photos, and their side and top views."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from hmr_jax.body import load_body_model
+from hmr_jax.inference import PersonPrediction
+from hmr_jax.predict import header, write_results
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
 from hmr_jax.rendering.plots import caption, draw_points, draw_sampling, grid
 
@@ -111,6 +116,59 @@ def test_keypoints_shrink_with_the_photo():
     front = three_views(large, [], np.zeros((0, 3), int), np.eye(3), [np.array([[300.0, 200]])], max_side=100)
     rows, columns = np.nonzero(front[40:, 40:].any(-1))
     np.testing.assert_allclose([columns.mean() + 40, rows.mean() + 40], [74.625, 49.625], atol=0.5)
+
+
+# Errors that the network expects
+
+
+PLACES, SIGMA = np.array([[0.1, 0.05, 6], [-0.5, 0.6, 5], [0, 0, -6]]), np.array([0.15, 0.0, 0.1])
+
+
+def errors_alone(scale=1, **options):
+    """The front view of `PLACES` on black, with the error drawn around each."""
+    black, camera = np.zeros((160 * scale, 120 * scale, 3), np.uint8), np.diag([scale, scale, 1]) @ INTRINSICS
+    camera[:2, 2] = (INTRINSICS[:2, 2] + 0.5) * scale - 0.5
+    front = three_views(black, [], np.zeros((0, 3), int), camera, errors=[(PLACES, SIGMA)], **options).astype(int)
+    return front * (np.arange(len(front)) > 30)[:, None, None]  # without the caption
+
+
+@pytest.mark.parametrize(("scale", "options"), [(1, {}), (4, {"max_side": 160})])
+def test_an_expected_error_is_a_disc_of_its_radius_at_its_keypoint(scale, options):
+    front = errors_alone(scale, **options)
+    red, green = (front[..., a] > front[..., b] + 5 for a, b in ((0, 1), (1, 0)))
+    x, y, radius = 400 * 0.1 / 6 + 60, 400 * 0.05 / 6 + 80, 400 * 0.15 / 6
+    np.testing.assert_allclose(span(red), [y - radius, y + radius, x - radius, x + radius], atol=1)
+    x, y = -400 * 0.5 / 5 + 60, 400 * 0.6 / 5 + 80
+    np.testing.assert_allclose(span(green), [y - 1.5, y + 1.5, x - 1.5, x + 1.5], atol=1)
+    rows, columns = np.mgrid[:160, :120]
+    inside = np.hypot(columns - 66.7, rows - 83.3) < radius - 2
+    assert red[inside].all()
+    assert not (front[~inside & ~green & ~red]).any()  # what is behind the camera is nowhere
+
+
+def test_photos_of_models_that_expect_errors_show_them(standing, tmp_path):
+    vertices, faces = standing
+    numbers = {name: np.zeros(3) for name in PersonPrediction.__dataclass_fields__ if name not in ("sigma", "gates")}
+    numbers |= {
+        "translation": np.array([0, 0, 6.0]), "vertices": vertices - [0, 0, 6.0], "crop": np.zeros((8, 8, 3), np.uint8),
+        "keypoints_3d": np.tile([-0.6, 0, 0], (44, 1)), "keypoints_2d": np.zeros((44, 2)),
+        "global_orient": np.eye(3)[None], "body_pose": np.tile(np.eye(3), (23, 1, 1)),
+        "sampling_points": None, "silhouette": None,
+    }  # fmt: skip
+    body = SimpleNamespace(faces=faces, topology="hmr-default")
+    encoder = SimpleNamespace(image_size=(8, 8))
+    model = SimpleNamespace(encoder=encoder, focal_length=5000.0)
+    predictor = SimpleNamespace(body=body, checkpoint={}, config=SimpleNamespace(model=model))
+    about = header(predictor, tmp_path / "a.png", PHOTO, np.array([400, 400, 60, 80]))
+    views = {}
+    for name, sigma in (("sure", np.full(44, 0.01)), ("unsure", np.full(44, 0.15)), ("silent", None)):
+        write_results(predictor, [PersonPrediction(**numbers, sigma=sigma)], PHOTO, about, tmp_path, name)
+        views[name] = np.asarray(Image.open(tmp_path / f"{name}_overlay.png")).astype(int)
+    changed = {name: (views[name] != views["silent"]).any(-1)[24:] for name in ("sure", "unsure")}  # under the captions
+    left, right = span(changed["unsure"])[2:]
+    np.testing.assert_allclose([left, right], [60 - 40 - 10, 60 - 40 + 10], atol=1)
+    assert changed["sure"].sum() < changed["unsure"].sum() / 10
+    assert not changed["unsure"][:, PHOTO.shape[1] :].any()  # on the photo, not in the other views
 
 
 def test_points_are_drawn_where_they_are():

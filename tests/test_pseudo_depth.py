@@ -15,6 +15,7 @@ from data_pipelines.synthetic.source import make_batch, synthetic_source
 from hmr_jax import batch as contract
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DepthCorruptionConfig
 from hmr_jax.depth import DepthMap, crop_depth, read_depth
+from hmr_jax.depth_providers import DiskDepth
 
 SIDE, CROP = 64, 32
 CONFIG = DepthCorruptionConfig()
@@ -232,8 +233,6 @@ def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_pictures(tmp_p
     (pictures / "b.png").unlink(), (pictures / "d.png").unlink()
     np.save(maps / "c.npy", np.ones((4, 6)))
     asked = []
-    from hmr_jax.depth_providers import DiskDepth
-
     original = DiskDepth.__call__
     monkeypatch.setattr(
         DiskDepth, "__call__", lambda self, images, paths: asked.extend(paths) or original(self, images, paths)
@@ -246,5 +245,27 @@ def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_pictures(tmp_p
 
 
 def test_pictures_that_share_a_name_are_not_mixed_up(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("a.png", "b/a.jpg"):
+        Image.new("RGB", (6, 4)).save(tmp_path / name)
     with pytest.raises(ValueError, match="have the same name"):
-        precompute_depth.precompute([tmp_path / "a.png", tmp_path / "b" / "a.jpg"], None, "", tmp_path)
+        precompute_depth.find_pictures([tmp_path / "a.png", tmp_path / "b"])
+
+
+def test_maps_lie_in_folders_as_their_pictures_do(tmp_path):
+    for name in ("a.png", "b/a.png", "b/c/a.jpg"):
+        (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4)).save(tmp_path / "m" / name)
+    pictures = precompute_depth.find_pictures([tmp_path / "m"])
+
+    def provider(images, paths):
+        return [
+            DepthMap(np.full((4, 6), len(path.parts) - len(tmp_path.parts), np.float32), "metric") for path in paths
+        ]
+
+    assert precompute_depth.precompute(pictures, provider, "", tmp_path / "out") == []
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert [str(path.relative_to(tmp_path / "out")) for path in files] == ["a.npz", "b/a.npz", "b/c/a.npz"]
+    assert [read_depth(path).values[0, 0] for path in files] == [2, 3, 4]
+    with pytest.raises(ValueError, match="cannot tell them apart"):  # maps that are known by file names alone
+        precompute_depth.precompute(pictures, DiskDepth(str(tmp_path)), "", tmp_path / "more")

@@ -1,5 +1,7 @@
 """RICH in its own format becomes records of SMPL that say the same, seen by every camera."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from formats.checks import check_labels_land_on_the_picture, check_truth, read  
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.rich import Rich  # noqa: E402
+from data_pipelines.builders.rich_eval_npz import RichEvalNpz  # noqa: E402
 
 FIT = 2e-3
 """Radians and betas by which a fit to an exact skin is off at most; keypoints are off by less than 0.1 mm."""
@@ -36,6 +39,18 @@ class RichTest(checks.BuilderTestCase):
     def example_dir(request, manual, files):
         request.cls.EXAMPLE_DIR = str(manual[0])
         request.cls.OPTIONS = files
+
+
+class RichEvalNpzTest(checks.BuilderTestCase):
+    DATASET_CLASS = RichEvalNpz
+    SPLITS = {"test": 2}  # noqa: RUF012
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def example_dir(request, tmp_path_factory, files):
+        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("rich_eval"))
+        request.cls.OPTIONS = files
+        rich.write_eval_npz(Path(request.cls.EXAMPLE_DIR))
 
 
 def test_labels_come_through_and_land_on_the_picture(manual, files, tmp_path):

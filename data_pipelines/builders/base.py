@@ -4,8 +4,11 @@ A subclass says which blocks its files fall into and turns one block into rows; 
 run such a builder too (`download_and_prepare`), in one process.
 """
 
+import os
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,10 @@ from etils import epath
 from data_pipelines import records
 from data_pipelines.builders.bodies import HEIGHTS, load_bodies
 from data_pipelines.builders.cropping import LIMIT, MARGIN, Picture, person_record
+from data_pipelines.builders.depth_files import DepthFiles
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
+from data_pipelines.storage import absolute
 
 Block = tuple[str | int, ...]
 """Names a part of a split, such as a file or a range of rows; plain values, so that it can go to another process."""
@@ -31,20 +36,25 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     DESCRIPTION = "People in pictures."
     HOMEPAGE = ""
 
-    def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, **kwargs: Any):
+    def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, depth_dir: str = "", **kwargs: Any):
         """Says how people are cut out.
 
         Args:
             margin: Side of the stored square in units of the person's box.
             limit: Largest side of the stored square, px.
+            depth_dir: Folder of depth maps that mirrors the one of the pictures, see `depth_files`; "": no depth.
             **kwargs: TFDS's own: data_dir, file_format.
 
         Raises:
+            FileNotFoundError: There is no folder of depth maps.
             ValueError: The margin is smaller than the box, or the side too small to be of use.
         """
         if margin < 1 or limit < 16:
             raise ValueError(f"margin must be at least 1 and limit at least 16 px, not {margin} and {limit}.")
         self.margin, self.limit, self.report = margin, limit, Report()
+        self.manual_dir: epath.Path | None = None
+        """Where the user has put the files; whoever runs the builder sets it."""
+        self.depth_files = DepthFiles(depth_dir) if depth_dir else None
         self.body = ""
         """Source of the body models that labels belong to, see `bodies.Bodies`; subclasses set it. "": not known."""
         super().__init__(**kwargs)
@@ -64,7 +74,16 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         """The records of a block, and for a row that makes none the reason, in a few words without its numbers."""
 
-    def person(self, picture: Picture | bytes, **labels: Any) -> Record | str:
+    def kept(
+        self, split: str, blocks: list[Block], report: Report, progress: bool = True
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The good records of blocks in the form that TFDS writes; `report` takes the counts."""
+        if self.depth_files is not None:
+            self.depth_files.counts = report.depth.setdefault(split, Counter())
+        rows = (row for block in blocks for row in self.rows(split, block))
+        yield from report.keep(split, rows, progress=progress)
+
+    def person(self, picture: Picture | os.PathLike | bytes, **labels: Any) -> Record | str:
         """The record of a person, see `cropping.person_record`, cut as this builder's options say.
 
         Where the body is known, rows of people outside `bodies.HEIGHTS` make no record.
@@ -74,6 +93,10 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             bodies = load_bodies(self.body)
             if bodies.has(gender) and not HEIGHTS[0] < bodies.heights(gender, np.asarray(betas)[None])[0] < HEIGHTS[1]:
                 return "smpl: height out of range"
+        if self.depth_files is not None:
+            images = getattr(self, "images", "")  # an option of many builders
+            roots = [absolute(root) for root in (self.manual_dir, images) if root]
+            labels["estimated_depth"] = partial(self.depth_files, roots=roots)
         return person_record(picture, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -82,8 +105,9 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
-        blocks = self.blocks(epath.Path(dl_manager.manual_dir))
+        self.manual_dir = epath.Path(dl_manager.manual_dir)
+        blocks = self.blocks(self.manual_dir)
         return {split: self._generate_examples(split, part) for split, part in blocks.items()}
 
     def _generate_examples(self, split: str, blocks: list[Block]) -> Iterator[tuple[str, dict[str, Any]]]:
-        return self.report.keep(split, (row for block in blocks for row in self.rows(split, block)))
+        return self.kept(split, blocks, self.report)

@@ -199,7 +199,7 @@ class _Scene:
             for path in (base / name, (base / name).with_suffix(".jpg")):
                 if path.exists():
                     try:
-                        return Picture(path.read_bytes(), self._turns)
+                        return Picture(path, self._turns)
                     except BadPicture as error:
                         return str(error)
         return None

@@ -8,10 +8,13 @@ Letters: H, W picture as it is shown, n side of the square in px of the picture,
 """
 
 import io
+import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from etils import epath
+from PIL import ExifTags, Image
 
 from data_pipelines import records
 from data_pipelines.records import Record
@@ -24,6 +27,14 @@ FARTHEST = 4
 """Boxes whose square is larger than this many pictures are label errors."""
 
 
+_Turn = Image.Transpose
+_CLOCKWISE = {1: _Turn.ROTATE_270, 2: _Turn.ROTATE_180, 3: _Turn.ROTATE_90}
+_AGAINST_EXIF = {
+    2: _Turn.FLIP_LEFT_RIGHT, 3: _Turn.ROTATE_180, 4: _Turn.FLIP_TOP_BOTTOM, 5: _Turn.TRANSPOSE, 6: _Turn.ROTATE_90,
+    7: _Turn.TRANSVERSE, 8: _Turn.ROTATE_270,
+}  # fmt: skip
+
+
 class BadPicture(ValueError):
     """The picture cannot be used; the message is a reason for a report."""
 
@@ -31,17 +42,27 @@ class BadPicture(ValueError):
 class Picture:
     """A picture from which several people are cut: decoded once for each scale that they need."""
 
-    def __init__(self, source: bytes | np.ndarray, quarter_turns: int = 0):
-        """Reads the header only.
+    def __init__(
+        self,
+        source: os.PathLike | bytes | np.ndarray,
+        quarter_turns: int = 0,
+        path: os.PathLike | None = None,
+    ):
+        """Decodes the header only.
 
         Args:
-            source: Bytes of a picture file (EXIF's orientation is not applied), or (H, W, 3) uint8.
+            source: A picture file or its bytes (EXIF's orientation is not applied), or (H, W, 3) uint8.
             quarter_turns: Turns of 90 degrees clockwise by which the file has to be turned to fit its labels.
+            path: Of the file, where `source` is its bytes.
 
         Raises:
             BadPicture: It is not a picture.
         """
-        self._source, self._turns, self._decoded = source, quarter_turns % 4, dict[int, Image.Image]()
+        file = source if isinstance(source, os.PathLike) else path
+        self.path = None if file is None else epath.Path(file)
+        """Of the file; None: not known."""
+        self._source = epath.Path(source).read_bytes() if isinstance(source, os.PathLike) else source
+        self._turns, self._decoded = quarter_turns % 4, dict[int, Image.Image]()
         image = self._open()
         self._jpeg = isinstance(image, Image.Image) and image.format in ("JPEG", "MPO")
         width, height = image.size
@@ -62,10 +83,20 @@ class Picture:
             except (OSError, ValueError, SyntaxError) as error:
                 raise BadPicture("image: cannot be decoded") from error
             if self._turns:
-                turn = {1: Image.Transpose.ROTATE_270, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_90}
-                image = image.transpose(turn[self._turns])
+                image = image.transpose(_CLOCKWISE[self._turns])
             self._decoded[scale] = image
         return self._decoded[scale]
+
+    def turned(self, values: np.ndarray) -> np.ndarray:
+        """A map of the file as EXIF's orientation shows it, such as its depth, turned to fit the labels."""
+        turns = (
+            _AGAINST_EXIF.get(self._open().getexif().get(ExifTags.Base.Orientation, 1)),
+            _CLOCKWISE.get(self._turns),
+        )
+        for turn in turns:
+            if turn is not None:
+                values = np.asarray(Image.fromarray(values).transpose(turn))
+        return values
 
     def scale_for(self, side: float, limit: int) -> int:
         """The coarsest of 1, 2, 4, 8 at which a square of `side` px still has `limit` px; 1 unless a JPEG."""
@@ -155,7 +186,7 @@ def crop_person(
 
 
 def person_record(
-    picture: Picture | bytes,
+    picture: Picture | os.PathLike | bytes,
     *,
     key: str,
     dataset: str,
@@ -167,12 +198,13 @@ def person_record(
     depth: np.ndarray | None = None,
     margin: float = MARGIN,
     limit: int = LIMIT,
+    estimated_depth: Callable[[Picture, np.ndarray, int], dict[str, Any]] | None = None,
     **others: Any,
 ) -> Record | str:
     """The record of a person in a picture, or, where the picture cannot be used, the reason.
 
     Args:
-        picture: The whole picture, or the bytes of its file.
+        picture: The whole picture, its file, or the bytes of the file.
         key: Unique name in the data set.
         dataset: Name of the data set.
         box_center: See `crop_person`, as for the arguments up to `limit`.
@@ -183,16 +215,20 @@ def person_record(
         depth: (H, W).
         margin: Side of the square in units of the box.
         limit: Largest side as stored.
+        estimated_depth: Picture, source box and side as stored: arguments of `records.encode` for the depth.
         **others: Of `records.encode`: keypoints_3d, pose, betas, translation, topology, gender, depth_kind, quality.
     """
     try:
+        picture = picture if isinstance(picture, Picture) else Picture(picture)
         cropped = crop_person(
-            picture if isinstance(picture, Picture) else Picture(picture),
+            picture,
             box_center=box_center, box_size=box_size, keypoints_2d=keypoints_2d, intrinsics=intrinsics, mask=mask,
             depth=depth, margin=margin, limit=limit,
         )  # fmt: skip
     except BadPicture as error:
         return str(error)
+    if estimated_depth is not None:
+        others |= estimated_depth(picture, cropped["source_box"], len(cropped["image"]))
     return records.encode(**cropped, key=key, dataset=dataset, **others)
 
 

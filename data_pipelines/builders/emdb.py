@@ -114,7 +114,7 @@ class Emdb(RecordBuilder):
                 yield "image: missing"
             else:
                 yield self.person(
-                    file.read_bytes(),
+                    file,
                     key=f"{name}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],

@@ -102,12 +102,12 @@ class Hmr2Tars(RecordBuilder):
         with path.open("rb") as file:
             try:
                 for key, contents in samples(file):
-                    yield from self._picture(f"{path.stem}/{key}", contents)
+                    yield from self._picture(path.parent, f"{path.stem}/{key}", contents)
             except DamagedTar:
                 yield "tar: cut short or damaged"
 
-    def _picture(self, key: str, contents: dict[str, bytes]) -> Iterator[Record | str]:
-        """The people of a picture."""
+    def _picture(self, folder: epath.Path, key: str, contents: dict[str, bytes]) -> Iterator[Record | str]:
+        """The people of a picture; it would be at folder/key if the tar were unpacked into a folder of its name."""
         image = next((contents[kind] for kind in PICTURES if kind in contents), None)
         if key.rpartition("/")[2] in CORRUPT:
             yield "key: known to be corrupt"
@@ -117,7 +117,7 @@ class Hmr2Tars(RecordBuilder):
             return
         try:
             people = safe_pickle.load(io.BytesIO(contents["data.pyd"]))
-            picture = Picture(image)
+            picture = Picture(image, path=folder / key)
         except safe_pickle.RefusedPickleError:
             yield "labels: pickle with unsafe names refused"
             return

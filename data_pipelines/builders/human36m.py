@@ -140,7 +140,7 @@ class Human36m(RecordBuilder):
             place = np.zeros((24, 4))
             place[list(H36M_17_TO_SPIN)] = np.insert(solid[label, list(H36M_17_OF_32)], 3, 1, 1)
             try:
-                picture = Picture(image.read_bytes())
+                picture = Picture(image)
             except BadPicture as error:
                 yield str(error)
                 continue

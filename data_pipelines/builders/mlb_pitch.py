@@ -59,7 +59,7 @@ class MlbPitch(RecordBuilder):
         if not path.exists():
             return "image: missing"
         try:
-            picture = Picture(path.read_bytes())
+            picture = Picture(path)
         except BadPicture as error:
             return str(error)
         person = file.person(number)

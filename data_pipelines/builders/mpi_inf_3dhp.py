@@ -109,7 +109,7 @@ class MpiInf3dhp(RecordBuilder):
         if not path.exists():
             return "image: missing"
         try:
-            picture = Picture(path.read_bytes())
+            picture = Picture(path)
         except BadPicture as error:
             return str(error)
         if (flat < 0).any() or (flat >= (picture.width, picture.height)).any():

@@ -176,5 +176,5 @@ class Pictures:
 
         if self._last[0] != name:
             path = next((root / name for root in self._roots if (root / name).exists()), None)
-            self._last = (name, None if path is None else Picture(path.read_bytes()))
+            self._last = (name, None if path is None else Picture(path))
         return self._last[1]

@@ -26,6 +26,8 @@ class Report:
     """Split: rows read."""
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     """Split: reason: rows dropped. A row with several problems counts under the first."""
+    depth: dict[str, Counter[str]] = field(default_factory=dict)
+    """Split: what was found of estimated depth: people cut out; empty where none was asked for."""
     keys: dict[str, dict[int, None]] = field(default_factory=dict)
     """Split: `key_number` of the records kept, in their order."""
 
@@ -63,12 +65,15 @@ class Report:
             self.read[split] += part["read"]
             for reason, count in part["dropped"].items():
                 self.drop(split, reason, count)
+            if "depth" in part:
+                self.depth.setdefault(split, Counter()).update(part["depth"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Split: rows read, kept, and dropped by reason; for JSON."""
+        """Split: rows read, kept, and dropped by reason, and what was found of depth if it was asked for; for JSON."""
         dropped = {split: self.dropped.get(split, Counter()) for split in self.read}
         return {
             split: {"read": read, "kept": read - dropped[split].total(), "dropped": dict(dropped[split].most_common())}
+            | ({"depth": dict(self.depth[split].most_common())} if split in self.depth else {})
             for split, read in self.read.items()
         }
 
@@ -77,4 +82,5 @@ class Report:
         for split, counts in self.as_dict().items():
             lines.append(f"{split:>12}: {counts['read']} read, {counts['kept']} kept")
             lines += [f"{'':>14}{number} dropped: {reason}" for reason, number in counts["dropped"].items()]
+            lines += [f"{'':>14}{number} depth: {what}" for what, number in counts.get("depth", {}).items()]
         return "\n".join(lines)

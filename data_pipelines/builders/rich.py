@@ -177,7 +177,7 @@ def _picture(folder: epath.Path, stem: str) -> Picture | str | None:
     for suffix in PICTURES:
         if (path := folder / (stem + suffix)).exists():
             try:
-                return Picture(path.read_bytes())
+                return Picture(path)
             except BadPicture as error:
                 return str(error)
     return None

@@ -105,7 +105,7 @@ class ThreeDpw(RecordBuilder):
                     yield "image: missing"
                     continue
                 yield self.person(
-                    path.read_bytes(),
+                    path,
                     key=f"{name}-{person}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],

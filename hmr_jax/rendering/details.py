@@ -4,12 +4,10 @@ Letters: S side of the crop, K keypoints, L blocks, h w a map over what the enco
 """
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from hmr_jax.rendering.plots import caption, grid
+from hmr_jax.rendering.plots import caption, draw_errors, grid
 
-SURE, UNSURE = np.array([90, 220, 130]), np.array([255, 70, 60])
-_UNSURE_AT = 0.15  # metres at which a keypoint is drawn in the second colour
 _DIM = 0.55  # brightness of the crop under maps
 
 
@@ -29,7 +27,7 @@ def draw_details(
         crop: (S, S, 3) uint8.
         seen_width: share of the crop's width that the encoder sees.
         keypoints: (K, 2) crop coordinates.
-        sigma: (K,) expected errors, metres; drawn with the keypoints, from green (sure) to red (15 cm).
+        sigma: (K,) expected errors, metres; drawn with the keypoints.
         scale: weak-perspective scale of the camera: a metre is scale / 2 of the crop's side.
         silhouette: (h, w) probability of the person.
         gates: (L, h, w, 3) shares of image, depth-attended image and depth: red, green and blue.
@@ -41,25 +39,14 @@ def draw_details(
     picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC))
     panels = []
     if keypoints is not None and sigma is not None:
-        panels.append(caption(_discs(picture, keypoints, sigma, scale * side / 2), "expected error"))
+        dimmed = (picture * _DIM).astype(np.uint8)
+        panels.append(caption(draw_errors(dimmed, (keypoints + 0.5) * side, sigma, scale * side / 2), "expected error"))
     if silhouette is not None:
         tint = np.stack([np.zeros_like(silhouette), silhouette, silhouette], -1)
         panels.append(caption(_under_map(picture, tint, seen_width), "silhouette"))
     for block, shares in enumerate(() if gates is None else gates):
         panels.append(caption(_under_map(picture, shares, seen_width), f"gates of block {block + 1}"))
     return grid(panels, len(panels))
-
-
-def _discs(picture: np.ndarray, keypoints: np.ndarray, sigma: np.ndarray, pixels_per_metre: float) -> np.ndarray:
-    layer = Image.new("RGBA", (len(picture), len(picture)))
-    pen = ImageDraw.Draw(layer)
-    for place, error in zip((keypoints + 0.5) * len(picture), sigma, strict=True):
-        share = min(float(error) / _UNSURE_AT, 1)
-        color = tuple(np.rint(SURE + share * (UNSURE - SURE)).astype(int).tolist())
-        radius = max(float(error) * pixels_per_metre, 1.5)
-        pen.ellipse([*(place - radius), *(place + radius)], (*color, 60), (*color, 255))
-    base = Image.fromarray((picture * _DIM).astype(np.uint8)).convert("RGBA")
-    return np.asarray(Image.alpha_composite(base, layer).convert("RGB"))
 
 
 def _under_map(picture: np.ndarray, colors: np.ndarray, seen_width: float) -> np.ndarray:

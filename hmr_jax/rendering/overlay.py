@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from hmr_jax.rendering.plots import caption, draw_points
+from hmr_jax.rendering.plots import caption, draw_errors, draw_points
 from hmr_jax.rendering.shading import CLAY, render
 
 PALETTE = np.array(
@@ -66,6 +66,7 @@ def three_views(
     faces: np.ndarray,
     intrinsics: np.ndarray,
     keypoints: Sequence[np.ndarray] = (),
+    errors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     max_side: int = 1280,
     **style,
 ) -> np.ndarray:
@@ -81,6 +82,8 @@ def three_views(
         faces: (F, 3) of each.
         intrinsics: (3, 3), px.
         keypoints: arrays (K, 2), px, drawn as dots on the photo.
+        errors: arrays (K, 3) of places and (K,) of expected errors there, metres, drawn as discs of that size on the
+            photo (`plots.draw_errors`); what is behind the camera is left out.
         max_side: larger photos are shrunk to this many pixels.
         style: passed to `draw_bodies`.
 
@@ -94,7 +97,11 @@ def three_views(
     for points in keypoints:
         shrunk = (np.asarray(points) + 0.5) * (image.shape[1] / original) - 0.5
         front = draw_points(front, shrunk, radius=max(image.shape[:2]) / 400)
-    panels = [caption(front, "front")]
+    for places, sigma in errors:
+        depth = np.where(places[:, 2] > 0, places[:, 2], np.nan)[:, None]
+        points = (places @ intrinsics.T)[:, :2] / depth
+        front = draw_errors(front, points, sigma, intrinsics[[0, 1], [0, 1]].mean() / depth[:, 0])
+    panels = [caption(front, "front, expected errors" if len(errors) else "front")]
     if len(bodies):
         corners = np.concatenate(bodies)
         middle = (corners.min(0) + corners.max(0)) / 2

@@ -12,6 +12,9 @@ GROUP_COLORS = (
     (255, 99, 71), (65, 164, 255), (255, 205, 60), (80, 220, 130),
     (230, 120, 240), (60, 225, 225), (255, 150, 60), (235, 235, 235),
 )  # fmt: skip
+SURE, UNSURE = np.array([90, 220, 130]), np.array([255, 70, 60])
+UNSURE_AT = 0.15
+"""Metres of expected error at which a keypoint is drawn in the second colour."""
 _SMOOTH = 3  # drawn this much larger, then shrunk: Pillow's discs have jagged edges
 
 
@@ -42,6 +45,28 @@ def draw_points(
     for number in np.flatnonzero(seen).tolist():
         pen.circle(tuple(scaled[number]), radius * _SMOOTH, colors[number % len(colors)])
     return np.asarray(canvas.reduce(_SMOOTH))
+
+
+def draw_errors(
+    image: np.ndarray, points: np.ndarray, sigma: np.ndarray, pixels_per_metre: float | np.ndarray
+) -> np.ndarray:
+    """Keypoints as discs of the size of their expected error, from green (sure) to red (15 cm), on a copy of a picture.
+
+    Args:
+        image: (H, W, 3) uint8.
+        points: (K, 2) px, an integer coordinate is a pixel's centre; those that are not finite are left out.
+        sigma: (K,) expected errors, metres.
+        pixels_per_metre: of all, or (K,) of each.
+    """
+    layer = Image.new("RGBA", image.shape[1::-1])
+    pen = ImageDraw.Draw(layer)
+    radii = np.maximum(sigma * pixels_per_metre, 1.5)
+    shares = np.minimum(sigma / UNSURE_AT, 1)[:, None]
+    colors = np.rint(SURE + shares * (UNSURE - SURE))
+    for number in np.flatnonzero(np.isfinite(points.sum(1) + radii)).tolist():
+        color, place, radius = (*colors[number].astype(int).tolist(),), points[number], radii[number]
+        pen.ellipse([*(place - radius), *(place + radius)], (*color, 60), (*color, 255))
+    return np.asarray(Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer).convert("RGB"))
 
 
 def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75, side: int = 360) -> np.ndarray:
