@@ -74,21 +74,38 @@ def row_sums(values: jax.Array) -> jax.Array:
     return jnp.dot(values, jnp.ones(values.shape[1], values.dtype), precision="highest")
 
 
+def _sums(values: jax.Array) -> jax.Array:
+    """`row_sums` of products, which of many points are summed in lanes: that does not store them first."""
+    batch, count = values.shape
+    if count < 4 * _LANES:
+        return row_sums(values)
+    return jnp.pad(values, ((0, 0), (0, -count % _LANES))).reshape(batch, -1, _LANES).sum(1).sum(1)
+
+
+_LANES = 32
+
+
 @jax.jit
 def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Moments:
     dtype = jnp.result_type(source, target)
     if weights is None:
-        shares = jnp.full((1, 1), 1 / source.shape[1], dtype)
+        shares, first = jnp.full((1, 1), 1 / source.shape[1], dtype), jnp.zeros(len(source), int)
     else:
         shares = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.finfo(dtype).tiny)
-    x, y = ([points[..., axis] for axis in range(3)] for points in (source, target))  # (B, N) each
-    x_mean, y_mean = ([row_sums(values * shares) for values in axes] for axes in (x, y))  # (B,) each
+        first = jnp.argmax(weights, 1)
+    # One pass over the points: seen from one of them, however far all of them are away, nothing is lost to rounding.
+    origins = [jnp.take_along_axis(points, first[:, None, None], 1) for points in (source, target)]  # (B, 1, 3)
     x, y = (
-        [values - mean[:, None] for values, mean in zip(axes, means, strict=True)]
-        for axes, means in ((x, x_mean), (y, y_mean))
+        [points[..., axis] - origin[..., axis] for axis in range(3)]
+        for points, origin in zip((source, target), origins, strict=True)
+    )  # (B, N) each
+    x_mean, y_mean = ([_sums(values * shares) for values in axes] for axes in (x, y))  # (B,) each
+    covariance = [[_sums(x[i] * y[j] * shares) - x_mean[i] * y_mean[j] for j in range(3)] for i in range(3)]
+    extent = _sums((x[0] ** 2 + x[1] ** 2 + x[2] ** 2) * shares) - sum(mean**2 for mean in x_mean)
+    x_mean, y_mean = (
+        [mean + origin[:, 0, axis] for axis, mean in enumerate(means)]
+        for means, origin in zip((x_mean, y_mean), origins, strict=True)
     )
-    covariance = [[row_sums(x[i] * y[j] * shares) for j in range(3)] for i in range(3)]
-    extent = row_sums((x[0] ** 2 + x[1] ** 2 + x[2] ** 2) * shares)
     return Moments(x_mean, y_mean, covariance, extent)
 
 

@@ -20,6 +20,7 @@ from hmr_jax.models.encoders import build_encoder, normalize_crop
 from hmr_jax.models.heads import MULTI_TOKENS, KeypointScale, SMPLHead
 from hmr_jax.models.regressors import NUM_JOINTS, TokenRegressor, VertexHead, template_points
 from hmr_jax.models.silhouette import SilhouetteDecoder
+from hmr_jax.ops import Dense
 
 
 class D2AHMR(nn.Module):
@@ -88,7 +89,7 @@ class D2AHMR(nn.Module):
         batch, dim = len(has_depth), self.config.d2a.dim
         if depth is None:
             return jnp.zeros((batch, grid[0] * grid[1], dim), self.dtype)
-        skip = nn.Dense(dim, dtype=self.dtype, name="depth_skip")(resize_map(depth, grid))
+        skip = Dense(dim, dtype=self.dtype, name="depth_skip")(resize_map(depth, grid))
         return jnp.where(has_depth[:, None, None] > 0, skip.reshape(batch, -1, dim), 0)
 
     def _regress(self, tokens: jax.Array, train: bool, vertices: bool) -> Prediction:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hmr_jax.config import D2AConfig
 from hmr_jax.models.deformable import sine_position_code
-from hmr_jax.ops import attend
+from hmr_jax.ops import Dense, attend
 
 LAYER_NORM_EPS = 1e-6
 NUM_GATES = 3  # image, image attending to depth, depth
@@ -34,11 +34,11 @@ class Attention(nn.Module):
             raise ValueError(f"Tokens of width {dim} cannot be split into {self.num_heads} heads.")
 
         def heads(x, name):
-            x = nn.Dense(dim, dtype=self.dtype, name=name)(x)
+            x = Dense(dim, dtype=self.dtype, name=name)(x)
             return x.reshape(*x.shape[:2], self.num_heads, -1)
 
         y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
-        return nn.Dense(dim, dtype=self.dtype, name="out")(y.reshape(queries.shape))
+        return Dense(dim, dtype=self.dtype, name="out")(y.reshape(queries.shape))
 
 
 class Feedforward(nn.Module):
@@ -51,9 +51,9 @@ class Feedforward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(B, N, D) -> (B, N, D)."""
-        y = nn.gelu(nn.Dense(self.hidden, dtype=self.dtype, name="fc1")(x), approximate=False)
+        y = nn.gelu(Dense(self.hidden, dtype=self.dtype, name="fc1")(x), approximate=False)
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
-        return nn.Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y)
+        return Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y)
 
 
 class HybridPosition(nn.Module):
@@ -92,7 +92,7 @@ class GatedFusion(nn.Module):
         ]
         joined = jnp.concatenate(normed, -1)
         if self.kind == "sigmoid":
-            gate = nn.sigmoid(nn.Dense(image.shape[-1], dtype=jnp.float32, name="gate")(joined))
+            gate = nn.sigmoid(Dense(image.shape[-1], dtype=jnp.float32, name="gate")(joined))
             mean = gate.mean(-1)
             return image + gate.astype(self.dtype) * attended, jnp.stack(
                 [jnp.ones_like(mean), mean, jnp.zeros_like(mean)], -1
@@ -101,7 +101,7 @@ class GatedFusion(nn.Module):
         def bias(*_):
             return jnp.array([2.0, 0.0, 0.0])
 
-        logits = nn.Dense(
+        logits = Dense(
             NUM_GATES, dtype=jnp.float32, kernel_init=nn.initializers.normal(0.01), bias_init=bias, name="gate"
         )(joined)
         gates = nn.softmax(logits)
@@ -162,7 +162,7 @@ class DepthFusion(nn.Module):
         """
         config = self.config
         batch, height, width, _ = image.shape
-        tokens = nn.Dense(config.dim, dtype=self.dtype, name="image_embed")(image).reshape(batch, -1, config.dim)
+        tokens = Dense(config.dim, dtype=self.dtype, name="image_embed")(image).reshape(batch, -1, config.dim)
         if config.mask_at == "input":
             tokens = MaskTokens(config.mask_ratio, name="mask")(tokens, train)
         tokens = tokens + HybridPosition(config.dim, name="image_position")((height, width)).astype(self.dtype)
@@ -173,7 +173,7 @@ class DepthFusion(nn.Module):
             depth_tokens = missing
         else:
             depth = resize_map(depth, (height, width))
-            depth_tokens = nn.Dense(config.dim, dtype=self.dtype, name="depth_embed")(depth)
+            depth_tokens = Dense(config.dim, dtype=self.dtype, name="depth_embed")(depth)
             depth_tokens = depth_tokens.reshape(batch, -1, config.dim)
             depth_tokens = jnp.where(has_depth[:, None, None] > 0, depth_tokens, missing)
         position = HybridPosition(config.dim, name="depth_position")((height, width))

@@ -63,7 +63,7 @@ class KeypointScale(nn.Module):
     def __call__(self, tokens: jax.Array) -> jax.Array:
         """(B, T, D) -> (B, 44, 3) metres."""
         pooled = tokens.astype(jnp.float32).mean(1)
-        raw = nn.Dense(len(KEYPOINTS_44) * 3, kernel_init=nn.initializers.normal(0.001), name="scale")(pooled)
+        raw = Dense(len(KEYPOINTS_44) * 3, kernel_init=nn.initializers.normal(0.001), name="scale")(pooled)
         return to_scale(raw.reshape(len(tokens), -1, 3))
 
 

@@ -16,6 +16,7 @@ from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.config import D2AConfig
 from hmr_jax.models.depth_fusion import LAYER_NORM_EPS, Attention, Feedforward
 from hmr_jax.models.heads import MEAN_CAMERA, to_scale
+from hmr_jax.ops import Dense
 
 NUM_JOINTS = len(EVALUATION_14_OF_44)
 _TO_CAMERA = np.array([1, -1, -1], np.float32)  # a body that faces the camera: y down, z away from it
@@ -35,17 +36,17 @@ class TokenRegressor(nn.Module):
     def __call__(self, tokens: jax.Array, places: np.ndarray | None, train: bool) -> jax.Array:
         """(B, N, D) tokens and the place of each output token (T, 3), or None -> (B, T, head_dim)."""
         config = self.config
-        x = nn.Dense(config.head_dim, dtype=self.dtype, name="reduce")(tokens)
+        x = Dense(config.head_dim, dtype=self.dtype, name="reduce")(tokens)
         x = nn.gelu(x, approximate=False)
         init = nn.initializers.lecun_normal() if places is None else _smooth_init(places)
-        mix = nn.Dense(self.num_tokens, kernel_init=init, dtype=self.dtype, name="mix")
+        mix = Dense(self.num_tokens, kernel_init=init, dtype=self.dtype, name="mix")
         x = jnp.swapaxes(mix(jnp.swapaxes(x, 1, 2)), 1, 2)
         if places is None:
             identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
             x = x + identity.astype(self.dtype)
         else:
             known = jnp.broadcast_to(jnp.asarray(places, self.dtype), (len(x), *places.shape))
-            x = nn.Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
+            x = Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
 
         def norm(x, name):
             return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)(x)
@@ -89,7 +90,7 @@ class VertexHead(nn.Module):
 
         def read(x, name, gain):
             init = nn.initializers.variance_scaling(gain, "fan_avg", "uniform")
-            return nn.Dense(3, kernel_init=init, name=name)(x)
+            return Dense(3, kernel_init=init, name=name)(x)
 
         points = self.template + read(x, "offset", 1e-4)
         camera = MEAN_CAMERA + read(x.mean(1), "camera", 1e-4)

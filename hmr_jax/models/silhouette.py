@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from hmr_jax.ops import Dense
+
 GROUPS = 8  # of GroupNorm's channels
 
 
@@ -22,12 +24,12 @@ class SilhouetteDecoder(nn.Module):
     def __call__(self, tokens: jax.Array, features: jax.Array) -> jax.Array:
         """(B, h w, D) tokens, (B, h, w, C) image features -> (B, 2^S h, 2^S w) logits, float32."""
         batch, height, width, _ = features.shape
-        skip = nn.Dense(tokens.shape[-1], dtype=self.dtype, name="skip")(features)
+        skip = Dense(tokens.shape[-1], dtype=self.dtype, name="skip")(features)
         x = jnp.concatenate([tokens.reshape(batch, height, width, -1), skip], -1)
         for stage, channels in enumerate(self.channels):
             # Fewer channels first: the 1x1 convolution and the bilinear enlargement commute, and this order is cheaper.
-            x = nn.Dense(channels, dtype=self.dtype, name=f"reduce_{stage}")(x)
+            x = Dense(channels, dtype=self.dtype, name=f"reduce_{stage}")(x)
             x = jax.image.resize(x, (batch, 2 * x.shape[1], 2 * x.shape[2], channels), "linear")
             x = nn.Conv(channels, (3, 3), dtype=self.dtype, name=f"conv_{stage}")(x)
             x = nn.relu(nn.GroupNorm(min(GROUPS, channels), dtype=self.dtype, name=f"norm_{stage}")(x))
-        return nn.Dense(1, dtype=jnp.float32, name="logit")(x)[..., 0]
+        return Dense(1, dtype=jnp.float32, name="logit")(x)[..., 0]
