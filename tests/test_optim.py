@@ -1,0 +1,68 @@
+"""The optimiser: which parameters Muon turns into orthogonal steps, and how large both kinds of step are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hmr_jax.config import Config, OptimConfig
+from hmr_jax.optim import make_optimizer
+
+RATE = 0.01
+MATRICES = {
+    ("encoder", "blocks", "fc1", "kernel"): (2, 12, 24),  # of two blocks
+    ("decoder", "layer_0", "query", "kernel"): (16, 12),
+    ("fusion", "block_0", "mlp", "kernel"): (12, 20),
+    ("head", "regressor", "mix", "kernel"): (24, 16),
+}
+OTHERS = {
+    ("encoder", "position"): (6, 12),
+    ("decoder", "layer_0", "query", "bias"): (12,),
+    ("head", "offset", "kernel"): (12, 3),
+    ("depth_encoder", "stage_0", "kernel"): (3, 3, 4, 8),
+}
+
+
+@pytest.fixture
+def first_step():
+    """Updates of Muon's first step on random gradients, by path."""
+    shapes = MATRICES | OTHERS
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    gradients: dict = {}
+    for key, (path, shape) in zip(keys, shapes.items(), strict=True):
+        *groups, name = path
+        at = gradients
+        for group in groups:
+            at = at.setdefault(group, {})
+        at[name] = jax.random.normal(key, shape)
+    optim = OptimConfig(
+        name="muon", learning_rate=RATE, warmup_steps=0, weight_decay=0.0, clip_norm=1e9, frozen=()
+    )  # fmt: skip
+    optimizer = make_optimizer(Config(steps=100, optim=optim))
+    zeros = jax.tree.map(jnp.zeros_like, gradients)
+    updates, _ = optimizer.update(gradients, optimizer.init(zeros), zeros)
+
+    def pick(tree, path):
+        for name in path:
+            tree = tree[name]
+        return np.asarray(tree)
+
+    return {path: (pick(updates, path), pick(gradients, path)) for path in shapes}
+
+
+@pytest.mark.parametrize("path", MATRICES, ids="/".join)
+def test_muons_steps_of_matrices_stretch_every_direction_alike(first_step, path):
+    update, gradient = first_step[path]
+    stretch, before = (np.linalg.svd(array, compute_uv=False) for array in (update, gradient))
+    assert (stretch.max(-1) < 1.8 * stretch.min(-1)).all()  # Newton-Schulz: within 0.7 to 1.2
+    assert (before.max(-1) > 2.5 * before.min(-1)).all()  # the gradient's are far apart
+    assert 0.1 * RATE < np.sqrt((update**2).mean()) < 0.3 * RATE  # the size of Adam's steps in training
+    assert (update * gradient).sum() < 0
+
+
+@pytest.mark.parametrize("path", OTHERS, ids="/".join)
+def test_the_rest_takes_adams_steps(first_step, path):
+    update, gradient = first_step[path]
+    size = np.abs(update)  # Nesterov's first step is half as large again
+    assert RATE < size.min() <= size.max() < 1.5 * RATE
+    np.testing.assert_array_equal(np.sign(update), -np.sign(gradient))
