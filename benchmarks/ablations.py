@@ -28,7 +28,7 @@ from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import cli
 from hmr_jax.batch import Batch
 from hmr_jax.checkpoint import SHIPPED_ENCODER, load_for_inference, load_initial
-from hmr_jax.config import Config
+from hmr_jax.config import Config, OptimConfig
 from hmr_jax.evaluation.step import make_score_step, predict_with
 from hmr_jax.json_files import write_json
 from hmr_jax.models import build_model
@@ -59,7 +59,7 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
         config = deforhmr_config()
         queries, attention = row.split(", ")
         decoder = replace(config.model.decoder, queries=queries, attention=attention)
-        config = replace(config, model=replace(config.model, decoder=decoder))
+        config = replace(config, model=replace(config.model, decoder=decoder), loss=replace(config.loss, body_pose=1.0))
     else:
         config = d2a_config()
         off = {  # what each row goes without
@@ -72,6 +72,7 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
             "all": (),
         }[row]
         model, loss, data = config.model, config.loss, config.data
+        model = replace(model, d2a=replace(model.d2a, head="vertices", head_depth=0))  # the paper's head
         if "depth" in off:
             data = replace(data, pseudo_depth=False)
         if "distribution" in off:
@@ -82,8 +83,9 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
             model = replace(model, d2a=replace(model.d2a, mask_ratio=0.0))
         config = replace(config, model=model, loss=loss, data=data)
     early = min(config.loss.rle_early_steps, steps // 4)
+    optim = OptimConfig(learning_rate=1e-3, warmup_steps=100, frozen=("encoder",))  # AdamW, as in both papers
     return replace(
-        config, steps=steps, batch_size=batch_size, loss=replace(config.loss, rle_early_steps=early),
+        config, steps=steps, batch_size=batch_size, optim=optim, loss=replace(config.loss, rle_early_steps=early),
         data=replace(config.data, source="synthetic"),
     )  # fmt: skip
 

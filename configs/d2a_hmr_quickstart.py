@@ -1,12 +1,12 @@
 """A small D2A-HMR on the shipped, frozen encoder: what `make quickstart-d2a` trains.
 
 D2A-HMR (Bright et al. 2024) scaled down: ViT-Ti at 128x96 for the image, five convolutions for the depth map, two
-fusion blocks of width 192, and the non-parametric head without layers of its own.
+fusion blocks of width 192, and the head of body parameters, which in so few steps gives better poses than the mesh's.
 
     python -m data_pipelines.build synthetic_people --data-dir data
     python train.py --config configs/d2a_hmr_quickstart.py
 
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores, twelve minutes. Expected: docs/results.md.
 """
 
 from dataclasses import replace
@@ -21,14 +21,15 @@ def get_config() -> Config:
     return replace(
         config,
         name="d2a_hmr_quickstart",
-        loss=replace(LOSS, rle_early_steps=200),
+        loss=replace(LOSS, rle_early_steps=200, global_orient=4.0, body_pose=6.0, betas=0.24),
+        optim=replace(config.optim, learning_rate=4e-3),
         model=ModelConfig(
             name="d2a_hmr",
             encoder=config.model.encoder,
             d2a=D2AConfig(
                 depth_encoder=EncoderConfig(name="conv", image_size=config.model.encoder.image_size, dim=96),
                 dim=192, depth=2, num_heads=6, mlp_dim=384, dropout=0.0, mask_ratio=0.1,
-                head_dim=96, head_depth=0, silhouette=(32, 32),
+                head="smpl", head_dim=96, head_depth=2, silhouette=(32, 32),
             ),
             uncertainty=True,
         ),
