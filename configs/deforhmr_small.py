@@ -38,6 +38,7 @@ def get_config() -> Config:
             dense=("depth", "parts"),
             dense_size=32,
             uses=4,
+            workers=0,
             processes=os.cpu_count() or 1,
         ),
         checkpoint=replace(config.checkpoint, every=1000),

@@ -24,10 +24,10 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=800,
+        steps=576,
         batch_size=32,
         log_every=25,
-        eval_every=400,
+        eval_every=576,
         eval_examples=256,
         init_from="encoder",
         loss=LossConfig(global_orient=2.0, body_pose=3.0, betas=0.24),
@@ -38,6 +38,7 @@ def get_config() -> Config:
         optim=OptimConfig(name="muon", learning_rate=3e-3, warmup_steps=50, frozen=("encoder",)),
         data=DataConfig(
             crop_size=128,
+            workers=1,
             augment=AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0),
         ),
         checkpoint=CheckpointConfig(every=400),
