@@ -24,10 +24,10 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=576,
+        steps=528,
         batch_size=32,
         log_every=25,
-        eval_every=576,
+        eval_every=528,
         eval_examples=256,
         init_from="encoder",
         loss=LossConfig(global_orient=2.0, body_pose=3.0, betas=0.24),
