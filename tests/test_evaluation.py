@@ -27,6 +27,7 @@ from hmr_jax.evaluation.results import read_result, summarize, write_result
 from hmr_jax.evaluation.step import conditions
 from hmr_jax.evaluation.tables import escape_latex, latex_table, text_table
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.json_files import read_json
 from hmr_jax.protocols import get_protocol
 
 ROOT = Path(__file__).parent.parent
@@ -376,6 +377,20 @@ def test_wrong_options_are_refused_in_one_sentence(files, tmp_path):
     np.savez(tmp_path / "truth.npz", **genders)
     with pytest.raises(ValueError, match="has the gender 'x'"):
         run("synthetic", data=str(tmp_path / "truth.npz"))
+
+
+def test_records_need_no_dense_targets_to_evaluate_a_model_that_was_trained_with_them(tmp_path):
+    class Asked(Exception):
+        pass
+
+    def ask(config, *_):
+        raise Asked(*config.data.dense)
+
+    model = Path("hmr_jax/assets/deforhmr_small")
+    assert "parts" in read_json(model / "config.json")["data"]["dense"]  # which records do not hold
+    with pytest.raises(Asked) as asked:
+        commands.run([model], [], ["synthetic"], settings(tmp_path, tmp_path / "x.json"), ask)
+    assert asked.value.args == ()
 
 
 # ---- report

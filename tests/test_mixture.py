@@ -19,7 +19,7 @@ from data_pipelines.index_stream import IndexStream
 from data_pipelines.sources import make_source
 from hmr_jax.cli import load_config
 from hmr_jax.config import DataConfig, DatasetConfig
-from hmr_jax.mixture import contributions, per_dataset, training_mixture
+from hmr_jax.mixture import contributions, names, per_dataset, training_mixture
 
 ROOT = Path(__file__).parent.parent
 
@@ -151,28 +151,31 @@ def trained(config: Path, data: Path, output: Path, *options: str) -> tuple[str,
     return done.stdout, [row for row in rows if "train/loss" in row]
 
 
-def check_shares(rows: list[dict], names: Sequence[str], examples: int) -> dict[str, int]:
-    """Every set has examples and a finite loss of its own, and together they are the whole; returns the examples."""
-    drawn = {name: sum(row[f"train/examples/{name}"] for row in rows) for name in names}
+def check_shares(rows: list[dict], sets: Sequence[str], examples: int) -> None:
+    """Every set has examples and a finite loss of its own, and together they are the whole."""
+    drawn = {name: sum(row[f"train/examples/{name}"] for row in rows) for name in sets}
     assert sum(drawn.values()) == examples
     assert all(drawn.values()), drawn
-    for name in names:
+    for name in sets:
         losses = [row[f"train/loss/{name}"] for row in rows if row[f"train/examples/{name}"]]
         assert np.isfinite(losses).all()
         assert min(losses) > 0
-    whole = sum(row["train/loss"] * sum(row[f"train/examples/{name}"] for name in names) for row in rows)
-    parts = sum(row.get(f"train/loss/{name}", 0) * row[f"train/examples/{name}"] for row in rows for name in names)
+    whole = sum(row["train/loss"] * sum(row[f"train/examples/{name}"] for name in sets) for row in rows)
+    parts = sum(row.get(f"train/loss/{name}", 0) * row[f"train/examples/{name}"] for row in rows for name in sets)
     assert parts == pytest.approx(whole, rel=1e-3)
-    return drawn
 
 
-def test_the_papers_configuration_trains_on_all_its_data(paper_data, tmp_path):
-    paper = ROOT / "configs" / "deforhmr_paper.py"
-    printed, rows = trained(paper, paper_data, tmp_path, "--batch-size", "16", "--data.three-dpw", "0.1")
-    assert "data hmr2_tars/h36m 0.090, " in printed
-    drawn = check_shares(rows, [dataset.name for dataset in mixtures.HMR2B] + ["three_dpw"], 4 * 16)
-    assert drawn["hmr2_tars/insta"] > 5 * drawn["hmr2_tars/mpi_inf"]
-    assert drawn["three_dpw"] in (6, 7)
+def test_the_papers_configuration_draws_all_its_data_in_its_shares(paper_data):
+    paper = load_config(ROOT / "configs" / "deforhmr_paper.py")
+    data = dataclasses.replace(paper.data, directory=str(paper_data), crop_size=32, three_dpw=0.1)
+    mixed = training_mixture(data)
+    assert names(mixed).startswith("hmr2_tars/h36m 0.090, ")
+    source = make_source(dataclasses.replace(paper, data=data, batch_size=16), "train")(0)
+    drawn = np.bincount(np.concatenate([next(source)["dataset"] for _ in range(4)]), minlength=len(mixed))
+    shares = dict(zip([dataset.name for dataset in mixed], drawn.tolist(), strict=True))
+    assert min(drawn) > 0
+    assert shares["hmr2_tars/insta"] > 5 * shares["hmr2_tars/mpi_inf"]
+    assert shares["three_dpw"] in (6, 7)
 
 
 def test_the_papers_configuration_trains_on_the_sets_of_all_builders_mixed(paper_data, every_set, tmp_path):
@@ -189,7 +192,8 @@ def get_config():
     return dataclasses.replace(paper, data=dataclasses.replace(paper.data, datasets=datasets))
 """
     )
-    _, rows = trained(config, paper_data, tmp_path, "--batch-size", "36")
+    printed, rows = trained(config, paper_data, tmp_path, "--batch-size", "36")
+    assert "data hmr2_tars/h36m " in printed
     check_shares(rows, every_set, 4 * 36)
 
 

@@ -23,7 +23,7 @@ OTHERS = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def first_step():
     """Updates of Muon's first step on random gradients, by path."""
     shapes = MATRICES | OTHERS
@@ -40,7 +40,7 @@ def first_step():
     )  # fmt: skip
     optimizer = make_optimizer(Config(steps=100, optim=optim))
     zeros = jax.tree.map(jnp.zeros_like, gradients)
-    updates, _ = optimizer.update(gradients, optimizer.init(zeros), zeros)
+    updates, _ = jax.jit(optimizer.update)(gradients, optimizer.init(zeros), zeros)
 
     def pick(tree, path):
         for name in path:
