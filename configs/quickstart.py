@@ -27,7 +27,6 @@ def get_config() -> Config:
         steps=528,
         batch_size=32,
         log_every=25,
-        eval_every=528,
         eval_examples=256,
         init_from="encoder",
         loss=LossConfig(global_orient=2.0, body_pose=3.0, betas=0.24),

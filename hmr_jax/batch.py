@@ -48,6 +48,8 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "gender": ((), "int32"),  # of the labelled body: 0 neutral, 1 male, 2 female
 }
 
+MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
+"""Entries with the rows and columns of the crop, or of a coarser grid over it."""
 STORED = ("stored", "stored_affine", "stored_gain", "crop_size")
 """What the host ships instead of "image" with data.warp = "device"; `parallel.to_global` makes the image of it."""
 

@@ -142,8 +142,8 @@ def _claim(run: Path, config: Config) -> None:
     free = ("steps", "log_every", "eval_every", "eval_examples", "output", "checkpoint", "mesh")
     if path.exists():
         old, new = to_dict(from_dict(read_json(path))), to_dict(config)
-        for name in ("workers", "processes"):  # another machine may have other numbers of cores
-            old["data"].pop(name), new["data"].pop(name)
+        for data in (old["data"], new["data"]):
+            del data["workers"], data["processes"]  # another machine may have other numbers of cores
         changed = sorted(name for name in new if name not in free and old[name] != new[name])
         if changed:
             raise ValueError(

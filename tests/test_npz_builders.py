@@ -1,5 +1,7 @@
 """Flat npz label files become records that say the same; the unit of their boxes is found out."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 from etils import epath  # noqa: E402
 from formats import camerahmr_npz, checks, hmr2_eval_npz  # noqa: E402
-from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
+from formats.checks import check_box, check_labels_land_on_the_picture, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders import npz_rows  # noqa: E402
@@ -19,30 +21,14 @@ class CamerahmrNpzTest(checks.BuilderTestCase):
     DATASET_CLASS = CamerahmrNpz
     BUILDER_CONFIG_NAMES_TO_TEST = ["aic"]  # noqa: RUF012
     SPLITS = {"train": 4}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", autouse=True)
-    @staticmethod
-    def example_dir(request, tmp_path_factory):
-        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("camerahmr"))
-        camerahmr_npz.write(epath.Path(request.cls.EXAMPLE_DIR))
+    WRITE = staticmethod(camerahmr_npz.write)
 
 
 class Hmr2EvalNpzTest(checks.BuilderTestCase):
     DATASET_CLASS = Hmr2EvalNpz
     BUILDER_CONFIG_NAMES_TO_TEST = ["3dpw_test"]  # noqa: RUF012
     SPLITS = {"test": 3}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", autouse=True)
-    @staticmethod
-    def example_dir(request, tmp_path_factory):
-        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("hmr2_eval"))
-        hmr2_eval_npz.write(epath.Path(request.cls.EXAMPLE_DIR), "3dpw_test")
-
-
-def check_box(record, truth):
-    np.testing.assert_allclose(source_points(record, record["box/center"][None])[0], truth["box_center"], atol=1e-3)
-    side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
-    np.testing.assert_allclose(side, truth["box_size"], rtol=1e-5)
+    WRITE = staticmethod(partial(hmr2_eval_npz.write, file="3dpw_test"))
 
 
 def test_camerahmr_comes_through_unchanged_and_lands_on_the_picture(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 from etils import epath  # noqa: E402
 from formats import checks, human36m, spin_npz  # noqa: E402
-from formats.checks import check_truth, read, source_points  # noqa: E402
+from formats.checks import check_box, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.cdf import read_variable  # noqa: E402
@@ -26,42 +26,21 @@ class CocoPoseTest(checks.BuilderTestCase):
     DATASET_CLASS = CocoPose
     BUILDER_CONFIG_NAMES_TO_TEST = ["annotations"]  # noqa: RUF012
     SPLITS = {"train": 3}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", autouse=True)
-    @staticmethod
-    def example_dir(request, tmp_path_factory):
-        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("coco"))
-        spin_npz.write_coco(epath.Path(request.cls.EXAMPLE_DIR))
+    WRITE = staticmethod(spin_npz.write_coco)
 
 
 class MpiiTest(checks.BuilderTestCase):
     DATASET_CLASS = Mpii
     BUILDER_CONFIG_NAMES_TO_TEST = ["annotations"]  # noqa: RUF012
     SPLITS = {"train": 3}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", autouse=True)
-    @staticmethod
-    def example_dir(request, tmp_path_factory):
-        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("mpii"))
-        spin_npz.write_hourglass(epath.Path(request.cls.EXAMPLE_DIR))
+    WRITE = staticmethod(spin_npz.write_hourglass)
 
 
 class Human36mTest(checks.BuilderTestCase):
     DATASET_CLASS = Human36m
     BUILDER_CONFIG_NAMES_TO_TEST = ["raw"]  # noqa: RUF012
     SPLITS = {"test": 3}  # noqa: RUF012
-
-    @pytest.fixture(scope="class", autouse=True)
-    @staticmethod
-    def example_dir(request, tmp_path_factory):
-        request.cls.EXAMPLE_DIR = str(tmp_path_factory.mktemp("h36m"))
-        human36m.write(epath.Path(request.cls.EXAMPLE_DIR))
-
-
-def check_box(record, truth):
-    np.testing.assert_allclose(source_points(record, record["box/center"][None])[0], truth["box_center"], atol=1e-3)
-    side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
-    np.testing.assert_allclose(side, truth["box_size"], rtol=1e-5)
+    WRITE = staticmethod(human36m.write)
 
 
 def check_points(record, truth, expected):

@@ -100,9 +100,6 @@ class CamerahmrNpz(RecordBuilder):
             except BadPicture as error:
                 yield str(error)
                 continue
-            if picture is None:
-                yield "image: missing"
-                continue
             points = labels["gtkps"][row].astype(np.float64)
             points[:, 2] = np.clip(points[:, 2], 0, 1)
             yield self.person(

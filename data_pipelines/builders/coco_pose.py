@@ -108,9 +108,6 @@ class CocoPose(RecordBuilder):
             except BadPicture as error:
                 yield str(error)
                 continue
-            if picture is None:
-                yield "image: missing"
-                continue
             spin = np.zeros((24, 3))
             spin[list(COCO_17_TO_SPIN)] = keypoints
             spin[:, 2] = spin[:, 2] > 0

@@ -85,9 +85,6 @@ def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bod
         except BadPicture as error:
             yield str(error)
             continue
-        if picture is None:
-            yield "image: missing"
-            continue
         yield builder.person(
             picture,
             key=f"{name}-{number}",

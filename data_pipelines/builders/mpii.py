@@ -94,9 +94,6 @@ class Mpii(RecordBuilder):
             except BadPicture as error:
                 yield str(error)
                 continue
-            if picture is None:
-                yield "image: missing"
-                continue
             spin = np.zeros((24, 3))
             spin[list(MPII_16_TO_SPIN)] = np.insert(points, 2, 1, 1)
             yield self.person(

@@ -167,14 +167,16 @@ class Pictures:
         self._last: tuple[str, Any] = ("", None)
 
     def __call__(self, name: str) -> Any:
-        """The `cropping.Picture`, or None where there is no such file.
+        """The `cropping.Picture`.
 
         Raises:
-            BadPicture: It is no picture.
+            BadPicture: It is no picture, or there is no such file.
         """
-        from data_pipelines.builders.cropping import Picture
+        from data_pipelines.builders.cropping import BadPicture, Picture
 
         if self._last[0] != name:
             path = next((root / name for root in self._roots if (root / name).exists()), None)
-            self._last = (name, None if path is None else Picture(path))
+            if path is None:
+                raise BadPicture("image: missing")
+            self._last = (name, Picture(path))
         return self._last[1]

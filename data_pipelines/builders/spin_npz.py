@@ -85,9 +85,6 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
         except BadPicture as error:
             yield str(error)
             continue
-        if picture is None:
-            yield "image: missing"
-            continue
         more: dict = {}
         posed = known and bool(has[row])
         if posed:

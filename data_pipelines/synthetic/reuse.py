@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_pipelines.crop import Labels, flip
-from hmr_jax.batch import Batch
+from hmr_jax.batch import MAPS, Batch
 from hmr_jax.body.joints import SMPL_24_FLIP
 
-MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 _PARTS_FLIP = np.concatenate([[0], 1 + SMPL_24_FLIP]).astype(np.uint8)  # 0 is the background
 
 

@@ -10,20 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.batch import Batch, Prediction
+from hmr_jax.batch import MAPS, Batch, Prediction
 from hmr_jax.body import BodyModel, mirror_vertices
 from hmr_jax.body.default_body import TOPOLOGY
 from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
 from hmr_jax.models.deforhmr import pose_body
 
 _MIRROR = np.array([-1.0, 1, 1], np.float32)
-_MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 _TOLERANCE = 0.005  # metres between a vertex and the mirror image of its partner, on the template
 
 
 def mirror_batch(batch: Batch) -> dict[str, jax.Array]:
     """The batch with its pictures mirrored left to right; labels stay as they are."""
-    return {name: array[:, :, ::-1] if name in _MAPS else array for name, array in batch.items()}
+    return {name: array[:, :, ::-1] if name in MAPS else array for name, array in batch.items()}
 
 
 def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Prediction, focal_length: float) -> Prediction:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from hmr_jax.rendering.plots import caption, draw_errors, draw_points
-from hmr_jax.rendering.shading import CLAY, render
+from hmr_jax.rendering.shading import CLAY, project_points, render
 
 PALETTE = np.array(
     [CLAY, (0.90, 0.66, 0.52), (0.62, 0.80, 0.62), (0.82, 0.68, 0.84), (0.90, 0.81, 0.52), (0.55, 0.79, 0.80)]
@@ -98,9 +98,9 @@ def three_views(
         shrunk = (np.asarray(points) + 0.5) * (image.shape[1] / original) - 0.5
         front = draw_points(front, shrunk, radius=max(image.shape[:2]) / 400)
     for places, sigma in errors:
-        depth = np.where(places[:, 2] > 0, places[:, 2], np.nan)[:, None]
-        points = (places @ intrinsics.T)[:, :2] / depth
-        front = draw_errors(front, points, sigma, intrinsics[[0, 1], [0, 1]].mean() / depth[:, 0])
+        before = places[:, 2] > 0
+        points = project_points(places[before], intrinsics)
+        front = draw_errors(front, points[:, :2], sigma[before], intrinsics[[0, 1], [0, 1]].mean() / points[:, 2])
     panels = [caption(front, "front, expected errors" if len(errors) else "front")]
     if len(bodies):
         corners = np.concatenate(bodies)

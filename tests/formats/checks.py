@@ -1,6 +1,10 @@
 """What is asked of every builder, given synthetic people whose truth is known."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines.builders.bodies import load_bodies
@@ -8,9 +12,20 @@ from data_pipelines.decode import RecordReader
 
 
 class BuilderTestCase(tfds.testing.DatasetBuilderTestCase):
-    """TFDS's own conventions; a subclass names DATASET_CLASS, SPLITS, OPTIONS and sets EXAMPLE_DIR to a fixture."""
+    """TFDS's own conventions; a subclass names DATASET_CLASS, SPLITS, OPTIONS, and what WRITEs files into a folder.
+
+    Or it overrides `example_dir` and sets EXAMPLE_DIR to a fixture.
+    """
 
     OPTIONS: dict = {"body": "default"}  # noqa: RUF012
+    WRITE: Callable[[Path], object]
+
+    @pytest.fixture(scope="class", autouse=True)
+    @staticmethod
+    def example_dir(request, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("manual")
+        request.cls.WRITE(folder)
+        request.cls.EXAMPLE_DIR = str(folder)
 
     def _make_builder(self, config=None):
         return self.dataset_class(data_dir=self.tmp_dir, config=config, version=self.VERSION, **self.OPTIONS)
@@ -26,6 +41,13 @@ def source_points(record: dict, points: np.ndarray) -> np.ndarray:
     """(N, 2) px of the stored image -> px of the original picture."""
     left, top, right, _ = record["image/source_box"].astype(np.float64)
     return (points + 0.5) * (right - left) / record["image/width"] + [left, top] - 0.5
+
+
+def check_box(record: dict, truth: dict) -> None:
+    """The box is the truth's, to 1e-3 px and 1e-5 of its side."""
+    np.testing.assert_allclose(source_points(record, record["box/center"][None])[0], truth["box_center"], atol=1e-3)
+    side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
+    np.testing.assert_allclose(side, truth["box_size"], rtol=1e-5)
 
 
 def check_truth(record: dict, truth: dict, *, translation: bool = True, keypoints_3d: bool = True, rel=1e-5) -> None:
