@@ -11,31 +11,31 @@ Pictures: <manual>/train2014 and so on, as COCO unpacks, or the folder of the op
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.base import Block
 from data_pipelines.builders.cropping import BadPicture
-from data_pipelines.builders.eft import eft_blocks, eft_rows
 from data_pipelines.builders.keypoints import COCO_17_TO_SPIN, ENLARGE, from_spin_24
 from data_pipelines.builders.npz_rows import Pictures, row_blocks
-from data_pipelines.builders.spin_npz import spin_blocks, spin_rows
+from data_pipelines.builders.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.records import Record
 
-LABELS = {"eft": "COCO2014-Part-ver01.json", "cliff": "coco2014part_cliffGT.npz", "spin": "coco_2014_train.npz"}
 
-
-class CocoPose(RecordBuilder):
+class CocoPose(PseudoLabelled):
     """People of COCO with keypoints, and with SMPL where somebody fitted it."""
 
+    LABELS: ClassVar = {
+        "eft": "COCO2014-Part-ver01.json",
+        "cliff": "coco2014part_cliffGT.npz",
+        "spin": "coco_2014_train.npz",
+    }
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="annotations", description="COCO's own keypoints, train and validation."),
-        tfds.core.BuilderConfig(name="eft", description="EFT's pseudo labels."),
-        tfds.core.BuilderConfig(name="cliff", description="CLIFF's pseudo labels with perspective cameras."),
-        tfds.core.BuilderConfig(name="spin", description="SPIN's npz file, with its static fits if they are there."),
+        *PSEUDO_LABELS,
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Get the pictures train2014.zip, val2014.zip and annotations_trainval2014.zip from cocodataset.org and unpack "
@@ -44,61 +44,30 @@ class CocoPose(RecordBuilder):
     DESCRIPTION = "People of COCO with keypoints and pseudo labels."
     HOMEPAGE = "https://cocodataset.org"
 
-    def __init__(
-        self,
-        *,
-        body: str = "",
-        images: str = "",
-        labels: str = "",
-        year: int = 2014,
-        scale_unit: int = 0,
-        **kwargs: Any,
-    ):
+    def __init__(self, *, year: int = 2014, **kwargs: Any):
         """Says where things are.
 
         Args:
-            body: Source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of
-                the built-in body; "": neither.
-            images: Folder of the pictures; "": as COCO unpacks.
-            labels: Name of the file of pseudo labels, if it has another.
             year: annotations: 2014 or 2017.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            **kwargs: See `RecordBuilder`.
+            **kwargs: See `PseudoLabelled`.
         """
         super().__init__(**kwargs)
-        self.body, self.images, self.labels, self.year, self.scale_unit = body, images, labels, year, scale_unit
+        self.year = year
 
-    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
-        config = self.builder_config.name
-        if config == "annotations":
-            found = {}
-            for split, name in (("train", "train"), ("validation", "val")):
-                path = manual_dir / "annotations" / f"person_keypoints_{name}{self.year}.json"
-                if path.exists():
-                    found[split] = row_blocks(path, len(_people(str(path))))
-            return found
-        path = manual_dir / (self.labels or LABELS[config])
-        if not path.exists():
-            return {}
-        if config == "eft":
-            return {"train": eft_blocks(path)}
-        fits = path.with_name(f"{path.stem}_fits.npy")
-        return {"train": spin_blocks(path, self.scale_unit, fits if fits.exists() else None)}
+    def annotation_blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        found = {}
+        for split, name in (("train", "train"), ("validation", "val")):
+            path = manual_dir / "annotations" / f"person_keypoints_{name}{self.year}.json"
+            if path.exists():
+                found[split] = row_blocks(path, len(_people(str(path))))
+        return found
 
-    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
-        config, folder = self.builder_config.name, epath.Path(block[0]).parent
-        home = folder.parent if config == "annotations" else folder
-        parts = ("", "images", f"train{self.year}", f"val{self.year}")
-        roots = [epath.Path(self.images).expanduser()] if self.images else [home / part for part in parts]
-        if config == "annotations":
-            yield from self._annotated(block, roots)
-        elif config == "eft":
-            yield from eft_rows(self, block, roots, self.body)
-        else:
-            yield from spin_rows(self, block, roots, self.body)
+    def picture_folders(self, labels: epath.Path) -> list[epath.Path]:
+        home = labels.parent.parent if self.builder_config.name == "annotations" else labels.parent
+        return [home / part for part in ("", "images", f"train{self.year}", f"val{self.year}")]
 
-    def _annotated(self, block: Block, roots: list[epath.Path]) -> Iterator[Record | str]:
-        pictures = Pictures(*roots)
+    def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
+        pictures = Pictures(*images)
         for number, name, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
             if (keypoints[5:, 2] == 0).any():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees and ankles
                 yield "keypoints_2d: not all of the body"

@@ -9,33 +9,29 @@ Pictures: <manual>/images, or the folder of the option `images`.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.base import Block
 from data_pipelines.builders.cropping import BadPicture
-from data_pipelines.builders.eft import eft_blocks, eft_rows
 from data_pipelines.builders.keypoints import MPII_16_TO_SPIN, from_spin_24
 from data_pipelines.builders.npz_rows import Pictures, row_blocks
-from data_pipelines.builders.spin_npz import spin_blocks, spin_rows
+from data_pipelines.builders.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.records import Record
 
-LABELS = {
-    "annotations": "train.h5", "eft": "MPII_ver01.json", "cliff": "mpii_cliffGT.npz", "spin": "mpii_train.npz",
-}  # fmt: skip
 
-
-class Mpii(RecordBuilder):
+class Mpii(PseudoLabelled):
     """People of MPII with keypoints, and with SMPL where somebody fitted it."""
 
+    LABELS: ClassVar = {
+        "annotations": "train.h5", "eft": "MPII_ver01.json", "cliff": "mpii_cliffGT.npz", "spin": "mpii_train.npz",
+    }  # fmt: skip
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="annotations", description="MPII's keypoints, as the stacked hourglass has them."),
-        tfds.core.BuilderConfig(name="eft", description="EFT's pseudo labels."),
-        tfds.core.BuilderConfig(name="cliff", description="CLIFF's pseudo labels with perspective cameras."),
-        tfds.core.BuilderConfig(name="spin", description="SPIN's npz file, with its static fits if they are there."),
+        *PSEUDO_LABELS,
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Get mpii_human_pose_v1.tar.gz from human-pose.mpi-inf.mpg.de and unpack it (folder images); put the labels "
@@ -44,46 +40,17 @@ class Mpii(RecordBuilder):
     DESCRIPTION = "People of MPII Human Pose with keypoints and pseudo labels."
     HOMEPAGE = "http://human-pose.mpi-inf.mpg.de"
 
-    def __init__(self, *, body: str = "", images: str = "", labels: str = "", scale_unit: int = 0, **kwargs: Any):
-        """Says where things are.
+    def annotation_blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        path = manual_dir / (self.labels or self.LABELS["annotations"])
+        return {"train": row_blocks(path, len(_hourglass(path, 0, None)["center"]))} if path.exists() else {}
 
-        Args:
-            body: Source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of
-                the built-in body; "": neither.
-            images: Folder of the pictures; "": <manual>/images.
-            labels: Name of the file of labels, if it has another.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            **kwargs: See `RecordBuilder`.
-        """
-        super().__init__(**kwargs)
-        self.body, self.images, self.labels, self.scale_unit = body, images, labels, scale_unit
+    def picture_folders(self, labels: epath.Path) -> list[epath.Path]:
+        return [labels.parent, labels.parent / "images"]
 
-    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
-        config = self.builder_config.name
-        path = manual_dir / (self.labels or LABELS[config])
-        if not path.exists():
-            return {}
-        if config == "annotations":
-            return {"train": row_blocks(path, len(_hourglass(path, 0, None)["center"]))}
-        if config == "eft":
-            return {"train": eft_blocks(path)}
-        fits = path.with_name(f"{path.stem}_fits.npy")
-        return {"train": spin_blocks(path, self.scale_unit, fits if fits.exists() else None)}
-
-    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
-        config, folder = self.builder_config.name, epath.Path(block[0]).parent
-        roots = [epath.Path(self.images).expanduser()] if self.images else [folder, folder / "images"]
-        if config == "annotations":
-            yield from self._annotated(block, roots)
-        elif config == "eft":
-            yield from eft_rows(self, block, roots, self.body)
-        else:
-            yield from spin_rows(self, block, roots, self.body)
-
-    def _annotated(self, block: Block, roots: list[epath.Path]) -> Iterator[Record | str]:
+    def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
         start, stop = int(block[1]), int(block[2])
         labels = _hourglass(epath.Path(block[0]), start, stop)
-        pictures = Pictures(*roots)
+        pictures = Pictures(*images)
         for row, name in enumerate(labels["imgname"]):
             points = labels["part"][row]
             if (points > 0).sum() < points.size:  # SPIN's rule: all 16
