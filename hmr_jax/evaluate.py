@@ -3,6 +3,7 @@
 Letters: N samples, P evaluated points.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ from hmr_jax.steps import dense_errors
 Rows = dict[str, np.ndarray]
 Step = Callable[[Params, Batch], dict[str, jax.Array]]
 CHUNK = 50  # batches between two writes of partial results
+IN_FLIGHT = 2  # batches that the devices work on while the host prepares the next
 
 
 def evaluate(
@@ -130,12 +132,20 @@ def collect(
             f"{partial.folder if partial else ''} must be one folder for all hosts: results so far differ."
         )
     stream: Iterator[Batch] = batches(first) if callable(batches) else iter(batches)
+    running: deque[dict[str, jax.Array]] = deque()
     rows: list[Rows] = []
     names: dict[int, bytes] = {}
     at = first
 
+    def await_rows(limit: int) -> None:
+        while len(running) > limit:
+            whole = jax.device_get(running.popleft())
+            valid = whole.pop("valid") > 0
+            rows.append({name: array[valid] for name, array in whole.items()})
+
     def close_chunk() -> None:
         nonlocal rows, names, first
+        await_rows(0)
         if rows:
             whole = hosts.gather(list(names), list(names.values()))
             parts.append(_with_names({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, whole))
@@ -147,16 +157,14 @@ def collect(
     for batch in bar:
         if bar.total is None and (examples := getattr(batches, "examples", None)):
             bar.total = -(-examples // (len(batch["index"]) * jax.process_count()))
-        output = replicate(step(params, parallel.to_global(batch, mesh)))
+        running.append(replicate(step(params, parallel.to_global(batch, mesh))))
         mine = np.asarray(batch["valid"]) > 0
         numbers = np.asarray(batch["index"])[mine]
         named = keys(numbers) if keys else [str(number) for number in numbers]
         prints = [pair for pair, valid in zip(hosts.fingerprints(batch), mine, strict=True) if valid]
         for number, name, pair in zip(numbers.tolist(), named, prints, strict=True):
             names[number] = b"".join(pair) + name.encode()
-        whole = jax.device_get(output)
-        valid = whole.pop("valid") > 0
-        rows.append({name: array[valid] for name, array in whole.items()})
+        await_rows(IN_FLIGHT)
         at += 1
         if at - first == CHUNK:
             close_chunk()

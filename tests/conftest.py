@@ -1,4 +1,4 @@
-"""Eight fake CPU devices and exact matrix products for every test."""
+"""Exact matrix products for every test, and eight fake CPU devices for those that ask for them."""
 
 import os
 
@@ -6,7 +6,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Tests compile far more than they compute.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+_FAST = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST}".strip()
 
 import tempfile
 from pathlib import Path
@@ -24,6 +25,11 @@ jax.config.update("jax_compilation_cache_dir", os.environ["HMR_JAX_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
+from hmr_jax import parallel  # noqa: E402  (the environment first)
+
+_make_mesh = parallel.make_mesh
+parallel.make_mesh = lambda config, devices=None: _make_mesh(config, devices or jax.devices()[:1])
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -31,3 +37,9 @@ DATA = Path(__file__).parent / "data"
 def reference():
     """Loads a reference case of tests/data by its name."""
     return lambda name: dict(np.load(DATA / f"{name}.npz"))
+
+
+@pytest.fixture
+def every_device(monkeypatch):
+    """All eight devices for a test that is about them; the others use one, for which programs compile much faster."""
+    monkeypatch.setattr(parallel, "make_mesh", _make_mesh)

@@ -54,7 +54,7 @@ def first_batch(config, **changes):
     return next(make_source(changed, "train", process_index=0, process_count=1)(0))
 
 
-def test_batches_are_equal_whoever_cuts_the_crops(config):
+def test_batches_are_equal_whoever_cuts_the_crops(config, every_device):
     mesh = parallel.make_mesh(MeshConfig())
     host, shipped = first_batch(config), first_batch(config, warp="device")
     contract.check(shipped)

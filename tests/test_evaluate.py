@@ -26,7 +26,7 @@ def model_and_params():
     return model, jax.jit(model.init)(jax.random.key(0), zeros(1, 32))["params"]
 
 
-def test_every_valid_sample_counts_once_and_padding_not_at_all(model_and_params):
+def test_every_valid_sample_counts_once_and_padding_not_at_all(model_and_params, every_device):
     def batches():
         for step in range(3):
             batch = tiny.batch(step)

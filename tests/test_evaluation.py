@@ -116,7 +116,7 @@ def test_one_device_and_eight_agree(files, scored):
     truth = TruthFile(files[0], 16)
     step = make_score_step(protocol, load_bodies(protocol, body), predict_from_file(body))
     predictions = ForeignPredictions(files[1], protocol)
-    rows = evaluate.collect(step, {}, predictions.attach(truth, truth.keys), mesh(jax.devices()[:1]), truth.keys)
+    rows = evaluate.collect(step, {}, predictions.attach(truth, truth.keys), mesh(jax.devices()), truth.keys)
     assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
     for name in protocol.metrics:
         np.testing.assert_allclose(rows[name], scored.result.per_sample[name], rtol=1e-6, atol=1e-3, err_msg=name)

@@ -78,7 +78,7 @@ class MoreDots(Dots):
     """Another data set."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     from data_pipelines.build import build
 

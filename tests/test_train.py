@@ -140,7 +140,7 @@ def test_devices_sharding_and_accumulation_change_no_result(one_device, devices,
     assert bool(split) == (fsdp > 1)
 
 
-def test_a_frozen_encoder_does_not_change_and_has_no_optimiser_memory(tmp_path):
+def test_a_frozen_encoder_does_not_change_and_has_no_optimiser_memory(tmp_path, every_device):
     config = tiny.config(tmp_path)
     run = train(config, tiny.source())
     early, late = params_at(run, 2), params_at(run, 4)
@@ -210,7 +210,7 @@ def test_the_best_and_the_latest_checkpoints_stay(tmp_path, monkeypatch):
         ({"init_from": "nowhere"}, "There is no checkpoint in"),
     ],
 )
-def test_a_configuration_that_cannot_work_is_named(tmp_path, changes, message):
+def test_a_configuration_that_cannot_work_is_named(tmp_path, every_device, changes, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         train(tiny.config(tmp_path, **changes), tiny.source())
 

@@ -3,7 +3,6 @@
 Letters: B batch, V vertices, J joints, S betas.
 """
 
-import itertools
 from typing import NamedTuple
 
 import jax
@@ -81,19 +80,16 @@ def skin(
 def forward_kinematics(parents, rotations, rest_joints):
     """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes.
 
-    Joints of the same distance from the root go together: fewer operations to compile and to start than joint by joint.
+    By doubling: each round takes all joints from the axes of one ancestor to those of that ancestor's, twice as far up.
+    Four rounds serve chains of up to 16 joints, in a third of the operations to compile that joint by joint needs.
     """
-    distance = [0]
-    for parent in parents[1:]:
-        distance.append(distance[parent] + 1)
-    levels = [np.flatnonzero(np.equal(distance, level)) for level in range(max(distance) + 1)]
-    world_rotations, world_joints = [rotations[:, :1]], [rest_joints[:, :1]]
-    for before, level in itertools.pairwise(levels):
-        above = np.array(parents)[level]
-        at = np.searchsorted(before, above)
-        parent_rotations = world_rotations[-1][:, at]
-        bones = rest_joints[:, level] - rest_joints[:, above]
-        world_joints.append(world_joints[-1][:, at] + jnp.einsum("bjcd,bjd->bjc", parent_rotations, bones))
-        world_rotations.append(parent_rotations @ rotations[:, level])
-    order = np.argsort(np.concatenate(levels))
-    return jnp.concatenate(world_rotations, 1)[:, order], jnp.concatenate(world_joints, 1)[:, order]
+    ancestors = np.array(parents)  # -1: the body's own axes are reached
+    parent_joints = jnp.where((ancestors < 0)[:, None], 0, rest_joints[:, ancestors])
+    joints = rest_joints - parent_joints
+    while (ancestors >= 0).any():
+        below = (ancestors >= 0)[:, None]
+        turns, shifts = rotations[:, ancestors], joints[:, ancestors]
+        joints = jnp.where(below, jnp.einsum("bjcd,bjd->bjc", turns, joints) + shifts, joints)
+        rotations = jnp.where(below[..., None], turns @ rotations, rotations)
+        ancestors = np.where(ancestors < 0, -1, ancestors[ancestors])
+    return rotations, joints

@@ -82,7 +82,7 @@ class ForeignPredictions:
                     name: value for name, value in batch.items() if name not in ("image", "mask", "depth", "parts")
                 }
                 for name, array in self.arrays.items():
-                    rows = array[np.maximum(found, 0)].astype(np.float32)
+                    rows = array[np.maximum(found, 0)].astype(np.float32, copy=False)
                     rows[found < 0] = np.nan
                     labels[_PREFIX + name] = rows
                 yield labels

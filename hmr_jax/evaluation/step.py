@@ -4,7 +4,7 @@ Letters: B batch, K keypoints, J joints, P evaluated points.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,19 @@ from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.variables import to_variables
 from hmr_jax.optim import Params
-from hmr_jax.protocols import Bodies, Protocol, body_subject, keypoint_subject, score, true_body
+from hmr_jax.protocols import CONFIDENT, Bodies, Protocol, Subject, body_subject, keypoint_subject, score, true_body
 
 Rows = dict[str, jax.Array]
+
+
+class Truth(NamedTuple):
+    """The true side of a protocol."""
+
+    subject: Subject
+    weights: jax.Array | None
+    """(B, P) confidence of the points; None: all count."""
+    exists: jax.Array
+    """(B,) where the sample is labelled at all."""
 
 
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
@@ -43,7 +53,7 @@ def make_score_step(
 ) -> Callable[[Params, Batch], Rows]:
     """(params, batch) -> rows of the samples, (B, ...) each.
 
-    Prediction and scores are two programs: in one, XLA would pose the mesh anew for each sum over its vertices.
+    Prediction, truth and scores are three programs: in one, XLA would pose a mesh anew for each sum over its vertices.
 
     Args:
         protocol: what is scored.
@@ -55,8 +65,13 @@ def make_score_step(
     predict = jax.jit(predict)
 
     @jax.jit
-    def rows_of(prediction: Prediction, batch: Batch) -> Rows:
-        rows = score_prediction(protocol, bodies, prediction, batch) | conditions(batch)
+    def truth_of(batch: Batch) -> Truth:
+        return true_subject(protocol, bodies, batch)
+
+    @jax.jit
+    def rows_of(prediction: Prediction, truth: Truth, batch: Batch) -> Rows:
+        rows = score(protocol, predicted_subject(protocol, bodies, prediction), truth.subject, truth.weights)
+        rows |= {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
         if prediction.sigma is not None and protocol.space == "3d":
             rows |= sigma_rows(prediction, batch)
         if labels:
@@ -64,34 +79,27 @@ def make_score_step(
         return rows | {"index": batch["index"], "valid": batch["valid"]}
 
     def step(params: Params, batch: Batch) -> Rows:
-        return rows_of(predict(params, batch), batch)
+        return rows_of(predict(params, batch), truth_of(batch), batch)
 
     return step
 
 
-def score_prediction(protocol: Protocol, bodies: Bodies, prediction: Prediction, batch: Batch) -> Rows:
-    """Errors of a prediction: see `protocols.score`; and "has_truth", "has_body" (B,): what is labelled."""
-    has_body = batch["has_pose"] * batch["has_betas"]
+def predicted_subject(protocol: Protocol, bodies: Bodies, prediction: Prediction) -> Subject:
+    """What the protocol scores of a prediction."""
     if protocol.space == "2d":
-        pred, true = (
-            keypoint_subject(protocol, points) for points in (prediction.keypoints_2d, batch["keypoints_2d"][..., :2])
-        )
-        weights = batch["keypoints_2d"][:, np.array(protocol.keypoints), 2]
-        rows = score(protocol, pred, true, weights)
-        return rows | {"has_truth": (rows["points"] > 0).astype(jnp.float32), "has_body": has_body}
-
+        return keypoint_subject(protocol, prediction.keypoints_2d)
     rotations = None
     if protocol.angle_parts and prediction.global_orient is not None:
         rotations = prediction.rotations
-    pred = body_subject(protocol, bodies.neutral, prediction.vertices, prediction.joints, rotations)
-    truth, weights, has_truth = true_subject(protocol, bodies, batch)
-    rows = score(protocol, pred, truth, weights)
-    return rows | {"has_truth": has_truth, "has_body": has_body}
+    return body_subject(protocol, bodies.neutral, prediction.vertices, prediction.joints, rotations)
 
 
-def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch):
-    """The truth of a 3-D protocol, weights of its points (B, P) or None, and (B,) where there is one."""
-    has_body = batch["has_pose"] * batch["has_betas"]
+def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch) -> Truth:
+    """What the protocol compares it with, as far as the batch is labelled."""
+    if protocol.space == "2d":
+        points = batch["keypoints_2d"]
+        weights = points[:, np.array(protocol.keypoints), 2]
+        return Truth(keypoint_subject(protocol, points[..., :2]), weights, (weights > CONFIDENT).any(1))
     label = None
     if protocol.truth == "body" or "pve" in protocol.metrics:
         if "vertices" in batch:  # of a truth file: a mesh that no body model of ours can pose, such as SMPL-X's
@@ -101,14 +109,19 @@ def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch):
             rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
             label = body_subject(protocol, bodies.neutral, body.vertices, body.joints, rotations)
         if protocol.truth == "body":
-            return label, None, has_body
+            return Truth(label, None, has_body(batch))
     points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3])
     if label is not None:
         points = points._replace(vertices=label.vertices)
     confidence = (batch["keypoints_3d"][..., 3] > 0).astype(jnp.float32)
     weights = confidence[:, np.array(protocol.keypoints)]
     rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
-    return points, weights, rooted * (weights.max(1) > 0)
+    return Truth(points, weights, rooted * (weights.max(1) > 0))
+
+
+def has_body(batch: Batch) -> jax.Array:
+    """(B,) 1 where a body is labelled."""
+    return batch["has_pose"] * batch["has_betas"]
 
 
 def sigma_rows(prediction: Prediction, batch: Batch) -> Rows:

@@ -74,34 +74,36 @@ def row_sums(values: jax.Array) -> jax.Array:
     return jnp.dot(values, jnp.ones(values.shape[1], values.dtype), precision="highest")
 
 
-def _sums(values: jax.Array) -> jax.Array:
-    """`row_sums` of products, which of many points are summed in lanes: that does not store them first."""
-    batch, count = values.shape
-    if count < 4 * _LANES:
-        return row_sums(values)
-    return jnp.pad(values, ((0, 0), (0, -count % _LANES))).reshape(batch, -1, _LANES).sum(1).sum(1)
+@jax.custom_jvp
+def _sums(*values: jax.Array) -> tuple[jax.Array, ...]:
+    """(B, N) each -> (B,) sums, all in one pass over what they are computed from: several times faster than one by one."""
+    zeros = tuple(jnp.zeros((), array.dtype) for array in values)
+    return jax.lax.reduce(values, zeros, lambda left, right: tuple(map(jnp.add, left, right)), (1,))
 
 
-_LANES = 32
+@_sums.defjvp
+def _sums_jvp(values: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]):
+    return _sums(*values), tuple(tangent.sum(1) for tangent in tangents)
 
 
 @jax.jit
 def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Moments:
     dtype = jnp.result_type(source, target)
     if weights is None:
-        shares, first = jnp.full((1, 1), 1 / source.shape[1], dtype), jnp.zeros(len(source), int)
+        first, total = jnp.zeros(len(source), int), source.shape[1]
     else:
-        shares = weights / jnp.maximum(weights.sum(1, keepdims=True), jnp.finfo(dtype).tiny)
-        first = jnp.argmax(weights, 1)
+        first, total = jnp.argmax(weights, 1), jnp.maximum(weights.sum(1), jnp.finfo(dtype).tiny)
     # One pass over the points: seen from one of them, however far all of them are away, nothing is lost to rounding.
     origins = [jnp.take_along_axis(points, first[:, None, None], 1) for points in (source, target)]  # (B, 1, 3)
     x, y = (
         [points[..., axis] - origin[..., axis] for axis in range(3)]
         for points, origin in zip((source, target), origins, strict=True)
     )  # (B, N) each
-    x_mean, y_mean = ([_sums(values * shares) for values in axes] for axes in (x, y))  # (B,) each
-    covariance = [[_sums(x[i] * y[j] * shares) - x_mean[i] * y_mean[j] for j in range(3)] for i in range(3)]
-    extent = _sums((x[0] ** 2 + x[1] ** 2 + x[2] ** 2) * shares) - sum(mean**2 for mean in x_mean)
+    products = [x[i] * y[j] for i in range(3) for j in range(3)]
+    summands = (*x, *y, *products, x[0] ** 2 + x[1] ** 2 + x[2] ** 2)
+    means = [sum_ / total for sum_ in _sums(*(values if weights is None else values * weights for values in summands))]
+    x_mean, y_mean, extent = means[:3], means[3:6], means[15] - sum(mean**2 for mean in means[:3])
+    covariance = [[means[6 + 3 * i + j] - x_mean[i] * y_mean[j] for j in range(3)] for i in range(3)]
     x_mean, y_mean = (
         [mean + origin[:, 0, axis] for axis, mean in enumerate(means)]
         for means, origin in zip((x_mean, y_mean), origins, strict=True)

@@ -3,12 +3,15 @@
 Letters: F frames, N points.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from hmr_jax.metrics.pose import mpjpe
 
 
+@functools.partial(jax.jit, static_argnames="frames_per_second")
 def acceleration_error(
     pred: jax.Array, target: jax.Array, frame: jax.Array | None = None, frames_per_second: float | None = None
 ) -> tuple[jax.Array, jax.Array]:

@@ -2,10 +2,11 @@
 
 from hmr_jax.protocols.bodies import GENDERS, Bodies, load_bodies, true_body
 from hmr_jax.protocols.protocol import METRICS, Metric, Protocol
-from hmr_jax.protocols.scoring import Subject, body_subject, keypoint_subject, score
+from hmr_jax.protocols.scoring import CONFIDENT, Subject, body_subject, keypoint_subject, score
 from hmr_jax.protocols.table import PROTOCOLS, get_protocol
 
 __all__ = [
+    "CONFIDENT",
     "GENDERS",
     "METRICS",
     "PROTOCOLS",

@@ -11,7 +11,7 @@ import numpy as np
 
 from hmr_jax import metrics
 from hmr_jax.body import BodyModel
-from hmr_jax.geometry.alignment import fit_similarities
+from hmr_jax.geometry.alignment import fit_similarities, row_sums
 from hmr_jax.protocols.protocol import Protocol
 
 CONFIDENT = 0.5  # labels in 2-D count from here on (4D-Humans)
@@ -114,7 +114,7 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     failed = jnp.zeros(len(pred.points), bool)
     for part in pred:
         if part is not None:
-            failed |= ~jnp.isfinite(part).all(axis=tuple(range(1, part.ndim)))
+            failed |= ~jnp.isfinite(row_sums(part.reshape(len(part), -1)))  # a sum is finite as long as all of it is
     points = jnp.where(failed[:, None, None], 0, pred.points)
     if protocol.space == "2d":
         return _score_2d(protocol, points, true.points, weights, failed)
