@@ -1,8 +1,8 @@
 """Scoring of cached predictions at the size of 3DPW's test set: `python -m benchmarks.evaluation` or `make bench-eval`.
 
-35,515 samples in 60 sequences, 6,890 vertices, gendered truth posed in the same program, all metrics of
-`3dpw-j14-pelvis`, intervals, result file. Beside it a plain loop over samples in NumPy that does the same work, timed
-on its first samples before and after ours (median of its parts) and scaled up. The bodies are the built-in one in three sizes: the amount of work is SMPL's.
+35,515 samples in 60 sequences, 6,890 vertices, gendered truth, all metrics of `3dpw-j14-pelvis`, intervals, a result.
+Beside it a plain loop over samples in NumPy that does the same work, timed on its first samples before and after ours
+(the median of its parts) and scaled up. The bodies are the built-in one in three sizes: the amount of work is SMPL's.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     """Prints the table; fails where a requirement is not met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="how many samples are scored")
-    parser.add_argument("--loop", type=int, default=400, help="how many of them the NumPy loop scores, before and after ours")
+    parser.add_argument("--loop", type=int, default=400, help="how many of them the NumPy loop scores, twice")
     parser.add_argument("--batch-size", type=int, default=128)
     options = parser.parse_args()
     cli.keep_freed_memory()  # as eval.py does

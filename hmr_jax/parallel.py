@@ -74,7 +74,10 @@ def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
     rows = len(batch["index"]) * jax.process_count()
     if rows % mesh.size:
         raise ValueError(f"A batch of {rows} does not divide over {mesh.size} devices: change batch_size.")
-    placed = {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    if jax.process_count() == 1:
+        placed = jax.device_put(dict(batch), sharding)
+    else:
+        placed = {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
     if "stored" in placed:
         stored, affine, gain, _ = (placed.pop(name) for name in STORED)
         placed["image"] = _warp(stored, affine, gain, int(batch["crop_size"][0]))

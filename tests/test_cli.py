@@ -77,3 +77,25 @@ def test_wrong_arguments_end_with_two_and_one_sentence(arguments, message):
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_freed_memory_is_used_again_instead_of_new_pages():
+    """XLA allocates its temporary arrays anew for each run of a program: it should not cost a page fault each time."""
+    script = (
+        "import resource, sys, numpy as np; from hmr_jax import cli\n"
+        "if sys.argv[1] == 'kept': cli.keep_freed_memory()\n"
+        "faults = lambda: (np.ones(2**23), resource.getrusage(resource.RUSAGE_SELF).ru_minflt)[1]\n"
+        "faults(); before = faults(); print(faults() - before)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    plain, kept = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", script, name], env=environment, capture_output=True, check=True
+            ).stdout
+        )
+        for name in ("plain", "kept")
+    )
+    assert kept < 100
+    assert kept < plain / 10

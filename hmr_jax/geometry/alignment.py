@@ -76,7 +76,7 @@ def row_sums(values: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def _sums(*values: jax.Array) -> tuple[jax.Array, ...]:
-    """(B, N) each -> (B,) sums, all in one pass over what they are computed from: several times faster than one by one."""
+    """(B, N) each -> (B,) sums, in one pass over what they are computed from: much faster than one by one."""
     zeros = tuple(jnp.zeros((), array.dtype) for array in values)
     return jax.lax.reduce(values, zeros, lambda left, right: tuple(map(jnp.add, left, right)), (1,))
 
@@ -90,7 +90,7 @@ def _sums_jvp(values: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]):
 def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) -> Moments:
     dtype = jnp.result_type(source, target)
     if weights is None:
-        first, total = jnp.zeros(len(source), int), source.shape[1]
+        first, total = jnp.zeros(len(source), int), jnp.full(len(source), source.shape[1], dtype)
     else:
         first, total = jnp.argmax(weights, 1), jnp.maximum(weights.sum(1), jnp.finfo(dtype).tiny)
     # One pass over the points: seen from one of them, however far all of them are away, nothing is lost to rounding.
