@@ -1,16 +1,21 @@
 """Scoring of cached predictions at the size of 3DPW's test set: `python -m benchmarks.evaluation` or `make bench-eval`.
 
 35,515 samples in 60 sequences, 6,890 vertices, gendered truth, all metrics of `3dpw-j14-pelvis`, intervals, a result.
-Beside it a plain loop over samples in NumPy that does the same work, timed on its first samples before and after ours
-(the median of its parts) and scaled up. The bodies are the built-in one in three sizes: the amount of work is SMPL's.
+Beside it a plain loop over samples in NumPy that does the same work, timed on its first samples in a process of its
+own, before and after ours (the median of its parts), and scaled up. The bodies are the built-in one in three sizes: the
+amount of work is SMPL's.
 """
 
 import argparse
 import dataclasses
+import functools
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,20 +48,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         truth, predictions = write_files(Path(folder), options.samples)
         for case in ("parameters", "vertices"):
-            loop_of = numpy_loop(case, bodies, truth, predictions, options.loop)
-            before, found = loop_of()
+            loop = functools.partial(in_another_process, numpy_loop, case, truth, predictions, options.loop)
+            before, found = loop()
             seconds, rows = ours(case, bodies, truth, predictions, options.batch_size, Path(folder))
-            after, _ = loop_of()
+            after, _ = loop()
             for column, name in enumerate(NAMES):
                 np.testing.assert_allclose(rows[name][: len(found)], found[:, column], rtol=1e-3, atol=0.05)
             per_sample = float(np.median(before + after))
-            loop = per_sample * options.samples
+            whole = per_sample * options.samples
             full = seconds * SAMPLES / options.samples
             rate = options.samples / seconds
             print(f"predictions as {case}: {options.samples:,} samples in {seconds:.1f} s, {rate:,.0f}/s")
-            print(f"  NumPy loop: {1e3 * per_sample:.2f} ms a sample, {loop:.0f} s scaled from {options.loop}; "
-                  f"ratio {loop / seconds:.1f} (wanted {REQUIRED_RATIO:g})")  # fmt: skip
-            verdict(full <= REQUIRED_SECONDS and loop / seconds >= REQUIRED_RATIO)
+            print(f"  NumPy loop: {1e3 * per_sample:.2f} ms a sample, {whole:.0f} s scaled from {options.loop}; "
+                  f"ratio {whole / seconds:.1f} (wanted {REQUIRED_RATIO:g})")  # fmt: skip
+            verdict(full <= REQUIRED_SECONDS and whole / seconds >= REQUIRED_RATIO)
     alignment(options.samples)
 
 
@@ -111,32 +116,33 @@ def ours(case, bodies, truth_file, prediction_file, batch_size, folder) -> tuple
     return time.perf_counter() - start, result.per_sample
 
 
-def numpy_loop(case, bodies, truth_file, prediction_file, count) -> Callable[[], tuple[list[float], np.ndarray]]:
+def in_another_process(function: Callable, *arguments: Any) -> Any:
+    """The result of a function of this module, run where nothing of ours has been set up."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def numpy_loop(case, truth_file, prediction_file, count) -> tuple[list[float], np.ndarray]:
     """A plain loop over the first samples: seconds a sample, of each of ten parts, and the errors (count, metrics)."""
+    bodies = make_bodies()
     truth, predictions = TruthFile(truth_file, 1), read_predictions(case, bodies, prediction_file)
     labels, genders = truth._arrays, truth._gender
     flat = [_flatten(body) for body in (bodies.neutral, *bodies.gendered)]
     regressor = np.asarray(bodies.neutral.regressors["h36m"])
     rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"][:count])))
     protocol = get_protocol("3dpw-j14-pelvis")
-
-    def errors(at: int) -> list[float]:
-        true = _numpy_skin(flat[genders[at]], labels["betas"][at], rotations[at])
-        if case == "vertices":
-            pred = predictions.arrays["vertices"][at % POOL]
-        else:
-            pred = _numpy_skin(flat[0], predictions.arrays["betas"][at], predictions.arrays["rotations"][at])
-        return _numpy_errors(protocol, regressor, pred, true)
-
-    def loop() -> tuple[list[float], np.ndarray]:
-        seconds, found = [], []
-        for part in np.array_split(np.arange(count), 10):
-            start = time.perf_counter()
-            found += [errors(at) for at in part]
-            seconds.append((time.perf_counter() - start) / len(part))
-        return seconds, np.array(found)
-
-    return loop
+    seconds, found = [], []
+    for part in np.array_split(np.arange(count), 10):
+        start = time.perf_counter()
+        for at in part:
+            true = _numpy_skin(flat[genders[at]], labels["betas"][at], rotations[at])
+            if case == "vertices":
+                pred = predictions.arrays["vertices"][at % POOL]
+            else:
+                pred = _numpy_skin(flat[0], predictions.arrays["betas"][at], predictions.arrays["rotations"][at])
+            found.append(_numpy_errors(protocol, regressor, pred, true))
+        seconds.append((time.perf_counter() - start) / len(part))
+    return seconds, np.array(found)
 
 
 def alignment(count: int) -> None:

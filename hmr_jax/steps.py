@@ -96,7 +96,9 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
             found, statistics = one(index, statistics)
             return jax.tree.map(jnp.add, total, found), statistics
 
-        total, statistics = jax.lax.fori_loop(1, accumulate, add, one(0, state.batch_stats))
+        total, statistics = one(0, state.batch_stats)
+        if accumulate > 1:
+            total, statistics = jax.lax.fori_loop(1, accumulate, add, (total, statistics))
         scalars, gradients = jax.tree.map(lambda x: x / accumulate, total)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
