@@ -49,7 +49,7 @@ def test_layer_fed_as_dat_reproduces_it(reference, name, sampling):
         int(case["stride"]), float(case["offset_range_factor"]), "dat", normalize_features=False, use_bias=True,
         key_position_code=False, sampling=sampling,
     )  # fmt: skip
-    y, points = layer.apply({"params": dat_parameters(case)}, x.reshape(batch, -1, channels), x)
+    y, points = jax.jit(layer.apply)({"params": dat_parameters(case)}, x.reshape(batch, -1, channels), x)
     np.testing.assert_allclose(y.reshape(x.shape), case["y"], atol=2e-5 * np.abs(case["y"]).max())
     expected = (case["pos_yx"][..., ::-1] + 1) / 2 * np.array([width - 1, height - 1])
     np.testing.assert_allclose(points, expected.reshape(points.shape), atol=2e-5 * 16)
@@ -69,10 +69,10 @@ def test_zero_offsets_equal_plain_cross_attention():
         jax.random.normal(jax.random.key(1), (2, 6, 4, 16)),
     )
     layer = DeformableCrossAttention(4, 8, 24, groups=2, key_position_code=False)
-    params = layer.init(jax.random.key(2), queries, features)["params"]
+    params = jax.jit(layer.init)(jax.random.key(2), queries, features)["params"]
     assert not np.any(params["offsets"]["offset"]["kernel"])
-    deformed, points = layer.apply({"params": params}, queries, features)
-    plain = PlainAttention(4, 8).apply(
+    deformed, points = jax.jit(layer.apply)({"params": params}, queries, features)
+    plain = jax.jit(PlainAttention(4, 8).apply)(
         {"params": {name: params[name] for name in ("query", "key", "value", "out")}},
         queries,
         features.reshape(2, -1, 16),
@@ -90,9 +90,9 @@ def test_stride_two_grid_lies_between_the_cells():
 def test_offsets_stay_in_their_range_and_inside_when_unbounded(offset_range, bound):
     features = 50 * jax.random.normal(jax.random.key(0), (1, 8, 6, 16))
     layer = DeformableCrossAttention(2, 8, 16, groups=2, offset_range=offset_range)
-    params = layer.init(jax.random.key(1), jnp.zeros((1, 3, 16)), features)["params"]
+    params = jax.jit(layer.init)(jax.random.key(1), jnp.zeros((1, 3, 16)), features)["params"]
     params["offsets"]["offset"]["kernel"] = 9 * jax.random.normal(jax.random.key(2), (8, 2))
-    _, points = layer.apply({"params": params}, jnp.zeros((1, 3, 16)), features)
+    _, points = jax.jit(layer.apply)({"params": params}, jnp.zeros((1, 3, 16)), features)
     moved = np.abs(points - reference_grid(8, 6, 1)[0])
     assert moved.max() > 0.5
     assert moved.max() <= bound + 1e-5
@@ -110,8 +110,8 @@ def test_every_row_of_the_ablation_is_the_same_decoder(queries, attention):
     tokens = MULTI_TOKENS if queries == "multi" else 1
     decoder = Decoder(config, tokens)
     features = jax.random.normal(jax.random.key(0), (3, 4, 3, 16))
-    variables = decoder.init(jax.random.key(1), features)
-    out, points = decoder.apply(variables, features)
+    variables = jax.jit(decoder.init)(jax.random.key(1), features)
+    out, points = jax.jit(decoder.apply)(variables, features)
     assert out.shape == (3, tokens, 32)
     assert (points is None) == (attention == "plain")
     if points is not None:
@@ -121,7 +121,7 @@ def test_every_row_of_the_ablation_is_the_same_decoder(queries, attention):
 def test_shared_offsets_use_one_network():
     config = DecoderConfig(dim=32, depth=3, num_heads=4, head_dim=8, mlp_dim=32, offset_groups=2, share_offsets=True)
     decoder = Decoder(config, 2)
-    params = decoder.init(jax.random.key(1), jnp.ones((1, 4, 3, 16)))["params"]
+    params = jax.jit(decoder.init)(jax.random.key(1), jnp.ones((1, 4, 3, 16)))["params"]
     assert "offsets" in params["layer_0"]["cross_attention"]
     assert "offsets" not in params["layer_1"]["cross_attention"]
 
@@ -140,8 +140,8 @@ def test_single_query_plain_decoder_is_the_hmr2_head(reference):
         int(case["mlp_dim"]),
     )  # fmt: skip
     params = convert_hmr2_head(state)
-    tokens, _ = Decoder(config, 1).apply({"params": params["decoder"]}, case["features"])
-    rotations, betas, camera = SMPLHead().apply({"params": params["head"]}, tokens)
+    tokens, _ = jax.jit(Decoder(config, 1).apply)({"params": params["decoder"]}, case["features"])
+    rotations, betas, camera = jax.jit(SMPLHead().apply)({"params": params["head"]}, tokens)
     np.testing.assert_allclose(rotations[:, :1], case["global_orient"], atol=2e-5)
     np.testing.assert_allclose(rotations[:, 1:], case["body_pose"], atol=2e-5)
     np.testing.assert_allclose(betas, case["betas"], atol=2e-5)

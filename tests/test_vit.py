@@ -23,7 +23,7 @@ def build(case, **options):
 @pytest.mark.parametrize("remat", [False, True])
 def test_features_equal_reference(case, remat):
     case, state = case
-    features = build(case, remat=remat).apply({"params": convert_vitpose(state)}, case["image"])
+    features = jax.jit(build(case, remat=remat).apply)({"params": convert_vitpose(state)}, case["image"])
     np.testing.assert_allclose(features, case["features"], atol=2e-5 * np.abs(case["features"]).max())
 
 
@@ -37,15 +37,14 @@ def test_initial_parameters_have_the_shapes_of_converted_ones(case):
 def test_bfloat16_is_close_and_remat_changes_no_gradient(case):
     case, state = case
     params = convert_vitpose(state)
-    features = build(case, dtype=jnp.bfloat16).apply({"params": params}, case["image"])
+    features = jax.jit(build(case, dtype=jnp.bfloat16).apply)({"params": params}, case["image"])
     assert features.dtype == jnp.bfloat16
     error = np.abs(features.astype(jnp.float32) - case["features"]).max() / np.abs(case["features"]).max()
     assert error < 0.05
 
     def gradient(remat):
-        return jax.grad(lambda p: (build(case, remat=remat).apply({"params": p}, case["image"], True) ** 2).sum())(
-            params
-        )
+        total = lambda p: (build(case, remat=remat).apply({"params": p}, case["image"], True) ** 2).sum()  # noqa: E731
+        return jax.jit(jax.grad(total))(params)
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), gradient(False), gradient(True))
 
@@ -59,7 +58,7 @@ def test_huge_has_the_published_number_of_parameters():
 
 def test_other_image_sizes_are_taken_by_resizing_the_position_embedding(case):
     case, state = case
-    features = build(case).apply({"params": convert_vitpose(state)}, np.zeros((1, 96, 80, 3), np.float32))
+    features = jax.jit(build(case).apply)({"params": convert_vitpose(state)}, np.zeros((1, 96, 80, 3), np.float32))
     assert features.shape == (1, 6, 5, 48)
 
 
@@ -76,10 +75,11 @@ def test_resizing_a_linear_embedding_keeps_it_linear():
 def test_stochastic_depth_drops_whole_samples_in_training_only():
     vit = ViT(16, 4, 2, (32, 32), drop_path=0.9)
     image = jax.random.normal(jax.random.key(0), (1, 32, 32, 3))
-    variables = vit.init(jax.random.key(1), image)
-    still = [vit.apply(variables, image, rngs={"dropout": jax.random.key(i)}) for i in range(2)]
+    variables = jax.jit(vit.init)(jax.random.key(1), image)
+    apply = jax.jit(vit.apply, static_argnums=2)
+    still = [apply(variables, image, False, rngs={"dropout": jax.random.key(i)}) for i in range(2)]
     np.testing.assert_array_equal(*still)
-    moving = [vit.apply(variables, image, True, rngs={"dropout": jax.random.key(i)}) for i in range(4)]
+    moving = [apply(variables, image, True, rngs={"dropout": jax.random.key(i)}) for i in range(4)]
     assert np.ptp(np.stack(moving), axis=0).max() > 1e-3
 
 
