@@ -89,13 +89,11 @@ def test_freed_memory_is_used_again_instead_of_new_pages():
         "faults(); before = faults(); print(faults() - before)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    plain, kept = (
-        int(
-            subprocess.run(
-                [sys.executable, "-c", script, name], env=environment, capture_output=True, check=True
-            ).stdout
-        )
-        for name in ("plain", "kept")
-    )
+
+    def faults(name: str) -> int:
+        command = [sys.executable, "-c", script, name]
+        return int(subprocess.run(command, env=environment, capture_output=True, check=True).stdout)
+
+    plain, kept = faults("plain"), faults("kept")
     assert kept < 100
     assert kept < plain / 10

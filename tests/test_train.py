@@ -60,6 +60,15 @@ def test_a_run_stopped_by_sigterm_and_resumed_equals_an_uninterrupted_one_bit_fo
     assert_equal_trees(params_at(run, 20), params_at(whole, 20))
 
 
+def test_a_run_on_all_devices_with_split_parameters_resumes_bit_for_bit(tmp_path, every_device):
+    split = {"mesh": MeshConfig(fsdp=2, min_shard_size=64)}
+    whole = train(tiny.config(tmp_path / "whole", **split), tiny.source())
+    run = train(tiny.config(tmp_path / "parts", **split), stopping(at=1))
+    assert sorted(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit()) == [2]
+    train(tiny.config(tmp_path / "parts", **split), tiny.source())
+    assert_equal_trees(params_at(run, 4), params_at(whole, 4))
+
+
 def test_a_signal_at_any_moment_of_a_step_still_saves(tmp_path, monkeypatch):
     """It may arrive after the loop has decided whether this step is the last: then the next one is."""
     write = RunLogger.write
