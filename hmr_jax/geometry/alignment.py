@@ -101,9 +101,10 @@ def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) ->
     )  # (B, N) each
     products = [x[i] * y[j] for i in range(3) for j in range(3)]
     summands = (*x, *y, *products, x[0] ** 2 + x[1] ** 2 + x[2] ** 2)
-    means = [sum_ / total for sum_ in _sums(*(values if weights is None else values * weights for values in summands))]
-    x_mean, y_mean, extent = means[:3], means[3:6], means[15] - sum(mean**2 for mean in means[:3])
-    covariance = [[means[6 + 3 * i + j] - x_mean[i] * y_mean[j] for j in range(3)] for i in range(3)]
+    weighted = summands if weights is None else [values * weights for values in summands]
+    averages = [values / total for values in _sums(*weighted)]
+    x_mean, y_mean, extent = averages[:3], averages[3:6], averages[15] - sum(mean**2 for mean in averages[:3])
+    covariance = [[averages[6 + 3 * i + j] - x_mean[i] * y_mean[j] for j in range(3)] for i in range(3)]
     x_mean, y_mean = (
         [mean + origin[:, 0, axis] for axis, mean in enumerate(means)]
         for means, origin in zip((x_mean, y_mean), origins, strict=True)
