@@ -4,9 +4,17 @@ DeforHMR's frozen encoder is HMR2.0's, which was trained for bodies after ViTPos
 both happen at once, from random initial values: what the package ships, model and encoder, comes from this file.
 
     python train.py --config configs/deforhmr_small.py
-    python -m tools.export_weights runs/deforhmr_small hmr_jax/assets/deforhmr_small --groups encoder decoder head
 
-Hardware: one GPU and its processor cores; 9 minutes on an H200 with 16. Expected:
+and a second round from its weights, for the keypoints and rotations alone; the mean of both rounds' weights errs less
+than either (docs/results.md):
+
+    python train.py --config configs/deforhmr_small.py --name second --init-from runs/deforhmr_small \\
+        --init-groups encoder decoder head --optim.learning-rate 8e-4 --optim.warmup-steps 200 --steps 10000 \\
+        --model.no-dense-targets --data.dense --loss.heatmaps 0 --loss.parts 0 --loss.depth 0
+    python -m tools.export_weights runs/deforhmr_small hmr_jax/assets/deforhmr_small --groups encoder decoder head \\
+        --average-with runs/second
+
+Hardware: one GPU and its processor cores; 9 minutes a round on an H200 with 16. Expected:
 hmr_jax/assets/deforhmr_small/README.md.
 """
 

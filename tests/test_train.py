@@ -22,6 +22,7 @@ from hmr_jax.optim import split_params
 from hmr_jax.plain_arrays import read_item
 from hmr_jax.steps import init_state, make_train_step
 from hmr_jax.train import train
+from tools import export_weights
 
 HERE = Path(__file__).parent
 TWENTY = {"steps": 20, "checkpoint": CheckpointConfig(every=10, keep=2)}
@@ -245,12 +246,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
 
 
 def test_export_keeps_the_parameters_to_half_precision(tmp_path):
-    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+    run = train(tiny.config(tmp_path), tiny.source())
     config, params = checkpoint.load_for_inference(run)
-    checkpoint.export(tmp_path / "out", config, params)
+    export_weights.main(run, tmp_path / "out")
     again_config, again = checkpoint.load_for_inference(tmp_path / "out")
     assert again_config == config
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), again, params)
+
+    export_weights.main(run, tmp_path / "mean", groups=("head",), average_with=(run / "checkpoints" / "2",))
+    _, mean = checkpoint.load_for_inference(tmp_path / "mean")
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, params["head"], params_at(run, 2)["head"])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), mean, {"head": expected})
+    with pytest.raises(ValueError, match="has no group 'flow'; it has decoder"):
+        export_weights.main(run, tmp_path / "none", groups=("flow",))
+    wider = replace(tiny.MODEL, encoder=replace(tiny.MODEL.encoder, dim=24))
+    other = train(tiny.config(tmp_path, name="wider", model=wider, steps=1), tiny.source())
+    with pytest.raises(ValueError, match="different models"):
+        export_weights.main(run, tmp_path / "none", average_with=(other,))
+    assert not (tmp_path / "none").exists()
 
 
 def test_initial_weights_must_fit(tmp_path):
