@@ -65,9 +65,14 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
 def set_up() -> None:
     """What every command does first: Orbax's notices off, compiled programs kept on disk, freed memory kept for reuse.
 
-    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off.
+    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. On CPUs they are made by
+    XLA's older generator of kernels, unless XLA_FLAGS says otherwise: the newer one compiles each kernel as a module of
+    its own, which takes longer, and the kernels are slower (docs/results.md).
     """
     keep_freed_memory()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_use_fusion_emitters" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
     logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
     if directory:
