@@ -1,7 +1,7 @@
-"""A configuration's training step without its data: python -m benchmarks.step --config configs/quickstart.py [--FIELD VALUE ...]
+"""A training step without its data: python -m benchmarks.step --config configs/quickstart.py [--FIELD VALUE ...]
 
-Batches of synthetic people stay on the device, whatever data the configuration names; weights are random. On Linux a
-line of freed memory given back to the system, as glibc does by default, follows: MALLOC_ARENA_MAX=0 in the environment.
+Batches of synthetic people stay on the device, whatever data the configuration names; weights are random. With
+MALLOC_ARENA_MAX=0 in the environment freed memory goes back to the system, as in programs without `cli.set_up`.
 """
 
 import resource
@@ -40,15 +40,13 @@ def main() -> None:
         state, _ = jax.block_until_ready(step(state, frozen, batches[i % BATCHES]))
         times.append(time.perf_counter() - start)
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    device = jax.devices()[0]
+    device, usual = jax.devices()[0], statistics.median(times[2:])
     peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    usual = statistics.median(times[2:])
-    print(
-        f"{config.name}, batch {config.batch_size}, {config.model.dtype}, {device.device_kind}: first step {times[0]:.1f} s, "
-        f"then {1e3 * usual:.1f} ms ({config.batch_size / usual:.0f} crops/s); "
-        + (f"{peak / 2**30:.1f} GiB of the device" if peak else f"{faults} page faults in the last")
-        + f", {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB of the host"
-    )
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{config.name}, batch {config.batch_size}, {config.model.dtype}, {device.device_kind}:")
+    print(f"first step {times[0]:.1f} s, then {1e3 * usual:.1f} ms ({config.batch_size / usual:.0f} crops/s)")
+    print(f"{faults} page faults in the last; at most {host:.1f} GiB of the host", end="")
+    print(f", {peak / 2**30:.1f} GiB of the device" if peak else "")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from data_pipelines.synthetic import source as source_module
 from data_pipelines.synthetic.draws import Draws
 from data_pipelines.synthetic.people import SyntheticPeople
-from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior
+from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior, rotation_vectors
 from data_pipelines.synthetic.reuse import mirrored
 from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import batch as contract
@@ -60,6 +60,27 @@ def test_examples_and_seeds_differ(drawn):
     other = SyntheticPeople(size=SIZE, seed=2).batch([0])
     assert np.abs(other["pose"][0] - drawn["pose"][0]).max() > 0.1
     assert len(np.unique(drawn["betas"][:, 0])) == 40
+
+
+def test_draws_are_those_of_numpys_philox():
+    indices, counter = np.array([0, 5, 2**40 + 3]), np.array([0, 0, 0, 1], np.uint64)
+    generators = [
+        np.random.Generator(np.random.Philox(key=np.array([9, i], np.uint64), counter=counter)) for i in indices
+    ]
+    draws = Draws(9, indices, "camera")
+    for shape in ((3,), (600,), (2, 2)):
+        expected = np.stack([generator.random(shape) for generator in generators])
+        np.testing.assert_array_equal(draws.uniform(shape=shape), expected)
+    parts = Draws(9, indices, "camera").split(2, 4).uniform(shape=(4,))
+    np.testing.assert_array_equal(parts, Draws(9, indices, "camera").uniform(shape=(8,)).reshape(6, 4))
+
+
+def test_rotation_vectors_are_scipys():
+    vectors = np.random.default_rng(0).normal(size=(500, 3))
+    vectors *= np.linspace(0, np.pi, 500)[:, None] / np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        rotation_vectors(Rotation.from_rotvec(vectors).as_matrix())[:-1], vectors[:-1], atol=1e-9
+    )
 
 
 def test_keypoints_are_those_of_the_body_model(drawn, bodies):

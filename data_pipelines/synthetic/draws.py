@@ -5,6 +5,7 @@ Letters: B examples.
 
 import math
 
+import numba
 import numpy as np
 from scipy.special import ndtri
 
@@ -20,23 +21,23 @@ class Draws:
     """
 
     def __init__(self, seed: int, indices: np.ndarray, stream: str):
-        counter = np.array([0, 0, 0, STREAMS.index(stream)], np.uint64)
-        self._generators = [
-            np.random.Generator(np.random.Philox(key=np.array([seed, index], np.uint64), counter=counter))
-            for index in indices
-        ]
-        self._table = np.empty((len(indices), 0))
+        self._seed, self._stream = np.uint64(seed), np.uint64(STREAMS.index(stream))
+        self._indices: np.ndarray | None = np.asarray(indices).astype(np.uint64)
+        self._used, self._table = 0, np.empty((len(indices), 0))
 
     def split(self, ways: int, columns: int) -> "Draws":
         """Independent draws for B * ways rows, `ways` in a row for each example, of at most `columns` numbers each."""
         rows = Draws.__new__(Draws)
-        rows._generators, rows._table = [], self._fresh(ways * columns).reshape(-1, columns)
+        rows._indices, rows._table = None, self._fresh(ways * columns).reshape(-1, columns)
         return rows
 
     def _fresh(self, count: int) -> np.ndarray:
-        if not self._generators:
+        if self._indices is None:
             raise ValueError("These split draws are used up; split with more columns.")
-        return np.stack([generator.random(count) for generator in self._generators])
+        numbers = np.empty((len(self._indices), count))
+        _fill(self._seed, self._indices, self._stream, self._used, numbers)
+        self._used += count
+        return numbers
 
     def uniform(self, low=0.0, high=1.0, shape: tuple[int, ...] = ()) -> np.ndarray:
         """(B, *shape) uniform in [low, high)."""
@@ -66,3 +67,40 @@ class Draws:
         """(B,) option numbers; `weights` (N,) or (B, N) need not sum to 1."""
         cumulative = np.cumsum(np.atleast_2d(weights), 1)
         return (self.uniform()[:, None] * cumulative[:, -1:] >= cumulative).sum(1)
+
+
+_MULTIPLIERS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
+_BUMPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill(seed, indices, stream, first, out):
+    """What NumPy's generator Philox with key (seed, index) and counter (0, 0, 0, stream) draws from `first` on."""
+    for i in range(len(indices)):
+        for j in range(out.shape[1]):
+            place = (first + j) % 4
+            if j == 0 or place == 0:
+                block = _philox(np.uint64((first + j) // 4 + 1), stream, seed, indices[i])
+            out[i, j] = np.float64(block[place] >> np.uint64(11)) * 2.0**-53
+
+
+@numba.njit(nogil=True, cache=True)
+def _philox(counter, stream, seed, index):
+    """Four random 64-bit numbers: ten rounds of Philox (Salmon et al. 2011)."""
+    a, b, c, d = counter, np.uint64(0), np.uint64(0), stream
+    key, other = seed, index
+    for _ in range(10):
+        product = _high(_MULTIPLIERS[0], a), _high(_MULTIPLIERS[1], c)
+        a, b, c, d = product[1] ^ b ^ key, _MULTIPLIERS[1] * c, product[0] ^ d ^ other, _MULTIPLIERS[0] * a
+        key, other = key + _BUMPS[0], other + _BUMPS[1]
+    return a, b, c, d
+
+
+@numba.njit(nogil=True, cache=True)
+def _high(x, y):
+    """The upper 64 bits of a product."""
+    x0, x1, y0, y1 = x & _LOW, x >> _HALF, y & _LOW, y >> _HALF
+    middle = x1 * y0 + (x0 * y0 >> _HALF)
+    other = x0 * y1 + (middle & _LOW)
+    return x1 * y1 + (middle >> _HALF) + (other >> _HALF)

@@ -1,7 +1,8 @@
 """Synthetic people with exact labels: a pure function of (seed, index).
 
 Pose, shape, clothes, light, camera and scene come from the other modules of this package; here they are put together:
-parameters for a block of examples with NumPy, then one image at a time in compiled code, blocks spread over threads.
+parameters for a block of examples with NumPy, then one image at a time in compiled code, a few to a thread. Parameters
+hold the interpreter, so they are made one block after the other, while threads draw the block before.
 
 Letters: B examples, V vertices, F faces, S side of the image.
 """
@@ -18,15 +19,15 @@ from data_pipelines.synthetic import kernels, paint
 from data_pipelines.synthetic.appearance import body_plan, sample_looks
 from data_pipelines.synthetic.cameras import frame, place, sample_views
 from data_pipelines.synthetic.draws import Draws
-from data_pipelines.synthetic.poses import PosePrior
+from data_pipelines.synthetic.poses import PosePrior, rotation_vectors
 from data_pipelines.synthetic.scenes import add_sensor, sample_scenes, transmit
 from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.joints import OPENPOSE_25_FROM_45
 from hmr_jax.config import AugmentConfig
 from hmr_jax.rendering.rasterize import rasterize_into
-from hmr_jax.rendering.shading import corner_weights
 
 BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the request
+PIECE = 4  # examples that a thread draws at a time
 STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0)  # no augmentation
 
 
@@ -55,7 +56,7 @@ class SyntheticPeople:
                 augmentation.
             augment: `scale`, `shift`, `rotation`, `color` and `extreme_crop_probability` vary how the person is framed
                 and photographed. Mirroring is part of the pose prior.
-            workers: threads; 0: one per core.
+            workers: threads that draw; 0: one per core.
 
         Raises:
             ValueError: the body lacks landmarks or the regressor "j19".
@@ -77,18 +78,36 @@ class SyntheticPeople:
             (B, S, S) metres, 0 off the person; parts (B, S, S) uint8, 0 or 1 + the joint that owns the surface; visible
             (B, 44) bool; box_center (B, 2) and box_size (B,) of the person in pixels.
         """
-        indices = np.asarray(indices, np.int64)
-        blocks = [indices[i : i + BLOCK] for i in range(0, len(indices), BLOCK)]
-        parts = list(self._pool.map(self._block, blocks))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        indices, size = np.asarray(indices, np.int64), self.size
+        count = len(indices)
+        maps: dict[str, np.ndarray] = {
+            "image": np.empty((count, size, size, 3), np.uint8),
+            "mask": np.empty((count, size, size), np.uint8),
+            "depth": np.empty((count, size, size), np.float32),
+            "parts": np.empty((count, size, size), np.uint8),
+            "visible": np.empty((count, 44), bool),
+        }
+        labels, drawings = [], []
+        for start in range(0, count, BLOCK):
+            wanted = indices[start : start + BLOCK]
+            arguments, label = self._plan(wanted)
+            labels.append(label)
+            out = {name: array[start : start + BLOCK] for name, array in maps.items()}
+            for first in range(0, len(wanted), PIECE):
+                last = min(first + PIECE, len(wanted))
+                drawings.append(self._pool.submit(_draw_and_transmit, first, last, arguments, out))
+        for drawing in drawings:
+            drawing.result()
+        return maps | {name: np.concatenate([label[name] for label in labels]) for name in labels[0]}
 
     def close(self) -> None:
         """Ends the threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _block(self, wanted: np.ndarray) -> dict[str, np.ndarray]:
+    def _plan(self, wanted: np.ndarray) -> tuple[tuple, dict[str, np.ndarray]]:
+        """What `_draw` takes before its results, and the labels that are known before anything is drawn."""
         indices = np.pad(wanted, (0, BLOCK - len(wanted)), mode="edge")
-        body, size = self._body, self.size
+        body = self._body
 
         def draws(stream: str) -> Draws:
             return Draws(self.seed, indices, stream)
@@ -99,39 +118,32 @@ class SyntheticPeople:
         view = sample_views(filming, self.augment)
         turned = view.rotation @ Rotation.from_rotvec(poses.pose[:, 0]).as_matrix()
         pose = poses.pose.copy()
-        pose[:, 0] = Rotation.from_matrix(turned).as_rotvec()
+        pose[:, 0] = rotation_vectors(turned)
         pose = pose.astype(np.float32)
 
         vertices, joints = body.skin(betas, pose)
         translation = place(view, vertices).astype(np.float32)
-        vertices, joints = vertices + translation[:, None], joints + translation[:, None]
+        vertices += translation[:, None]
+        joints = joints + translation[:, None]
         keypoints = body.keypoints(vertices, joints)
-        framed = frame(filming, vertices, keypoints, size, self.margin, self.augment)
+        framed = frame(filming, vertices, keypoints, self.size, self.margin, self.augment)
 
         up = np.ascontiguousarray(view.rotation[:, :, 1])
-        floor = (vertices @ up[..., None].astype(np.float32))[..., 0].min(1)
+        floor = np.empty(BLOCK, np.float32)
+        kernels.lowest(vertices, up.astype(np.float32), floor)
         looks = sample_looks(draws("appearance"), body.plan)
-        box = np.concatenate([framed.box_center, framed.box_size[:, None]], 1) / size
+        box = np.concatenate([framed.box_center, framed.box_size[:, None]], 1) / self.size
         scenes = sample_scenes(staging, up, floor, joints[:, 0], looks["cloth"][:, 0, 0], box)
         add_sensor(draws("sensor"), scenes, self.augment.color)
 
         count = len(wanted)
-        out: dict[str, np.ndarray] = {
-            "image": np.empty((count, size, size, 3), np.uint8),
-            "mask": np.zeros((count, size, size), np.uint8),
-            "depth": np.zeros((count, size, size), np.float32),
-            "parts": np.zeros((count, size, size), np.uint8),
-            "visible": np.zeros((count, 44), bool),
-        }
         pixels = np.einsum("bij,bkj->bki", framed.intrinsics, keypoints / keypoints[..., 2:])[..., :2]
-        for i in range(count):
-            _draw(
-                vertices[i], body.painted, body.faces, body.owners, framed.intrinsics[i], scenes[i], looks[i],
-                body.plan, pixels[i], keypoints[i], body.tolerance, *(out[name][i] for name in out),
-            )  # fmt: skip
-            out["image"][i] = transmit(out["image"][i], scenes[i])
+        arguments = (
+            vertices, body.painted, body.faces, body.owners, framed.intrinsics, scenes, looks, body.plan, pixels,
+            keypoints, body.tolerance,
+        )  # fmt: skip
         one = np.ones((count, 44, 1), np.float32)
-        return out | {
+        return arguments, {
             "keypoints_2d": np.concatenate([pixels[:count], one], -1).astype(np.float32),
             "keypoints_3d": np.concatenate([keypoints[:count], one], -1).astype(np.float32),
             "pose": pose[:count],
@@ -152,7 +164,7 @@ class _Body:
         self.faces = np.ascontiguousarray(body.faces, np.int32)
         self._parents = body.parents
         bases = [np.asarray(basis).reshape(3 * count, -1) for basis in (body.shapedirs, body.posedirs)]
-        self._basis = np.ascontiguousarray(np.concatenate(bases, 1).T, np.float32)
+        self._basis = np.ascontiguousarray(np.concatenate(bases, 1), np.float32)
         regressor = np.asarray(body.joint_regressor, np.float32)
         self._joints = regressor @ self.template
         self._joint_shapes = np.einsum("jv,vcs->jcs", regressor, np.asarray(body.shapedirs, np.float32))
@@ -162,7 +174,8 @@ class _Body:
         self._weight = np.take_along_axis(weights, self._joint, 1)
         self.owners = weights.argmax(1).astype(np.uint8)
         self._landmarks = np.asarray(body.landmarks)
-        self._j19 = np.asarray(body.regressors["j19"], np.float32)
+        j19 = np.asarray(body.regressors["j19"], np.float32)
+        self._j19 = (*np.nonzero(j19), j19[np.nonzero(j19)])
         self.prior = PosePrior(self._joints.astype(float), body.parents)
         self.painted = self.template - self._joints[0]  # where on the body a vertex is, whatever the model's origin
         self.plan = body_plan(self.painted, self._joints - self._joints[0], self._landmarks)[()]
@@ -176,7 +189,10 @@ class _Body:
         count = len(betas)
         rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(count, -1, 3, 3).astype(np.float32)
         feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(count, -1)
-        rest = self.template + (np.concatenate([betas, feature], 1) @ self._basis).reshape(count, -1, 3)
+        rest = np.empty((count, *self.template.shape), np.float32)
+        kernels.combine(
+            self.template.ravel(), np.concatenate([betas, feature], 1), self._basis, rest.reshape(count, -1)
+        )
         joints = self._joints + np.einsum("jcs,bs->bjc", self._joint_shapes, betas)
         world, placed = [rotations[:, 0]], [joints[:, 0]]
         for j, parent in enumerate(self._parents[1:], 1):
@@ -187,63 +203,83 @@ class _Body:
         shift = position - np.einsum("bjik,bjk->bji", turn, joints)
         transforms = np.concatenate([turn, shift[..., None]], -1).astype(np.float32)
         vertices = np.empty_like(rest)
-        for i in range(count):
-            kernels.skin(rest[i], transforms[i], self._joint, self._weight, vertices[i])
+        kernels.skin(rest, transforms, self._joint, self._weight, vertices)
         return vertices, position
 
     def keypoints(self, vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """The 44 keypoints (B, 44, 3) of vertices (B, V, 3) and joints (B, 24, 3)."""
         points = np.concatenate([joints, vertices[:, self._landmarks]], 1)
-        return np.concatenate([points[:, list(OPENPOSE_25_FROM_45)], self._j19 @ vertices], 1)
+        others = np.empty((len(vertices), 19, 3), np.float32)
+        rows, columns, weights = self._j19
+        kernels.regress(rows, columns, weights, vertices, others)
+        return np.concatenate([points[:, list(OPENPOSE_25_FROM_45)], others], 1)
+
+
+def _draw_and_transmit(first: int, last: int, arguments: tuple, out: dict[str, np.ndarray]) -> None:
+    _draw(first, last, *arguments, *out.values())
+    scenes = arguments[5]
+    for i in range(first, last):
+        out["image"][i] = transmit(out["image"][i], scenes[i])
 
 
 @numba.njit(nogil=True, cache=True)
-def _draw(vertices, template, faces, owners, intrinsics, scene, look, plan, pixels, keypoints, tolerance,
-          picture, mask, depth, parts, visible):  # fmt: skip
-    """Draws one example: the picture and everything that is read off its depth buffer."""
-    size, count = picture.shape[0], vertices.shape[0]
-    normals, clothed, points = (
-        np.empty((count, 3), np.float32),
-        np.empty((count, 3), np.float32),
-        np.empty((count, 3), np.float32),
-    )
-    zones = np.empty(count, np.uint8)
-    kernels.vertex_normals(vertices, faces, normals)
-    paint.zones_of(template, look, plan, zones)
-    kernels.dress(vertices, normals, template, zones, look, clothed)
-    kernels.vertex_normals(clothed, faces, normals)
-    kernels.project(clothed, intrinsics, points)
-    face_index, inverse_depth = np.full((size, size), -1, np.int32), np.zeros((size, size), np.float32)
-    rasterize_into(points, faces, face_index, inverse_depth)
-
+def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, looks, plan, pixels, keypoints, tolerance,
+          pictures, masks, depths, parts, visible):  # fmt: skip
+    """Draws the examples first .. last: pictures and everything that is read off their depth buffers."""
+    size, count = pictures.shape[1], vertices.shape[1]
+    scratch = np.empty((3, count, 3), np.float32)
+    normals, clothed, points = scratch[0], scratch[1], scratch[2]
+    face_index, inverse_depth = np.empty((size, size), np.int32), np.empty((size, size), np.float32)
     shadow = np.empty((max(8, size // 4), max(8, size // 4)), np.float32)
-    kernels.cast_shadow(clothed, intrinsics, scene, size, shadow)
-    image, hidden = np.empty((size, size, 3), np.float32), np.zeros((size, size), np.uint8)
-    paint.paint_background(image, intrinsics, scene, shadow)
-    paint.paint_shapes(image, scene.clutter, scene.seed + 20, hidden)
-    if scene.bokeh > 0:
-        paint.blur(image, scene.bokeh * size)
-    paint.paint_person(image, points, faces, face_index, normals, template, scene, look, plan)
-    hidden[:] = 0
-    paint.paint_shapes(image, scene.occluders, scene.seed + 40, hidden)
-    paint.blur(image, scene.blur * size)
-    if scene.motion[0] != 0 or scene.motion[1] != 0:
-        smeared = np.empty_like(image)
-        paint.smear(image, scene.motion * np.float32(size), smeared)
-        image = smeared
-    paint.develop(image, scene, picture)
+    scratch = np.empty((2, size, 3, size), np.float32)
+    image, other = scratch[0], scratch[1]
+    hidden = np.empty((size, size), np.uint8)
+    for b in range(first, last):
+        scene, look = scenes[b], looks[b]
+        kernels.vertex_normals(vertices[b], faces, normals)
+        kernels.dress(vertices[b], normals, template, look, plan, clothed)
+        kernels.vertex_normals(clothed, faces, normals)
+        kernels.project(clothed, intrinsics[b], points)
+        face_index[:] = -1
+        inverse_depth[:] = 0
+        rasterize_into(points, faces, face_index, inverse_depth)
 
-    for k in range(len(keypoints)):
-        column, row = int(np.floor(pixels[k, 0])), int(np.floor(pixels[k, 1]))
-        if 0 <= column < size and 0 <= row < size and keypoints[k, 2] > 0:
-            behind = inverse_depth[row, column] * (keypoints[k, 2] - tolerance[k]) > 1
-            visible[k] = not (behind or hidden[row, column])
-    weight = np.empty(3, np.float32)
-    for row in range(size):
-        for column in range(size):
-            face = face_index[row, column]
-            if face >= 0 and not hidden[row, column]:
-                mask[row, column] = 1
-                depth[row, column] = np.float32(1) / inverse_depth[row, column]
-                corner_weights(points, faces, face, column, row, weight)
-                parts[row, column] = 1 + owners[faces[face, weight.argmax()]]
+        kernels.cast_shadow(clothed, intrinsics[b], scene, size, shadow)
+        paint.paint_background(image, intrinsics[b], scene, shadow)
+        paint.paint_shapes(image, scene.clutter, scene.seed + 20, hidden)
+        unfocused = np.float32(scene.bokeh * size)
+        if unfocused >= 1:
+            paint.blur(image, unfocused)
+        elif unfocused > 0:
+            paint.soften(image, unfocused, other)
+            image, other = other, image
+        paint.paint_person(image, parts[b], points, faces, owners, face_index, normals, template, scene, look, plan)
+        hidden[:] = 0
+        paint.paint_shapes(image, scene.occluders, scene.seed + 40, hidden)
+        soft = np.float32(scene.blur * size)
+        if soft >= 1:
+            paint.blur(image, soft)
+            soft = np.float32(0)
+        if scene.motion[0] != 0 or scene.motion[1] != 0:
+            paint.smear(image, scene.motion * np.float32(size), other)
+            image, other = other, image
+        paint.develop(image, soft, scene, pictures[b])
+
+        for k in range(visible.shape[1]):
+            column, row = int(np.floor(pixels[b, k, 0])), int(np.floor(pixels[b, k, 1]))
+            visible[b, k] = False
+            if 0 <= column < size and 0 <= row < size and keypoints[b, k, 2] > 0:
+                behind = inverse_depth[row, column] * (keypoints[b, k, 2] - tolerance[k]) > 1
+                visible[b, k] = not (behind or hidden[row, column])
+        for row in range(size):
+            _label(face_index[row], inverse_depth[row], hidden[row], masks[b, row], depths[b, row], parts[b, row])
+
+
+@numba.njit(nogil=True, cache=True)
+def _label(face, nearness, hidden, mask, depth, part):
+    """A row of the dense labels; `part` holds those of the person, seen or not."""
+    for j in range(face.size):
+        seen = (face[j] >= 0) & (hidden[j] == 0)
+        mask[j] = seen
+        depth[j] = np.float32(1) / max(nearness[j], np.float32(1e-9)) if seen else np.float32(0)
+        part[j] = part[j] if seen else 0

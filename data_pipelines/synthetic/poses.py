@@ -20,6 +20,7 @@ Letters: B poses, J joints (SMPL's 24).
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -122,7 +123,7 @@ class PosePrior:
         rotations = rotations.reshape(len(stance), CANDIDATES, 24, 3, 3)
         best = self._collision(rotations).argmin(1)
         rotations = rotations[np.arange(len(best)), best]
-        pose = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(-1, 24, 3)
+        pose = rotation_vectors(rotations.reshape(-1, 3, 3)).reshape(-1, 24, 3)
         mirrored = pose[:, SMPL_24_FLIP] * np.array([1, -1, -1])
         return Poses(np.where(draws.happens(0.5)[:, None, None], mirrored, pose), stance)
 
@@ -131,6 +132,30 @@ class PosePrior:
         centers = self._spheres.place(forward_kinematics(rotations, self._rest, self._parents))
         distance = np.linalg.norm(centers[..., self._spheres.first, :] - centers[..., self._spheres.second, :], axis=-1)
         return np.maximum(self._spheres.reach - distance, 0).sum(-1)
+
+
+@numba.njit(nogil=True, cache=True)
+def rotation_vectors(matrices):
+    """Axis-angle (N, 3) of rotation matrices (N, 3, 3), by way of the quaternion's largest component."""
+    out, q = np.empty((len(matrices), 3)), np.empty(4)
+    for n in range(len(matrices)):
+        m = matrices[n]
+        trace = m[0, 0] + m[1, 1] + m[2, 2]
+        i = 0
+        for k in range(1, 3):
+            i = k if m[k, k] > m[i, i] else i
+        if trace > m[i, i]:
+            q[0], q[1], q[2], q[3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace
+        else:
+            j, k = (i + 1) % 3, (i + 2) % 3
+            q[i], q[j], q[k] = 1 - trace + 2 * m[i, i], m[j, i] + m[i, j], m[k, i] + m[i, k]
+            q[3] = m[k, j] - m[j, k]
+        length = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
+        angle = 2 * np.arctan2(length, abs(q[3]))
+        scale = np.copysign(angle / length if length > 1e-12 * abs(q[3]) else 2 / abs(q[3]), q[3])
+        for k in range(3):
+            out[n, k] = q[k] * scale
+    return out
 
 
 def forward_kinematics(rotations: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
@@ -215,8 +240,8 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
     local = np.broadcast_to(np.eye(3), (len(stance), 24, 3, 3)).copy()
 
     def turn(joint: str, order: str, *angles: np.ndarray) -> None:
-        matrices = Rotation.from_euler(order, np.stack(np.broadcast_arrays(*angles), -1)).as_matrix()
-        local[:, JOINT[joint]] = local[:, JOINT[joint]] @ matrices
+        for axis, angle in zip(order, angles, strict=True):
+            _turn(local[:, JOINT[joint]], "XYZ".index(axis), np.cos(angle), np.sin(angle))
 
     tilt, bend = stance_range(lambda s: s.tilt), stance_range(lambda s: s.bend)
     side = draws.normal(0, np.deg2rad([s.side for s in table])[stance] / 2)
@@ -235,9 +260,7 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
     roll = draws.sign() * np.pi / 2 * draws.choice(np.array([3, 2, 2]))  # on the back, a side, the front
     roll = roll + np.deg2rad(draws.normal(0, 15))
     side_tilt = np.deg2rad(draws.normal(0, 3))
-    upright = Rotation.from_euler("XZ", np.stack([tilt, side_tilt], -1)).as_matrix()
-    down = Rotation.from_euler("XYZ", np.stack([tilt - np.pi / 2, roll, side_tilt], -1)).as_matrix()
-    local[:, 0] = np.where(lying[:, None, None], down, upright)
+    turn("pelvis", "XYZ", np.where(lying, tilt - np.pi / 2, tilt), np.where(lying, roll, 0), side_tilt)
 
     for k, s in enumerate(("left", "right")):
         m = 1 - 2 * k
@@ -273,6 +296,16 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
     return local
 
 
+@numba.njit(nogil=True, cache=True)
+def _turn(rotations, axis, cosine, sine):
+    """Turns rotations (B, 3, 3) in place about one of their own axes."""
+    j, k = (axis + 1) % 3, (axis + 2) % 3
+    for b in range(len(rotations)):
+        for i in range(3):
+            one, two = rotations[b, i, j], rotations[b, i, k]
+            rotations[b, i, j], rotations[b, i, k] = cosine[b] * one + sine[b] * two, cosine[b] * two - sine[b] * one
+
+
 def _raise_arm(local: np.ndarray, turn, s: str, lift: np.ndarray, plane: np.ndarray, roll: np.ndarray) -> None:
     """Sets collar and shoulder of side `s` so that the upper arm points where lift and plane say."""
     m = 1 if s == "left" else -1
@@ -285,5 +318,5 @@ def _raise_arm(local: np.ndarray, turn, s: str, lift: np.ndarray, plane: np.ndar
     axis = np.cross(start, direction)
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = np.arctan2(sine, direction @ start[:, None])
-    swing = Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * angle).as_matrix()
-    local[:, JOINT[f"{s}_shoulder"]] = swing @ Rotation.from_euler("X", roll[:, None]).as_matrix()
+    local[:, JOINT[f"{s}_shoulder"]] = Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * angle).as_matrix()
+    turn(f"{s}_shoulder", "X", roll)

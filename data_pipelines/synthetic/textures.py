@@ -1,73 +1,97 @@
-"""Compiled procedural textures: value noise, fabric patterns, surfaces; each a function of a position.
+"""Compiled procedural textures: value noise, fabric patterns, surfaces; and the box blur.
 
-Letters: none; everything is a scalar.
+Loops over one row of an image stand in functions of their own, without branches, calls or divisions where possible:
+there the compiler sees that arrays do not overlap, and vectorises. Whole numbers are cast back to 32 bits after each
+operation, for Numba widens them.
+
+Letters: H height, W width, C channels.
 """
 
 import numba
 import numpy as np
 
-jit = numba.njit(nogil=True, cache=True, fastmath=True)
+jit = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+# For what loops call: compiled on its own it would already use vectors, and the loop around it could not.
+part = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")
 
-f32 = np.float32
+f32, i32, u32 = np.float32, np.int32, np.uint32
 
-
-# Random numbers that are looked up, which is faster than to hash.
-LATTICE = np.random.Generator(np.random.Philox(0)).random((64, 64), np.float32)
 GRAIN = np.random.Generator(np.random.Philox(1)).random((2, 3 * 2**15), np.float32) - np.float32(0.5)
 GRAIN = GRAIN[0] + np.repeat(GRAIN[1, : 2**15], 3)  # a pixel's channels share a part
+GRAIN = np.ascontiguousarray(GRAIN.reshape(-1, 3).T)
+
+_PRIMES = (u32(0x9E3779B1), u32(0x85EBCA77), u32(0xC2B2AE3D))
+_MIX = u32(0x2C1B3C6D)
 
 
-@jit
-def _lattice(i, j):
-    return LATTICE[i & 63, j & 63]
+@part
+def _chance(row, column):
+    """A fixed random number in [0, 1) for a cell, by the 32-bit keys of its row and column."""
+    key = u32(row ^ column)
+    key = u32(u32(key ^ u32(key >> u32(15))) * _MIX)
+    key = u32(key ^ u32(key >> u32(13)))
+    return f32(i32(u32(key >> u32(8)))) * f32(2**-24)
 
 
-@jit
+@part
+def _row_key(i):
+    return u32(u32(i32(i)) * _PRIMES[0])
+
+
+@part
+def _column_key(j, seed):
+    return u32(u32(u32(i32(j)) * _PRIMES[1]) + u32(u32(seed) * _PRIMES[2]))
+
+
+@part
 def _tone(i, j, seed):
     """A fixed random number in [0, 1) for a cell."""
-    return _lattice(np.int64(i) + 37 * np.int64(seed), np.int64(j) + 23 * np.int64(seed))
+    return _chance(_row_key(i), _column_key(j, seed))
 
 
-@jit
+@part
 def smooth(t):
     """The cubic step: 0 and 1 stay, with no slope there."""
     return t * t * (f32(3) - f32(2) * t)
 
 
-@jit
+@part
 def noise2(x, y, seed):
     """Value noise in the plane, [0, 1), one feature per unit."""
     x, y = f32(x), f32(y)
     fx, fy = np.floor(x), np.floor(y)
-    i, j = np.int64(fx) + 37 * np.int64(seed), np.int64(fy) + 23 * np.int64(seed)
     u, v = smooth(x - fx), smooth(y - fy)
-    a, b = _lattice(i, j), _lattice(i + 1, j)
-    c, d = _lattice(i, j + 1), _lattice(i + 1, j + 1)
+    row, column = _row_key(fx), _column_key(fy, seed)
+    next_row, next_column = u32(row + _PRIMES[0]), u32(column + _PRIMES[1])
+    a, b = _chance(row, column), _chance(next_row, column)
+    c, d = _chance(row, next_column), _chance(next_row, next_column)
     low, high = a + u * (b - a), c + u * (d - c)
     return low + v * (high - low)
 
 
-@jit
+@part
 def noise3(x, y, z):
     """Value noise in space, [0, 1), one feature per unit."""
+    z = f32(z)
     fz = np.floor(z)
-    w = smooth(f32(z - fz))
-    return noise2(x, y, int(fz)) * (f32(1) - w) + noise2(x, y, int(fz) + 1) * w
+    w, layer = smooth(z - fz), i32(fz)
+    return noise2(x, y, layer) * (f32(1) - w) + noise2(x, y, i32(layer + i32(1))) * w
 
 
 @jit
-def fabric(pattern, x, y, z, direction, frequency):
+def fabric(pattern, x, y, z, directions, garment, frequency):
     """How much of a fabric's second colour is at a rest-pose position, 0 to 1; patterns as `appearance.PATTERNS`."""
     if pattern == 0:
         return f32(0)
     if pattern == 5:  # a printed panel on the chest
         return f32(1) if abs(x) < f32(0.09) and z > 0 and f32(0.22) < y < f32(0.38) else f32(0)
-    t = (x * direction[0] + y * direction[1] + z * direction[2]) * frequency
+    dx, dy, dz = directions[garment, 0], directions[garment, 1], directions[garment, 2]
+    t = (x * dx + y * dy + z * dz) * frequency
     stripe = t - np.floor(t) < f32(0.45)
     if pattern == 1:
         return f32(1) if stripe else f32(0)
     if pattern == 2:
-        s = (x * direction[1] - y * direction[0] + z * f32(0.5)) * frequency
+        s = (x * dy - y * dx + z * f32(0.5)) * frequency
         return f32(0.5) * (f32(stripe) + f32(s - np.floor(s) < f32(0.45)))
     if pattern == 3:
         u, v = x * frequency - np.floor(x * frequency) - f32(0.5), y * frequency - np.floor(y * frequency) - f32(0.5)
@@ -77,29 +101,37 @@ def fabric(pattern, x, y, z, direction, frequency):
 
 
 @jit
-def surface(texture, x, y, seed):
-    """How much of a surface's second colour is at (x, y), 0 to 1; textures as `scenes.TEXTURES`."""
+def surface(texture, x, y, seed, out):
+    """How much of a surface's second colour is at the points (x, y) of a row, 0 to 1; textures as `scenes.TEXTURES`."""
     if texture == 0:
-        return f32(0.3) * noise2(x * f32(0.7), y * f32(0.7), seed)
-    i, j = np.floor(x), np.floor(y)
-    if texture == 1:
-        return f32(0.85) * f32((int(i) + int(j)) & 1) + f32(0.15) * _tone(i, j, seed)
-    if texture == 2:  # planks: long cells with their own tone and a dark joint
-        joint = f32(1) if x - i < f32(0.06) else f32(0)
-        return max(joint, f32(0.6) * _tone(i, np.floor(y * f32(0.2) + i * f32(0.37)), seed))
-    if texture == 3:
-        n = f32(0.5) * noise2(x, y, seed) + f32(0.3) * noise2(x * f32(2.7), y * f32(2.7), seed + 1)
-        return n + f32(0.2) * noise2(x * f32(7.3), y * f32(7.3), seed + 2)
-    if texture == 4:  # bricks
-        shifted = x * f32(0.5) + f32(0.5) * f32(int(j) & 1)
-        k = np.floor(shifted)
-        mortar = y - j < f32(0.12) or shifted - k < f32(0.06)
-        return f32(1) if mortar else f32(0.35) * _tone(k, j, seed)
-    n = noise2(x * f32(0.8), y * f32(0.8), seed)
-    return smooth(min(max((n - f32(0.45)) * f32(8), f32(0)), f32(1)))
-
-
-# Inner loops stand in functions of their own, where the compiler sees that arrays do not overlap, and vectorises.
+        for n in range(out.size):
+            out[n] = f32(0.3) * noise2(x[n] * f32(0.7), y[n] * f32(0.7), seed)
+    elif texture == 1:
+        for n in range(out.size):
+            i, j = i32(np.floor(x[n])), i32(np.floor(y[n]))
+            out[n] = f32(0.85) * f32(i32(i32(i + j) & i32(1))) + f32(0.15) * _tone(i, j, seed)
+    elif texture == 2:  # planks: long cells with their own tone and a dark joint
+        for n in range(out.size):
+            i = np.floor(x[n])
+            joint = f32(1) if x[n] - i < f32(0.06) else f32(0)
+            out[n] = max(joint, f32(0.6) * _tone(i, np.floor(y[n] * f32(0.2) + i * f32(0.37)), seed))
+    elif texture == 3:
+        for n in range(out.size):
+            out[n] = f32(0.5) * noise2(x[n], y[n], seed) + f32(0.3) * noise2(x[n] * f32(2.7), y[n] * f32(2.7), seed + 1)
+        for n in range(out.size):
+            out[n] += f32(0.2) * noise2(x[n] * f32(7.3), y[n] * f32(7.3), seed + 2)
+    elif texture == 4:  # bricks
+        for n in range(out.size):
+            j = np.floor(y[n])
+            shifted = x[n] * f32(0.5) + f32(0.5) * f32(i32(i32(j) & i32(1)))
+            k = np.floor(shifted)
+            brick = f32(0.35) * _tone(k, j, seed)
+            brick = f32(1) if shifted - k < f32(0.06) else brick
+            out[n] = f32(1) if y[n] - j < f32(0.12) else brick
+    else:
+        for n in range(out.size):
+            blotch = noise2(x[n] * f32(0.8), y[n] * f32(0.8), seed)
+            out[n] = smooth(min(max((blotch - f32(0.45)) * f32(8), f32(0)), f32(1)))
 
 
 @jit
@@ -116,9 +148,58 @@ def _subtract(a, b, scale, out):
 
 
 @jit
-def _accumulate(steps, channels, out):
-    for j in range(channels, out.size):
-        out[j] = out[j - channels] + steps[j]
+def _accumulate(steps, first, out):
+    """Running sums, (C, W); three channels at a time keep the processor busy."""
+    if len(out) == 3:
+        a, b, c = first[0], first[1], first[2]
+        for j in range(out.shape[1]):
+            out[0, j], out[1, j], out[2, j] = a, b, c
+            a += steps[0, j]
+            b += steps[1, j]
+            c += steps[2, j]
+        return
+    for k in range(len(out)):
+        total = first[k]
+        for j in range(out.shape[1]):
+            out[k, j] = total
+            total += steps[k, j]
+
+
+@jit
+def _blur_row(line, radius, padded, steps, out):
+    """The mean over 2 radius + 1 neighbours in every channel of (C, W); the ends are repeated."""
+    width, scale = line.shape[1], f32(1) / f32(2 * radius + 1)
+    first = np.empty(len(line), np.float32)
+    for c in range(line.shape[0]):
+        padded[:radius] = line[c, 0]
+        padded[radius : radius + width] = line[c]
+        padded[radius + width :] = line[c, width - 1]
+        first[c] = f32(0)
+        for k in range(2 * radius + 1):
+            first[c] += padded[k] * scale
+        _subtract(padded[2 * radius + 1 :], padded, scale, steps[c])
+    _accumulate(steps, first, out)
+
+
+@jit
+def box_blur(image, radius):
+    """Blurs (H, C, W) in place with a box of 2 radius + 1 pixels along both axes; edges are repeated."""
+    height, channels, width = image.shape
+    rows, scale = image.reshape(height, channels * width), f32(1) / f32(2 * radius + 1)
+    kept = 2 * radius + 2  # rows, blurred along themselves, that the box is on or that enter it
+    ring = np.empty((kept, channels, width), np.float32)
+    flat = ring.reshape(kept, channels * width)
+    padded, steps = np.empty(width + 2 * radius + 1, np.float32), np.empty((channels, width), np.float32)
+    for i in range(min(radius + 1, height)):
+        _blur_row(image[i], radius, padded, steps, ring[i])
+    total = flat[0] * f32(radius + 1)
+    for k in range(1, radius + 1):
+        total += flat[min(k, height - 1)]
+    for i in range(height):
+        entering = min(i + radius + 1, height - 1)
+        if i + radius + 1 < height:
+            _blur_row(image[entering], radius, padded, steps, ring[entering % kept])
+        _advance(total, flat[entering % kept], flat[max(i - radius, 0) % kept], scale, rows[i])
 
 
 @jit
@@ -128,44 +209,15 @@ def _weigh(before, here, after, side, middle, out):
 
 
 @jit
-def box_blur(image, radius):
-    """Blurs (H, W, C) in place with a box of 2 radius + 1 pixels along both axes; edges are repeated."""
-    height, width, channels = image.shape
-    end, border = width * channels, (radius + 1) * channels
-    rows = image.reshape(height, end)
-    half = np.empty((height, end + 2 * border), np.float32)  # with more pixels at both ends
-    scale = f32(1) / f32(2 * radius + 1)
-    total = rows[0] * f32(radius + 1)  # of every column
-    for k in range(radius):
-        total += rows[min(k + 1, height - 1)]
-    for i in range(height):
-        inner = half[i, border : border + end]
-        _advance(total, rows[min(i + radius + 1, height - 1)], rows[max(i - radius, 0)], scale, inner)
-    steps = np.empty(end, np.float32)
-    for i in range(height):
-        for k in range(border):
-            half[i, k] = half[i, border + k % channels]
-            half[i, border + end + k] = half[i, border + end - channels + k % channels]
-        for c in range(channels):
-            first = f32(0)
-            for k in range(1, 2 * radius + 2):
-                first += half[i, k * channels + c]
-            rows[i, c] = first * scale
-        _subtract(half[i, 2 * border - channels :], half[i], scale, steps)
-        _accumulate(steps, channels, rows[i])
+def soften_row(image, i, amount, padded, out):
+    """Row i, (C, W), of (H, C, W) with its neighbours mixed in, as a blur of `amount` < 1 pixel does; edges repeat.
 
-
-@jit
-def soften(image, amount):
-    """Mixes in the four neighbours of (H, W, C) in place, as a blur of `amount` < 1 pixel does; edges are repeated."""
-    height, width, channels = image.shape
-    rows = image.reshape(height, width * channels)
-    half = np.empty((height, (width + 2) * channels), np.float32)  # with a pixel more at both ends
-    side, middle, end = f32(0.25) * amount, f32(1) - f32(0.5) * amount, width * channels
-    for i in range(height):
-        inner = half[i, channels : channels + end]
-        _weigh(rows[max(i - 1, 0)], rows[i], rows[min(i + 1, height - 1)], side, middle, inner)
-        half[i, :channels], half[i, channels + end :] = inner[:channels], inner[end - channels :]
-    for i in range(height):
-        row = half[i]
-        _weigh(row[:end], row[channels : channels + end], row[2 * channels :], side, middle, rows[i])
+    `padded` (W + 2,) is for scratch.
+    """
+    height, channels, width = image.shape
+    side, middle = f32(0.25) * amount, f32(1) - f32(0.5) * amount
+    for c in range(channels):
+        inner = padded[1 : width + 1]
+        _weigh(image[max(i - 1, 0), c], image[i, c], image[min(i + 1, height - 1), c], side, middle, inner)
+        padded[0], padded[width + 1] = padded[1], padded[width]
+        _weigh(padded, inner, padded[2:], side, middle, out[c])

@@ -64,6 +64,7 @@ def rasterize(
 def rasterize_into(points, faces, face_index, inverse_depth):
     """Draws triangles into a `Raster`'s buffers; callable from other compiled kernels."""
     height, width = face_index.shape
+    half, one = np.float32(0.5), np.float32(1)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
@@ -72,26 +73,25 @@ def rasterize_into(points, faces, face_index, inverse_depth):
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
         if not area < 0 or min(az, bz, cz) <= 0:  # y points down: counter-clockwise has negative area
             continue
-        left = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
-        right = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
-        top = max(0, int(np.ceil(min(ay, by, cy) - 0.5)))
-        bottom = min(height - 1, int(np.floor(max(ay, by, cy) - 0.5)))
+        left = max(0, int(np.ceil(min(ax, bx, cx) - half)))
+        right = min(width - 1, int(np.floor(max(ax, bx, cx) - half)))
+        top = max(0, int(np.ceil(min(ay, by, cy) - half)))
+        bottom = min(height - 1, int(np.floor(max(ay, by, cy) - half)))
         if right < left or bottom < top:
             continue
-        scale = np.float32(1) / area
-        ia, ib, ic = np.float32(1) / az, np.float32(1) / bz, np.float32(1) / cz
+        scale = one / area
+        ia, ib, ic = one / az, one / bz, one / cz
         for y in range(top, bottom + 1):
-            py = np.float32(y) + np.float32(0.5)
-            for x in range(left, right + 1):
-                px = np.float32(x) + np.float32(0.5)
+            py = np.float32(y) + half
+            for x in range(left, right + 1):  # without branches: they would be guessed wrongly at every edge
+                px = np.float32(x) + half
                 wa = ((bx - px) * (cy - py) - (cx - px) * (by - py)) * scale
                 wb = ((cx - px) * (ay - py) - (ax - px) * (cy - py)) * scale
-                wc = np.float32(1) - wa - wb
-                if wa >= 0 and wb >= 0 and wc >= 0:
-                    nearness = wa * ia + wb * ib + wc * ic
-                    if nearness > inverse_depth[y, x]:
-                        inverse_depth[y, x] = nearness
-                        face_index[y, x] = f
+                wc = one - wa - wb
+                nearness, before = wa * ia + wb * ib + wc * ic, inverse_depth[y, x]
+                wins = (wa >= 0) & (wb >= 0) & (wc >= 0) & (nearness > before)
+                inverse_depth[y, x] = nearness if wins else before
+                face_index[y, x] = f if wins else face_index[y, x]
 
 
 if numba is not None:
