@@ -327,11 +327,14 @@ def _color(row, column, rest, zone, colors, relief, look, light, fold, gloss, im
 def _palette(look):
     """Colours (8, 2, 3) of every zone, and (8, 6): scales (3,) of its folds, their mean and depth, and the gloss."""
     colors, relief = np.empty((8, 2, 3), np.float32), np.zeros((8, 6), np.float32)
-    for k in range(3):
-        colors[SKIN, :, k], colors[HAIR, :, k] = look.skin[k], look.hair[k]
-        colors[SHOE, :, k], colors[LIPS, :, k] = look.shoes[k], look.lips[k]
-    colors[WHITE], colors[DARK], colors[TOP], colors[BOTTOM] = f32(0.6), f32(0.01), look.cloth[0], look.cloth[1]
-    relief[:, 3], relief[:, 5] = f32(1), look.gloss
+    for tone in range(2):
+        for k in range(3):  # one by one: with assignments of arrays Numba compiles the text of their errors
+            colors[SKIN, tone, k], colors[HAIR, tone, k] = look.skin[k], look.hair[k]
+            colors[SHOE, tone, k], colors[LIPS, tone, k] = look.shoes[k], look.lips[k]
+            colors[WHITE, tone, k], colors[DARK, tone, k] = f32(0.6), f32(0.01)
+            colors[TOP, tone, k], colors[BOTTOM, tone, k] = look.cloth[0, tone, k], look.cloth[1, tone, k]
+    for zone in range(8):
+        relief[zone, 3], relief[zone, 5] = f32(1), look.gloss
     for zone in (TOP, BOTTOM):
         relief[zone, 0], relief[zone, 1], relief[zone, 2] = f32(14), f32(9), f32(14)
         relief[zone, 3], relief[zone, 4] = f32(1) - look.folds, f32(2) * look.folds

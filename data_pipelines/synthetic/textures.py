@@ -171,9 +171,8 @@ def _blur_row(line, radius, padded, steps, out):
     width, scale = line.shape[1], f32(1) / f32(2 * radius + 1)
     first = np.empty(len(line), np.float32)
     for c in range(line.shape[0]):
-        padded[:radius] = line[c, 0]
-        padded[radius : radius + width] = line[c]
-        padded[radius + width :] = line[c, width - 1]
+        for k in range(padded.size):  # no assignment of arrays: Numba would compile its error's text with it
+            padded[k] = line[c, min(max(k - radius, 0), width - 1)]
         first[c] = f32(0)
         for k in range(2 * radius + 1):
             first[c] += padded[k] * scale
