@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import functools
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,9 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=SAMPLES, help="how many samples are scored")
     parser.add_argument("--loop", type=int, default=400, help="how many of them the NumPy loop scores, twice")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-size", type=int, default=256)
     options = parser.parse_args()
-    cli.keep_freed_memory()  # as eval.py does
+    os.environ["HMR_JAX_CACHE"] = ""  # compilation counts
+    cli.set_up()  # as eval.py does
     bodies = make_bodies()
     with tempfile.TemporaryDirectory() as folder:
         truth, predictions = write_files(Path(folder), options.samples)
@@ -107,8 +109,9 @@ def ours(case, bodies, truth_file, prediction_file, batch_size, folder) -> tuple
     predictions = read_predictions(case, bodies, prediction_file)
     start, processor = time.perf_counter(), time.process_time()
     truth = TruthFile(truth_file, batch_size)
-    step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
     mesh = parallel.make_mesh(MeshConfig())
+    placed = bodies.on(mesh)
+    step = make_score_step(protocol, placed, predict_from_file(placed.neutral))
     samples = collect(step, {}, predictions.attach(truth, truth.keys), mesh, truth.keys)
     result = summarize(protocol, samples)
     write_result(folder / "result.json", result, {}, {})

@@ -6,7 +6,7 @@ fusion blocks of width 128, and the head of body parameters, which in so few ste
     python -m data_pipelines.build synthetic_people --data-dir data
     python train.py --config configs/d2a_hmr_quickstart.py
 
-Hardware: 2 CPU cores, a quarter of an hour. Expected: docs/results.md.
+Hardware: 2 CPU cores, twelve minutes. Expected: docs/results.md.
 """
 
 from dataclasses import replace

@@ -81,7 +81,7 @@ def evaluate(
         return summarize(None, collect(_dense_step(model), params, batches, mesh, keys, partial, progress))
     protocol = protocol or get_protocol("synthetic")
     bodies = bodies or load_bodies(protocol, body)
-    step = make_score_step(protocol, bodies, predict_with(model, flip_test), labels=baseline)
+    step = make_score_step(protocol, bodies.on(mesh), predict_with(model, flip_test), labels=baseline)
     samples = collect(step, params, batches, mesh, keys, partial, progress)
     labels = {name: samples.pop(f"label/{name}") for name in ("pose", "betas", "keypoints_3d") if baseline}
     return summarize(protocol, samples, mean_body_errors(protocol, bodies, labels) if baseline else {})
@@ -207,20 +207,22 @@ def mean_body_errors(
     rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
     u, _, vt = np.linalg.svd(rotations.mean(0))
     u[..., -1] *= np.linalg.det(u @ vt)[..., None]
-    posed = skin(bodies.neutral, jnp.asarray(labels["betas"].mean(0))[None], jnp.asarray(u @ vt, jnp.float32)[None])
-    mean = body_subject(protocol, bodies.neutral, posed.vertices, posed.joints)
+    neutral = bodies.neutral
+    posed = skin(neutral, jnp.asarray(labels["betas"].mean(0))[None], jnp.asarray(u @ vt, jnp.float32)[None])
+    mean = body_subject(protocol, neutral, posed.vertices, posed.joints)
 
     @jax.jit
-    def errors(pose, betas, keypoints):
-        body = true_body(Bodies(bodies.neutral), pose, betas, None)
-        truth = body_subject(protocol, bodies.neutral, body.vertices, body.joints)
+    def errors(bodies, pose, betas, keypoints):
+        body = true_body(bodies, pose, betas, None)
+        truth = body_subject(protocol, neutral, body.vertices, body.joints)
         if protocol.truth == "keypoints":
-            truth = keypoint_subject(protocol, keypoints[..., :3])._replace(vertices=truth.vertices)
+            truth = keypoint_subject(protocol, keypoints[..., :3], truth)
         constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:])), mean)
         return {name: value for name, value in score(protocol, constant, truth).items() if name in protocol.metrics}
 
+    placed = jax.device_put(Bodies(neutral))
     parts = [
-        jax.device_get(errors(*(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
+        jax.device_get(errors(placed, *(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
         for at in range(0, len(rotations), chunk)
     ]
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}

@@ -133,6 +133,7 @@ def test_the_mean_body_of_equal_samples_has_no_error(model_and_params):
     protocol = get_protocol("synthetic")
     bodies = load_bodies(protocol, load_body_model())
     errors = mean_body_errors(protocol, bodies, {"pose": pose, "betas": betas, "keypoints_3d": keypoints})
+    assert set(errors) == set(protocol.metrics)
     assert max(errors.values()) < 0.01
 
 

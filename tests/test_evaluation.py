@@ -20,15 +20,15 @@ from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation import commands, statistics
 from hmr_jax.evaluation.commands import Settings
 from hmr_jax.evaluation.compare import compare_results, comparison_table
-from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile
+from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.report import calibration, condition_curve
 from hmr_jax.evaluation.results import read_result, summarize, write_result
-from hmr_jax.evaluation.step import conditions
+from hmr_jax.evaluation.step import conditions, make_score_step
 from hmr_jax.evaluation.tables import escape_latex, latex_table, text_table
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.json_files import read_json
-from hmr_jax.protocols import get_protocol
+from hmr_jax.protocols import Bodies, get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
 KEYS = np.array([f"walk_{number // 8}/{number % 8:03d}" for number in range(37)])
@@ -107,22 +107,37 @@ def test_samples_are_found_by_key_and_counted_once_in_padded_batches(files, scor
 
 
 def test_one_device_and_eight_agree(files, scored):
-    from hmr_jax.evaluation.foreign import predict_from_file
-    from hmr_jax.evaluation.step import make_score_step
-    from hmr_jax.protocols import load_bodies
-
     protocol = get_protocol("synthetic")
     body = load_body_model()
     truth = TruthFile(files[0], 16)
-    step = make_score_step(protocol, load_bodies(protocol, body), predict_from_file(body))
-    predictions = ForeignPredictions(files[1], protocol)
-    rows = evaluate.collect(step, {}, predictions.attach(truth, truth.keys), mesh(jax.devices()), truth.keys)
+    bodies = load_bodies(protocol, body).on(mesh(jax.devices()))
+    step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
+    predictions = ForeignPredictions(files[1], protocol).attach(truth, truth.keys)
+    rows = evaluate.collect(step, {}, predictions, mesh(jax.devices()), truth.keys)
     assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
     for name in protocol.metrics:
         np.testing.assert_allclose(rows[name], scored.result.per_sample[name], rtol=1e-6, atol=1e-3, err_msg=name)
     result = summarize(protocol, rows)
     for name, value in result.metrics.items():
         assert value == pytest.approx(scored.result.metrics[name], rel=1e-6)
+
+
+def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(files, tmp_path):
+    """People come one gender after the other, so batches of one gender and of several are posed by other programs."""
+    protocol, body = get_protocol("3dpw-j14-hips"), load_body_model()
+    taller, smaller = (dataclasses.replace(body, v_template=np.float32(f) * body.v_template) for f in (1.05, 0.9))
+    np.savez(tmp_path / "truth.npz", **dict(np.load(files[0])), gender=np.array(list("mfn"))[np.arange(37) % 3])
+    found = []
+    for devices, batch_size in ((jax.devices()[:1], 4), (jax.devices(), 16)):
+        truth = TruthFile(tmp_path / "truth.npz", batch_size)
+        assert (np.diff(np.concatenate([batch["gender"] for batch in truth(0)])) >= 0).all()
+        bodies = Bodies(body, (taller, smaller)).on(mesh(devices))
+        step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
+        predictions = ForeignPredictions(files[1], protocol).attach(truth, truth.keys)
+        found.append(evaluate.collect(step, {}, predictions, mesh(devices), truth.keys))
+    assert found[0]["key"].tolist() == found[1]["key"].tolist() == KEYS.tolist()
+    for name in ("mpjpe", "pa_mpjpe", "pve", "pa_pve"):
+        np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-6, atol=1e-3, err_msg=name)
 
 
 def test_two_processes_agree_with_one_and_share_the_samples(files, scored, tmp_path):

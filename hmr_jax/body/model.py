@@ -54,18 +54,21 @@ class BodyModel:
 
 
 class _Static:
-    """Wraps a NumPy array so that it can be part of a pytree's hashable static data (compared by content)."""
+    """Wraps a NumPy array so that it can be part of a pytree's hashable static data (compared by content).
+
+    Made anew whenever a body is passed to a jitted function: neither that nor the hash reads the content.
+    """
 
     def __init__(self, array: np.ndarray | None):
         self.array = array
-        self._content = None if array is None else (array.shape, array.tobytes())
-        self._hash = hash(self._content)
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(None if self.array is None else self.array.shape)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self._content == other._content
+        if not isinstance(other, _Static):
+            return False
+        return self.array is other.array or np.array_equal(self.array, other.array)  # type: ignore[arg-type]
 
 
 def _flatten(model: BodyModel):

@@ -3,6 +3,7 @@
 Letters: B batch, V vertices, J joints, S betas.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -43,38 +44,84 @@ def skin(
     Raises:
         ValueError: if a shape does not fit the model.
     """
+    check_parameters(model, betas, rotations)
+    joints, transforms = pose_joints(model.parents, rest_joints(model, betas), rotations)
+    vertices = skin_vertices(model, betas, rotations, transforms, vertex_ids)
+    if translation is not None:
+        vertices, joints = vertices + translation[:, None], joints + translation[:, None]
+    return BodyOutput(vertices, joints)
+
+
+def check_parameters(model: BodyModel, betas: jax.Array, rotations: jax.Array) -> None:
+    """Raises ValueError where betas (B, S) or rotations (B, J, 3, 3) do not fit the body."""
     batch, num_betas = betas.shape
     if num_betas > model.num_betas or rotations.shape != (batch, model.num_joints, 3, 3):
         raise ValueError(
             f"betas {betas.shape} and rotations {rotations.shape} do not fit a body of {model.num_betas} betas and "
             f"{model.num_joints} joints; expected (B, {model.num_betas}) and (B, {model.num_joints}, 3, 3)."
         )
-    template, shapedirs, posedirs, weights = model.v_template, model.shapedirs, model.posedirs, model.skinning_weights
+
+
+def rest_joints(model: BodyModel, betas: jax.Array) -> jax.Array:
+    """(B, S) -> (B, J, 3) joints of the shaped body in its rest pose."""
     # The regressor is linear, so it acts on the template and the shape space once, not on every body of the batch.
-    joint_template = model.joint_regressor @ template  # (J, 3)
-    joint_dirs = (model.joint_regressor @ shapedirs.reshape(len(template), -1)).reshape(-1, 3, model.num_betas)
+    template = model.joint_regressor @ model.v_template  # (J, 3)
+    flat = model.shapedirs.reshape(model.num_vertices, -1)
+    directions = (model.joint_regressor @ flat).reshape(-1, 3, model.num_betas)
+    return jnp.einsum("bs,jcs->bjc", betas, directions[..., : betas.shape[1]]) + template
+
+
+def pose_joints(parents: Sequence[int], rest: jax.Array, rotations: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The part of skinning that needs no mesh.
+
+    Args:
+        parents: (J,) of each joint, -1 for the root.
+        rest: (B, J, 3) see `rest_joints`.
+        rotations: (B, J, 3, 3) relative to the parent.
+
+    Returns:
+        Joints (B, J, 3), and what moves the points fixed to each of them, x -> R x + t, as (B, J, 3, 4), t last.
+    """
+    turns, joints = forward_kinematics(parents, rotations, rest)
+    # x -> R (x - rest joint) + posed joint = R x + shift
+    shift = joints - jnp.einsum("bjcd,bjd->bjc", turns, rest)
+    return joints, jnp.concatenate([turns, shift[..., None]], -1)
+
+
+def skin_vertices(
+    model: BodyModel,
+    betas: jax.Array,
+    rotations: jax.Array,
+    transforms: jax.Array,
+    vertex_ids: np.ndarray | jax.Array | None = None,
+) -> jax.Array:
+    """The mesh of a body whose joints are posed.
+
+    Args:
+        model: the body.
+        betas: (B, S).
+        rotations: (B, J, 3, 3) relative to the parent, for the pose blendshapes.
+        transforms: (B, J, 3, 4), see `pose_joints`.
+        vertex_ids: (n,) these vertices only.
+
+    Returns:
+        (B, V, 3), or (B, n, 3).
+    """
+    batch, num_betas = betas.shape
+    template, shapedirs, posedirs, weights = model.v_template, model.shapedirs, model.posedirs, model.skinning_weights
     if vertex_ids is not None:
         template, shapedirs = template[vertex_ids], shapedirs[vertex_ids]
         posedirs, weights = posedirs[vertex_ids], weights[vertex_ids]
-
-    rest_joints = joint_template + jnp.einsum("bs,jcs->bjc", betas, joint_dirs[..., :num_betas])  # (B, J, 3)
     feature = (rotations[:, 1:] - jnp.eye(3, dtype=rotations.dtype)).reshape(batch, -1)  # (B, 9 (J - 1))
     num_vertices = len(template)
     offsets = feature @ posedirs.reshape(3 * num_vertices, -1).T
     offsets += betas @ shapedirs[..., :num_betas].reshape(3 * num_vertices, -1).T
     rest = template + offsets.reshape(batch, num_vertices, 3)
-
-    posed_rotations, posed_joints = forward_kinematics(model.parents, rotations, rest_joints)
-    # x -> R (x - rest joint) + posed joint = R x + shift
-    shift = posed_joints - jnp.einsum("bjcd,bjd->bjc", posed_rotations, rest_joints)
-    transforms = jnp.moveaxis(jnp.concatenate([posed_rotations, shift[..., None]], -1), 1, -1)  # (B, 3, 4, J)
-    blended = (transforms.reshape(-1, model.num_joints) @ weights.T).reshape(batch, 3, 4, num_vertices)
+    every = jnp.moveaxis(transforms, 1, -1).reshape(-1, model.num_joints)  # (12 B, J)
+    blended = (every @ weights.T).reshape(batch, 3, 4, num_vertices)
     # Written out: XLA's CPU back end needs 20 times as long for a sum over an axis of three.
     rows = [sum(blended[:, row, c] * rest[..., c] for c in range(3)) + blended[:, row, 3] for row in range(3)]
-    vertices = jnp.stack(rows, -1)  # (B, V, 3)
-    if translation is not None:
-        vertices, posed_joints = vertices + translation[:, None], posed_joints + translation[:, None]
-    return BodyOutput(vertices, posed_joints)
+    return jnp.stack(rows, -1)
 
 
 def forward_kinematics(parents, rotations, rest_joints):

@@ -201,7 +201,8 @@ def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
     }
     partial = PartialResults(output.with_suffix(".partial"), identity)
     mesh = parallel.make_mesh(MeshConfig())
-    step = make_score_step(protocol, bodies, predict_from_file(body))
+    bodies = bodies.on(mesh)
+    step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
     keys = _keys(source)
     samples = collect(step, {}, predictions.attach(source, keys), mesh, keys, partial, jax.process_index() == 0)
     result = summarize(protocol, samples)

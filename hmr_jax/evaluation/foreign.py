@@ -3,7 +3,7 @@
 Letters: N samples, B batch, V vertices.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ LABELLED: dict[str, tuple[int | str, ...]] = {
 }  # fmt: skip
 GENDERS = {"n": 0, "neutral": 0, "m": 1, "male": 1, "f": 2, "female": 2}
 _PREFIX = "predicted/"
+
+_skin = jax.jit(skin)
+_split = jax.jit(lambda rotations: (rotations[:, :1], rotations[:, 1:]))
 
 
 class ForeignPredictions:
@@ -94,26 +97,36 @@ class ForeignPredictions:
         return sorted(self._row.keys() - set(keys))
 
 
-def predict_from_file(body: BodyModel) -> Any:
-    """(params, batch) -> `Prediction`, from what `ForeignPredictions.attach` put into the batch."""
+def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Prediction]:
+    """(params, batch) -> `Prediction`, from what `ForeignPredictions.attach` put into the batch.
+
+    Not to be jitted as a whole: what a file brings goes on as it is, where a program would copy it.
+
+    Args:
+        body: of the predictions, on the devices.
+    """
+
+    @jax.jit
+    def keypoints_of(joints: jax.Array, vertices: jax.Array) -> jax.Array:
+        matrix, ids = joint_set_matrix(body, "keypoints_44")
+        return jnp.einsum("kn,bnc->bkc", matrix, jnp.concatenate([joints, vertices[:, ids]], 1))
 
     def predict(params: Params, batch: Batch) -> Prediction:
         given = {name.removeprefix(_PREFIX): value for name, value in batch.items() if name.startswith(_PREFIX)}
-        size = len(batch["index"])
         rotations, vertices, joints = given.get("rotations"), given.get("vertices"), given.get("joints")
         if rotations is not None and (vertices is None or joints is None):
-            posed = skin(body, given["betas"], rotations)
+            posed = _skin(body, given["betas"], rotations)
             vertices = posed.vertices if vertices is None else vertices
             joints = posed.joints if joints is None else joints
         keypoints = given.get("keypoints_3d")
         if keypoints is None and vertices is not None and joints is not None and "sigma" in given:
-            matrix, ids = joint_set_matrix(body, "keypoints_44")
-            keypoints = jnp.einsum("kn,bnc->bkc", matrix, jnp.concatenate([joints, vertices[:, ids]], 1))
+            keypoints = keypoints_of(joints, vertices)
+        orient, pose = (None, None) if rotations is None else _split(rotations)
         return Prediction(
-            global_orient=None if rotations is None else rotations[:, :1],  # type: ignore[arg-type]
-            body_pose=None if rotations is None else rotations[:, 1:],  # type: ignore[arg-type]
-            betas=given.get("betas"),  # type: ignore[arg-type]
-            camera=jnp.zeros((size, 3)),
+            global_orient=orient,
+            body_pose=pose,
+            betas=given.get("betas"),
+            camera=None,  # type: ignore[arg-type]
             joints=joints,  # type: ignore[arg-type]
             keypoints_3d=keypoints,  # type: ignore[arg-type]
             keypoints_2d=given.get("keypoints_2d"),  # type: ignore[arg-type]
@@ -157,6 +170,8 @@ class TruthFile:
         if jax.process_count() > 1 and batch_size % jax.process_count():
             raise ValueError(f"batch_size {batch_size} cannot be shared by {jax.process_count()} hosts.")
         self._batch_size, self.examples = batch_size, min(examples or count, count)
+        # One gender after the other: then hardly a batch needs the bodies of several.
+        self._order = np.argsort(self._gender[: self.examples], kind="stable")
 
     def keys(self, numbers: np.ndarray) -> list[str]:
         """Keys of examples by their numbers."""
@@ -166,14 +181,13 @@ class TruthFile:
         """The batches from `step` on: this host's slices."""
         share = self._batch_size // jax.process_count()
         while step * self._batch_size < self.examples:
-            numbers = step * self._batch_size + jax.process_index() * share + np.arange(share)
-            valid = numbers < self.examples
-            rows = np.where(valid, numbers, 0)
+            places = step * self._batch_size + jax.process_index() * share + np.arange(share)
+            rows = self._order[np.minimum(places, self.examples - 1)]
             yield {
                 **{name: array[rows] for name, array in self._arrays.items()},
                 "gender": self._gender[rows],
-                "valid": valid.astype(np.float32),
-                "index": numbers.astype(np.int64),
+                "valid": (places < self.examples).astype(np.float32),
+                "index": rows.astype(np.int64),
             }
             step += 1
 

@@ -77,6 +77,6 @@ def _examples(outcome: "Outcome", numbers: np.ndarray) -> dict[str, np.ndarray]:
 def _true_vertices(outcome: "Outcome", body, batch: Batch, prediction) -> np.ndarray:
     """(B, V, 3) labelled bodies, moved so that the pelvis joints coincide."""
     bodies = outcome.bodies if outcome.bodies is not None else Bodies(body)
-    posed = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
+    posed = jax.jit(true_body)(bodies, batch["pose"], batch["betas"], batch.get("gender"))
     shift = prediction.joints[:, 0] - np.asarray(posed.joints)[:, 0]
     return np.asarray(posed.vertices) + shift[:, None]

@@ -108,7 +108,8 @@ def _resampled(totals: np.ndarray, shares: np.ndarray, resamples: int, seed: int
     rng = np.random.default_rng(seed)
     count = len(totals)
     means = np.empty(resamples)
-    for at in range(resamples):  # one at a time: R x G counts of a large set would not fit
-        drawn = np.bincount(rng.integers(0, count, count), minlength=count)
-        means[at] = drawn @ totals / (drawn @ shares)
+    together = max(1, 2**18 // count)  # R x G draws of a large set would not fit
+    for at in range(0, resamples, together):
+        drawn = rng.integers(0, count, (min(together, resamples - at), count))
+        means[at : at + together] = totals[drawn].sum(1) / shares[drawn].sum(1)
     return means

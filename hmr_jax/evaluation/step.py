@@ -12,6 +12,7 @@ import numpy as np
 
 from hmr_jax import metrics
 from hmr_jax.batch import Batch, Prediction
+from hmr_jax.body import BodyModel
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
 from hmr_jax.geometry import axis_angle_to_matrix
@@ -33,11 +34,9 @@ class Truth(NamedTuple):
 
 
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
-    """(params, batch) -> prediction; with a flip test, the mean of the crop and its mirror image."""
+    """(params, batch) -> prediction, jitted; with a flip test, the mean of the crop and its mirror image."""
 
-    def apply(params: Params, batch: Batch) -> Prediction:
-        return model.apply({"params": params}, batch, train=False)
-
+    @jax.jit
     def predict(params: Params, batch: Batch) -> Prediction:
         prediction = model.apply(to_variables(params), batch, train=False)
         if not flip_test:
@@ -57,45 +56,54 @@ def make_score_step(
 
     Args:
         protocol: what is scored.
-        bodies: see `load_bodies`.
-        predict: see `predict_with`.
+        bodies: see `load_bodies`; on the mesh (`Bodies.on`) where there are several devices.
+        predict: see `predict_with`; not jitted here.
         labels: also return "pose", "betas" and "keypoints_3d", for the mean body.
     """
-
-    predict = jax.jit(predict)
-
-    @jax.jit
-    def truth_of(batch: Batch) -> Truth:
-        return true_subject(protocol, bodies, batch)
+    bodies = jax.tree.map(jnp.asarray, bodies)
+    neutral = bodies.neutral
 
     @jax.jit
-    def rows_of(prediction: Prediction, truth: Truth, batch: Batch) -> Rows:
-        rows = score(protocol, predicted_subject(protocol, bodies, prediction), truth.subject, truth.weights)
-        rows |= {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
-        if prediction.sigma is not None and protocol.space == "3d":
-            rows |= sigma_rows(prediction, batch)
+    def read_labels(bodies: Bodies, batch: Batch) -> tuple[Truth, Rows]:
+        truth = true_subject(protocol, neutral, bodies, batch)
+        rows = {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
         if labels:
             rows |= {f"label/{name}": batch[name] for name in ("pose", "betas", "keypoints_3d")}
-        return rows | {"index": batch["index"], "valid": batch["valid"]}
+        return truth, rows | {"index": batch["index"], "valid": batch["valid"]}
+
+    @jax.jit
+    def compare(prediction: Prediction, truth: Truth, batch: Batch) -> Rows:
+        rows = score(protocol, predicted_subject(protocol, neutral, prediction), truth.subject, truth.weights)
+        if prediction.sigma is not None and protocol.space == "3d":
+            rows |= sigma_rows(prediction, batch)
+        return rows
 
     def step(params: Params, batch: Batch) -> Rows:
-        return rows_of(predict(params, batch), truth_of(batch), batch)
+        truth, rows = read_labels(bodies, batch)
+        return rows | compare(predict(params, batch), truth, batch)
 
     return step
 
 
-def predicted_subject(protocol: Protocol, bodies: Bodies, prediction: Prediction) -> Subject:
-    """What the protocol scores of a prediction."""
+def predicted_subject(protocol: Protocol, body: BodyModel, prediction: Prediction) -> Subject:
+    """What the protocol scores of a prediction; `body` as in `true_subject`."""
     if protocol.space == "2d":
         return keypoint_subject(protocol, prediction.keypoints_2d)
     rotations = None
     if protocol.angle_parts and prediction.global_orient is not None:
         rotations = prediction.rotations
-    return body_subject(protocol, bodies.neutral, prediction.vertices, prediction.joints, rotations)
+    return body_subject(protocol, body, prediction.vertices, prediction.joints, rotations)
 
 
-def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch) -> Truth:
-    """What the protocol compares it with, as far as the batch is labelled."""
+def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Batch) -> Truth:
+    """What the protocol compares it with, as far as the batch is labelled.
+
+    Args:
+        protocol: says what.
+        body: the neutral one; not traced, for its regressors become small constants.
+        bodies: those to pose.
+        batch: the labels.
+    """
     if protocol.space == "2d":
         points = batch["keypoints_2d"]
         weights = points[:, np.array(protocol.keypoints), 2]
@@ -103,16 +111,14 @@ def true_subject(protocol: Protocol, bodies: Bodies, batch: Batch) -> Truth:
     label = None
     if protocol.truth == "body" or "pve" in protocol.metrics:
         if "vertices" in batch:  # of a truth file: a mesh that no body model of ours can pose, such as SMPL-X's
-            label = body_subject(protocol, bodies.neutral, batch["vertices"], None)
+            label = body_subject(protocol, body, batch["vertices"], None)
         else:
-            body = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
+            posed = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
             rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
-            label = body_subject(protocol, bodies.neutral, body.vertices, body.joints, rotations)
+            label = body_subject(protocol, body, posed.vertices, posed.joints, rotations)
         if protocol.truth == "body":
             return Truth(label, None, has_body(batch))
-    points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3])
-    if label is not None:
-        points = points._replace(vertices=label.vertices)
+    points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3], label)
     confidence = (batch["keypoints_3d"][..., 3] > 0).astype(jnp.float32)
     weights = confidence[:, np.array(protocol.keypoints)]
     rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
@@ -155,7 +161,7 @@ def conditions(batch: Batch) -> Rows:
     else:
         outside = (jnp.abs(keypoints[..., :2]) > 0.5).any(-1) & labelled
         rows["truncation"] = outside.sum(1) / jnp.maximum(labelled.sum(1), 1)
-    front = axis_angle_to_matrix(batch["pose"][:, 0])[..., 2]  # (B, 3) where the chest points, camera axes
+    front = axis_angle_to_matrix(batch["pose"])[:, 0, :, 2]  # (B, 3) where the chest points, camera axes
     angle = jnp.rad2deg(jnp.arctan2(front[:, 0], -front[:, 2]))
     rows["viewpoint"] = jnp.where(batch["has_pose"] > 0, angle, jnp.nan)
     return rows

@@ -8,15 +8,18 @@ Letters: B batch, V vertices, S betas.
 
 import dataclasses
 import os
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hmr_jax.body import BodyModel, BodyOutput, load_body_model, skin
 from hmr_jax.body.research_files import read_contents
+from hmr_jax.body.skinning import check_parameters, pose_joints, rest_joints, skin_vertices
 from hmr_jax.body.smpl_files import REGRESSOR_FILES
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.protocols.protocol import Protocol
@@ -27,14 +30,18 @@ VARIABLE = "HMR_JAX_BODIES"
 _SOURCE = {"h36m": "SPIN's data archive", "j19": "HMR2.0's (4D-Humans) data archive"}
 
 
-@dataclass(frozen=True)
+@struct.dataclass
 class Bodies:
-    """Bodies of one topology."""
+    """Bodies of one topology; a pytree, so that jitted functions take them as an argument."""
 
     neutral: BodyModel
     """Of the prediction; its regressors serve both sides."""
     gendered: tuple[BodyModel, BodyModel] | None = None
     """Male and female; None: the truth is neutral."""
+
+    def on(self, mesh: Mesh) -> "Bodies":
+        """The same bodies, whole on each device of the mesh."""
+        return jax.device_put(self, NamedSharding(mesh, PartitionSpec()))
 
 
 def load_bodies(protocol: Protocol, neutral: BodyModel, folder: str | Path | None = None) -> Bodies:
@@ -64,7 +71,7 @@ def true_body(bodies: Bodies, pose: jax.Array, betas: jax.Array, gender: jax.Arr
     """The labelled bodies of a batch, each with the model of its gender; to be jitted.
 
     Args:
-        bodies: see `load_bodies`.
+        bodies: see `load_bodies`; an argument of the jitted function too: constants of this size are slow to compile.
         pose: (B, 24, 3) axis-angle.
         betas: (B, S).
         gender: (B,) int, see `GENDERS`; read where `bodies.gendered` is there.
@@ -77,18 +84,26 @@ def true_body(bodies: Bodies, pose: jax.Array, betas: jax.Array, gender: jax.Arr
         return skin(bodies.neutral, betas, rotations)
     if gender is None:
         raise ValueError("The protocol's truth is gendered, but the batch has no 'gender'.")
-    size = len(betas), bodies.neutral.num_vertices, bodies.neutral.num_joints
-    total = BodyOutput(jnp.zeros((*size[:2], 3), betas.dtype), jnp.zeros((size[0], size[2], 3), betas.dtype))
-    for number, body in enumerate((bodies.neutral, *bodies.gendered)):
-        mine = gender == number
+    every = (bodies.neutral, *bodies.gendered)
+    for body in every:
+        check_parameters(body, betas, rotations)
+    mine = [(gender == number)[:, None, None] for number in range(len(every))]
+    rest = rest_joints(bodies.neutral, betas)
+    for here, body in zip(mine[1:], every[1:], strict=True):
+        rest = jnp.where(here, rest_joints(body, betas), rest)
+    joints, transforms = pose_joints(bodies.neutral.parents, rest, rotations)
+    meshes = [partial(skin_vertices, body, betas, rotations, transforms) for body in every]
 
-        def add(total, body=body, mine=mine):
-            posed = skin(body, betas, rotations)
-            return jax.tree.map(lambda old, new: jnp.where(mine[:, None, None], new, old), total, posed)
+    def mixed() -> jax.Array:
+        shape = len(betas), bodies.neutral.num_vertices, 3
+        total = jax.lax.cond(mine[0].any(), meshes[0], lambda: jnp.zeros(shape, betas.dtype))
+        for here, mesh in zip(mine[1:], meshes[1:], strict=True):
+            total = jnp.where(here, mesh(), total)
+        return total
 
-        # A sequence shows one person, so most batches hold one gender: the others' bodies need not be posed.
-        total = jax.lax.cond(mine.any(), add, lambda total: total, total)
-    return total
+    # A sequence shows one person, so most batches hold one gender: the others' meshes need not be posed.
+    chosen = jnp.where((gender == gender[0]).all(), gender[0], len(every))
+    return BodyOutput(jax.lax.switch(chosen, [*meshes, mixed]), joints)
 
 
 def _with_regressor(protocol: Protocol, body: BodyModel, directory: Path | None) -> BodyModel:
@@ -123,7 +138,7 @@ def _gendered(protocol: Protocol, neutral: BodyModel, directory: Path | None, ge
             f"{_advice(directory)}"
         )
     body = load_body_model(found[0])
-    if (body.topology, body.num_vertices) != (neutral.topology, neutral.num_vertices):
+    if (body.topology, body.num_vertices, body.parents) != (neutral.topology, neutral.num_vertices, neutral.parents):
         raise ValueError(
             f"{found[0]} has topology '{body.topology}', but the prediction's body is '{neutral.topology}': "
             "truth and prediction must be meshes of one kind."

@@ -19,14 +19,23 @@ FAILED_ANGLE = 180.0
 
 
 class Subject(NamedTuple):
-    """One side of a comparison, with the protocol's root at the origin; metres."""
+    """One side of a comparison; metres."""
 
     points: jax.Array
-    """(B, P, 3), or (B, P, 2) in units of the crop's side for a 2-D protocol."""
+    """(B, P, 3) with the protocol's root at the origin, or (B, P, 2) in units of the crop's side for a 2-D protocol."""
     vertices: jax.Array | None = None
-    """(B, V, 3)."""
+    """(B, V, 3) as posed: see `mesh`, made only where it is used, for a pass over all vertices takes time."""
+    root: jax.Array | None = None
+    """(B, 3) where the protocol's root was posed."""
     orientations: jax.Array | None = None
     """(B, J, 3, 3) rotations of the body parts in camera axes."""
+
+    @property
+    def mesh(self) -> jax.Array | None:
+        """(B, V, 3) the vertices with the root at the origin."""
+        if self.vertices is None or self.root is None:
+            return None
+        return metrics.root_align(self.vertices, self.root)
 
 
 def body_subject(
@@ -67,21 +76,26 @@ def body_subject(
         matrix, ids = regressor_matrix(protocol, body)
         together = jnp.einsum("kn,bnc->bkc", matrix, vertices[:, ids], precision="highest")  # (B, P + 1, 3)
         points, root = together[:, :-1], together[:, -1]
-    shifted = None
-    if vertices is not None and {"pve", "pa_pve"} & set(protocol.metrics):
-        shifted = metrics.root_align(vertices, root)
     turned = None
     if rotations is not None and protocol.angle_parts:
         turned = metrics.world_rotations(rotations, body.parents)[:, np.array(protocol.angle_parts)]
-    return Subject(metrics.root_align(points, root), shifted, turned)
+    if not {"pve", "pa_pve"} & set(protocol.metrics):
+        vertices = None
+    return Subject(metrics.root_align(points, root), vertices, root, turned)
 
 
-def keypoint_subject(protocol: Protocol, keypoints: jax.Array) -> Subject:
-    """Keypoints (B, 44, 2 or 3) as the protocol sees them; those of a 2-D protocol have no root."""
+def keypoint_subject(protocol: Protocol, keypoints: jax.Array, body: Subject | None = None) -> Subject:
+    """Keypoints as the protocol sees them.
+
+    Args:
+        protocol: names points and root; a 2-D protocol has no root.
+        keypoints: (B, 44, 2 or 3).
+        body: whose vertices stand beside them, with a root of their own.
+    """
     points = keypoints[:, np.array(protocol.keypoints)]
-    if not protocol.keypoint_root:
-        return Subject(points)
-    return Subject(metrics.root_align(points, keypoints[:, np.array(protocol.keypoint_root)].mean(1)))
+    if protocol.keypoint_root:
+        points = metrics.root_align(points, keypoints[:, np.array(protocol.keypoint_root)].mean(1))
+    return Subject(points) if body is None else Subject(points, body.vertices, body.root)
 
 
 def regressor_matrix(protocol: Protocol, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
@@ -124,15 +138,15 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     distances = metrics.per_joint_error(points, true.points)
     found["mpjpe"] = 1000 * metrics.weighted_mean(distances, weights)
     pairs: list[tuple[jax.Array, jax.Array, jax.Array | None]] = [(points, true.points, weights)]
-    if pred.vertices is not None and true.vertices is not None:
-        vertices = jnp.where(failed[:, None, None], 0, pred.vertices)
-        found["pve"] = metrics.pve(vertices, true.vertices)
-        pairs += [(vertices, true.vertices, None)] if "pa_pve" in wanted else []
+    if pred.mesh is not None and true.mesh is not None:
+        vertices, labelled = jnp.where(failed[:, None, None], 0, pred.mesh), true.mesh
+        found["pve"] = metrics.pve(vertices, labelled)
+        pairs += [(vertices, labelled, None)] if "pa_pve" in wanted else []
     similarity, *others = fit_similarities(*pairs)
     aligned = similarity(points)
     found["pa_mpjpe"] = metrics.mpjpe(aligned, true.points, weights)
-    if others and true.vertices is not None:
-        found["pa_pve"] = metrics.pve(others[0](vertices), true.vertices)
+    if others:
+        found["pa_pve"] = metrics.pve(others[0](vertices), labelled)
     if "mpjpe_z" in wanted:
         found["mpjpe_z"] = metrics.depth_error(points, true.points, weights)
         found["pa_mpjpe_z"] = metrics.depth_error(aligned, true.points, weights)
