@@ -27,6 +27,15 @@ def test_every_configuration_loads_and_survives_json(path):
     assert from_dict(to_dict(config)) == config
 
 
+@pytest.mark.parametrize("chosen", ["", "--xla_cpu_use_fusion_emitters=true"])
+def test_commands_take_the_older_kernels_unless_told_otherwise(monkeypatch, chosen):
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=x {chosen}")
+    monkeypatch.setenv("HMR_JAX_CACHE", "")
+    cli.set_up()
+    expected = chosen or "--xla_cpu_use_fusion_emitters=false"
+    assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", expected]
+
+
 def test_overrides_are_typed():
     config = cli.parse_config(
         ["--config", str(ROOT / "configs/quickstart.py"), "--optim.learning-rate", "3e-4", "--steps", "7"], "train.py"

@@ -1,11 +1,14 @@
 """The optimiser: which parameters Muon turns into orthogonal steps, and how large both kinds of step are."""
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from hmr_jax.config import Config, OptimConfig
+from hmr_jax import parallel
+from hmr_jax.config import Config, MeshConfig, OptimConfig
 from hmr_jax.optim import make_optimizer
 
 RATE = 0.01
@@ -66,3 +69,31 @@ def test_the_rest_takes_adams_steps(first_step, path):
     size = np.abs(update)  # Nesterov's first step is half as large again
     assert RATE < size.min() <= size.max() < 1.5 * RATE
     np.testing.assert_array_equal(np.sign(update), -np.sign(gradient))
+
+
+def test_arrays_in_a_stack_keep_steps_of_their_own():
+    """AdamW on stacks is AdamW: decay on kernels, the encoder's factor, and no mixing of arrays of one shape."""
+    shapes = {("encoder", "fc", "kernel"): (4, 6), ("encoder", "fc", "bias"): (6,), ("head", "scale"): ()}
+    shapes |= {("head", name, part): shape for name in "ab" for part, shape in (("kernel", (4, 6)), ("bias", (6,)))}
+    rng = np.random.default_rng(0)
+    tree = flax.traverse_util.unflatten_dict({path: rng.normal(size=shape) for path, shape in shapes.items()})
+    params, gradients = jax.tree.map(jnp.float32, tree), jax.tree.map(lambda x: jnp.float32(x**2 - 0.5), tree)
+    optim = OptimConfig(learning_rate=RATE, warmup_steps=0, weight_decay=0.1, encoder_scale=0.5, frozen=())
+    ours = make_optimizer(Config(steps=100, optim=optim))
+    state, norm = ours.init(params), optax.global_norm(gradients)
+    updates, _ = ours.update(gradients, state, params)
+    for path, found in flax.traverse_util.flatten_dict(updates).items():
+        param, gradient = (flax.traverse_util.flatten_dict(t)[path] for t in (params, gradients))
+        expected = np.sign(gradient) + (0.1 * param if path[-1] == "kernel" else 0)  # Adam's first step
+        factor = RATE * (0.5 if path[0] == "encoder" else 1)
+        assert (np.abs(gradient) / norm > 1e-5).all()  # large beside Adam's epsilon
+        np.testing.assert_allclose(found, -factor * expected, rtol=1e-3)
+
+
+def test_stacks_are_split_like_their_arrays(every_device):
+    config = Config(optim=OptimConfig(frozen=()))
+    params = {"head": {name: {"kernel": jnp.zeros((8, 16))} for name in "abcdefgh"}}
+    mesh = parallel.make_mesh(MeshConfig(fsdp=2))
+    state = jax.eval_shape(make_optimizer(config).init, params)
+    specs = {s.spec for s in jax.tree.leaves(parallel.parameter_sharding(mesh, state, min_size=64))}
+    assert specs == {jax.P(), jax.P(None, None, "fsdp")}
