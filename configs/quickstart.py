@@ -24,7 +24,7 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=528,
+        steps=512,
         batch_size=32,
         log_every=25,
         eval_examples=256,
