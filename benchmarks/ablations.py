@@ -1,8 +1,9 @@
 """The papers' ablations on a fixed budget of synthetic people: python -m benchmarks.ablations [--steps 300 --seeds 3]
 
-Both 2x2 grids of D2A-HMR (depth and distribution; silhouette and masked modelling) and the three rows of DeforHMR (one
-or many queries, plain or deformable attention), each from several seeds, which decide the initial weights and the order
-of the batches. Every row sees the same people. A finished (row, seed) is kept in --output and not repeated.
+Both 2x2 grids of D2A-HMR (depth and distribution; silhouette and masked modelling), the three rows of DeforHMR (one
+or many queries, plain or deformable attention) and the choices of its offsets, each from several seeds, which decide the
+initial weights and the order of the batches. Every row sees the same people. A finished (row, seed) is kept in --output
+and not repeated.
 
 Differences between rows that are smaller than the spread over seeds mean nothing, and a small budget favours whatever
 learns fast: read the table beside the papers', not instead of it.
@@ -50,15 +51,28 @@ TABLES = {
         "neither of silhouette and masking", "silhouette", "masking", "all",
     ),
     "DeforHMR: queries and attention": ("single, plain", "multi, plain", "multi, deformable"),
+    "DeforHMR: offsets": (
+        "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets shared by layers",
+    ),
 }  # fmt: skip
+DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has instead of the quickstart's
+    "single, plain": {"queries": "single", "attention": "plain"},
+    "multi, plain": {"attention": "plain"},
+    "multi, deformable": {},
+    "stride 2": {"offset_stride": 2},
+    "1 group": {"offset_groups": 1},
+    "3 groups": {"offset_groups": 3},
+    "range 4": {"offset_range": 4.0},
+    "range free": {"offset_range": -1.0},
+    "offsets shared by layers": {"share_offsets": True},
+}
 
 
 def configuration(row: str, steps: int, batch_size: int) -> Config:
     """What is trained for a row of the tables."""
-    if ", " in row:
+    if row in DECODERS:
         config = deforhmr_config()
-        queries, attention = row.split(", ")
-        decoder = replace(config.model.decoder, queries=queries, attention=attention)
+        decoder = replace(config.model.decoder, **DECODERS[row])
         config = replace(config, model=replace(config.model, decoder=decoder), loss=replace(config.loss, body_pose=1.0))
     else:
         config = d2a_config()

@@ -67,11 +67,13 @@ def set_up() -> None:
 
     The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. On CPUs they are made by
     XLA's older generator of kernels, unless XLA_FLAGS says otherwise: the newer one compiles each kernel as a module of
-    its own, which takes longer, and the kernels are slower (docs/results.md).
+    its own, which takes longer, and the kernels are slower (docs/results.md). Where jax's plugins for accelerators are
+    installed it is left alone: they read XLA_FLAGS too, and end the process at a flag that they do not know.
     """
     keep_freed_memory()
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_use_fusion_emitters" not in flags:
+    accelerator = any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
+    if "xla_cpu_use_fusion_emitters" not in flags and not accelerator:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
     logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))

@@ -1,5 +1,6 @@
 """Command lines and configurations answer wrong input with one clear sentence."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -28,12 +29,14 @@ def test_every_configuration_loads_and_survives_json(path):
 
 
 @pytest.mark.parametrize("chosen", ["", "--xla_cpu_use_fusion_emitters=true"])
-def test_commands_take_the_older_kernels_unless_told_otherwise(monkeypatch, chosen):
+@pytest.mark.parametrize("plugin", ["", "jax_plugins", "libtpu"])
+def test_commands_take_the_older_kernels_on_cpus_unless_told_otherwise(monkeypatch, chosen, plugin):
     monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=x {chosen}")
     monkeypatch.setenv("HMR_JAX_CACHE", "")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == plugin or None)
     cli.set_up()
-    expected = chosen or "--xla_cpu_use_fusion_emitters=false"
-    assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", expected]
+    ours = [] if plugin else ["--xla_cpu_use_fusion_emitters=false"]  # a plugin ends the process at flags unknown to it
+    assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", *([chosen] if chosen else ours)]
 
 
 def test_overrides_are_typed():
