@@ -1,9 +1,9 @@
 """The papers' ablations on a fixed budget of synthetic people: python -m benchmarks.ablations [--steps 300 --seeds 3]
 
 Both 2x2 grids of D2A-HMR (depth and distribution; silhouette and masked modelling), the three rows of DeforHMR (one
-or many queries, plain or deformable attention) and the choices of its offsets, each from several seeds, which decide the
-initial weights and the order of the batches. Every row sees the same people. A finished (row, seed) is kept in --output
-and not repeated.
+or many queries, plain or deformable attention) and the choices of its offsets, each from several seeds, which decide
+the initial weights and the order of the batches. Every row sees the same people. A finished (row, seed) is kept in
+--output and not repeated.
 
 Differences between rows that are smaller than the spread over seeds mean nothing, and a small budget favours whatever
 learns fast: read the table beside the papers', not instead of it.

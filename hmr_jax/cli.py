@@ -63,18 +63,13 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
 
 
 def set_up() -> None:
-    """What every command does first: Orbax's notices off, compiled programs kept on disk, freed memory kept for reuse.
+    """What every command does first: Orbax's notices off, compiled programs kept on disk, CPUs made the most of.
 
-    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. On CPUs they are made by
-    XLA's older generator of kernels, unless XLA_FLAGS says otherwise: the newer one compiles each kernel as a module of
-    its own, which takes longer, and the kernels are slower (docs/results.md). Where jax's plugins for accelerators are
-    installed it is left alone: they read XLA_FLAGS too, and end the process at a flag that they do not know.
+    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off.
     """
-    keep_freed_memory()
-    flags = os.environ.get("XLA_FLAGS", "")
-    accelerator = any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
-    if "xla_cpu_use_fusion_emitters" not in flags and not accelerator:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):  # those of accelerators
+        keep_freed_memory()
+        take_older_kernels()
     logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
     if directory:
@@ -82,12 +77,25 @@ def set_up() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+def take_older_kernels() -> None:
+    """On CPUs, XLA's older generator of kernels, unless XLA_FLAGS says otherwise.
+
+    The newer one compiles each kernel as a module of its own, which takes longer, and the kernels are slower
+    (docs/results.md). Not where there is an accelerator: its plugin reads XLA_FLAGS too, and ends the process at a flag
+    that it does not know.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_cpu_use_fusion_emitters" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+
+
 def keep_freed_memory() -> None:
     """Lets this process use its freed memory again instead of asking the system for new pages.
 
     On CPUs, XLA allocates its temporary arrays anew for every run of a program. glibc takes large ones from the system
     and gives them back each time, so that a training step begins with tens of thousands of page faults. Does nothing
-    where the C library is another one, or where its own variables (MALLOC_ARENA_MAX and others) are set.
+    where the C library is another one, or where its own variables (MALLOC_ARENA_MAX and others) are set. Not for
+    accelerators: their programs are compiled by many threads, which would wait for each other at the one arena.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return

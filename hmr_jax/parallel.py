@@ -46,13 +46,13 @@ def make_mesh(config: MeshConfig, devices: list | None = None) -> Mesh:
 def parameter_sharding(mesh: Mesh, tree: Any, min_size: int) -> Any:
     """Tree of arrays or shapes -> tree of shardings: large ones split over "fsdp" along their largest axis.
 
-    The leading axis of scanned blocks is never split.
+    The leading axes of scanned blocks and of the optimiser's stacks are never split.
     """
     parts = mesh.shape["fsdp"]
 
     def place(path, leaf) -> NamedSharding:
         shape = leaf.shape
-        first = 1 if any(getattr(key, "key", None) == "blocks" for key in path) else 0
+        first = sum(getattr(key, "key", None) in ("stacked", "blocks") for key in path)
         axes = [axis for axis in range(first, len(shape)) if shape[axis] % parts == 0]
         if parts == 1 or np.prod(shape) < min_size or not axes:
             return NamedSharding(mesh, PartitionSpec())

@@ -7,8 +7,9 @@ import pytest
 
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.decoder import Decoder, PlainAttention
-from hmr_jax.models.deformable import DeformableCrossAttention, _depthwise_convolution, reference_grid
+from hmr_jax.models.deformable import DeformableCrossAttention, reference_grid
 from hmr_jax.models.heads import MULTI_TOKENS, SMPLHead
+from hmr_jax.ops import depthwise_convolution
 from hmr_jax.weights import convert_hmr2_head
 
 
@@ -155,7 +156,7 @@ def test_the_convolution_of_cpus_equals_that_of_accelerators_with_gradients(monk
     results = []
     for backend in ("cpu", "gpu"):  # the code for each, both run here
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        y, backward = jax.vjp(lambda x, w: _depthwise_convolution(x, w, stride, pad), x, weights)
+        y, backward = jax.vjp(lambda x, w: depthwise_convolution(x, w, stride, pad), x, weights)
         results.append((y, *backward(jax.random.normal(jax.random.key(2), y.shape))))
     for mine, reference in zip(*results, strict=True):
         np.testing.assert_allclose(mine, reference, atol=2e-4)

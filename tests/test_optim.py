@@ -7,7 +7,8 @@ import numpy as np
 import optax
 import pytest
 
-from hmr_jax.config import Config, OptimConfig
+from hmr_jax import parallel
+from hmr_jax.config import Config, MeshConfig, OptimConfig
 from hmr_jax.optim import make_optimizer
 
 RATE = 0.01
@@ -70,7 +71,8 @@ def test_the_rest_takes_adams_steps(first_step, path):
     np.testing.assert_array_equal(np.sign(update), -np.sign(gradient))
 
 
-def test_adamw_decays_kernels_and_slows_the_encoder():
+def test_arrays_in_a_stack_keep_steps_of_their_own():
+    """AdamW on stacks is AdamW: decay on kernels, the encoder's factor, and no mixing of arrays of one shape."""
     shapes = {("encoder", "fc", "kernel"): (4, 6), ("encoder", "fc", "bias"): (6,), ("head", "scale"): ()}
     shapes |= {("head", name, part): shape for name in "ab" for part, shape in (("kernel", (4, 6)), ("bias", (6,)))}
     rng = np.random.default_rng(0)
@@ -86,3 +88,12 @@ def test_adamw_decays_kernels_and_slows_the_encoder():
         factor = RATE * (0.5 if path[0] == "encoder" else 1)
         assert (np.abs(gradient) / norm > 1e-5).all()  # large beside Adam's epsilon
         np.testing.assert_allclose(found, -factor * expected, rtol=1e-3)
+
+
+def test_stacks_are_split_like_their_arrays(every_device):
+    config = Config(optim=OptimConfig(frozen=()))
+    params = {"head": {name: {"kernel": jnp.zeros((8, 16))} for name in "abcdefgh"}}
+    mesh = parallel.make_mesh(MeshConfig(fsdp=2))
+    state = jax.eval_shape(make_optimizer(config).init, params)
+    specs = {s.spec for s in jax.tree.leaves(parallel.parameter_sharding(mesh, state, min_size=64))}
+    assert specs == {jax.P(), jax.P(None, None, "fsdp")}

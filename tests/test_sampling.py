@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hmr_jax import parallel
+from hmr_jax.config import MeshConfig
 from hmr_jax.ops import sample_points
 
 METHODS = ["matmul", "gather"]
@@ -56,6 +58,31 @@ def test_groups_sample_their_own_channels(method):
     for group in range(3):
         alone = sample(features[..., 4 * group : 4 * group + 4], points[:, group], method)
         np.testing.assert_allclose(together[..., 4 * group : 4 * group + 4], alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_kernel_of_cpus_equals_the_product_of_accelerators_with_gradients(monkeypatch, every_device, groups):
+    """Inside, on the border and outside the map, on one device and on a batch over eight."""
+    features = jax.random.normal(jax.random.key(0), (8, 6, 5, 12))
+    points = jax.random.uniform(jax.random.key(1), (8, groups, 40, 2), minval=-2, maxval=7)
+    points = jnp.where(jnp.arange(40)[:, None] < 20, jnp.round(points), points)
+    mesh = parallel.make_mesh(MeshConfig())
+    results = []
+    for backend, place in (
+        ("gpu", jnp.asarray), ("cpu", jnp.asarray), ("cpu", lambda x: jax.device_put(x, parallel.batch_sharding(mesh))),
+    ):  # fmt: skip
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        y, backward = jax.vjp(jax.jit(lambda *x: sample_points(*x)), place(features), place(points))
+        results.append((y, *backward(place(jax.random.normal(jax.random.key(2), y.shape)))))
+    for reference, *mine in zip(*results, strict=True):
+        for one in mine:
+            np.testing.assert_allclose(one, reference, atol=2e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_point_that_is_no_number_makes_its_sample_none(method):
+    sampled = sample_points(jnp.ones((1, 4, 4, 2)), jnp.array([[[1.0, np.nan], [1.0, 1.0], [9.0, 1.0]]]), method)
+    np.testing.assert_array_equal(sampled[0, :, 0], [np.nan, 1, 0])
 
 
 def test_bfloat16_keeps_positions_exact():

@@ -7,15 +7,13 @@ Letters: B batch, T queries, H and W the map, C its channels, G groups, N = h w 
 M heads, d head width.
 """
 
-import functools
-import operator
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import Dense, attend, sample_points
+from hmr_jax.ops import Dense, attend, depthwise_convolution, sample_points
 
 
 def reference_grid(
@@ -44,7 +42,7 @@ def reference_grid(
 
 
 class DepthwiseConv(nn.Module):
-    """`_depthwise_convolution` with the parameters of `nn.Conv`."""
+    """`depthwise_convolution` with the parameters of `nn.Conv`."""
 
     kernel: int
     stride: int
@@ -58,7 +56,7 @@ class DepthwiseConv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
         pad = 0 if self.kernel == self.stride else self.kernel // 2
         x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
-        return _depthwise_convolution(x, kernel, self.stride, pad) + bias
+        return depthwise_convolution(x, kernel, self.stride, pad) + bias
 
 
 class OffsetNetwork(nn.Module):
@@ -171,55 +169,3 @@ def sine_position_code(points: jax.Array, channels: int) -> jax.Array:
     angles = points[..., None] * scale  # (B, N, 2, channels / 4)
     code = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1).reshape(*points.shape[:-1], -1)
     return jnp.pad(code, ((0, 0), (0, 0), (0, channels - code.shape[-1])))
-
-
-def _depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    """(B, H, W, G, c) features, (k, k, 1, c) kernel -> (B, h, w, G, c), zero-padded by `pad` on every side."""
-    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0), (0, 0)))
-    if jax.default_backend() == "cpu":  # whose grouped convolution takes 20 times as long
-        # Compiled as one even where the caller is not.
-        return jax.jit(_shifted_products, static_argnums=2)(x, kernel, stride)
-    batch, height, width, groups, channels = x.shape
-    x = jnp.moveaxis(x, 3, 1).reshape(-1, height, width, channels)  # (B G, H, W, c)
-    y = jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=channels
-    )
-    return jnp.moveaxis(y.reshape(batch, groups, *y.shape[1:]), 1, 3)
-
-
-def _window(x: jax.Array, row: int, column: int, kernel: jax.Array, stride: int) -> jax.Array:
-    """The padded map's cells that meet the kernel's cell (row, column)."""
-    rows, columns = (size - len(kernel) + 1 for size in x.shape[1:3])
-    return x[:, row : row + rows : stride, column : column + columns : stride]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _shifted_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    cells = [(row, column) for row in range(len(kernel)) for column in range(len(kernel))]
-    return functools.reduce(operator.add, (_window(x, *cell, kernel, stride) * kernel[cell][0] for cell in cells))
-
-
-def _shifted_products_forward(x, kernel, stride):
-    return _shifted_products(x, kernel, stride), (x, kernel)
-
-
-def _shifted_products_backward(stride, residuals, cotangent):
-    x, kernel = residuals
-    size, channels = len(kernel), kernel.shape[-1]
-    # With respect to the map: the cotangent, spread by the stride, convolved with the turned kernel.
-    edge = [(size - 1, size - 1 + (length - size) % stride, stride - 1) for length in x.shape[1:3]]
-    spread = jax.lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edge, (0, 0, 0), (0, 0, 0)))
-    grad_x = _shifted_products(spread, kernel[::-1, ::-1], 1)
-
-    # With respect to the kernel: sums as a product with ones, as XLA's CPU back end does not vectorise long sums; the
-    # barrier keeps it from turning the product back into one.
-    def total(row: int, column: int) -> jax.Array:
-        products = (_window(x, row, column, kernel, stride).astype(jnp.float32) * cotangent).reshape(-1, channels)
-        products, ones = jax.lax.optimization_barrier((products, jnp.ones((1, len(products)))))
-        return ones @ products
-
-    grad_kernel = jnp.stack([jnp.stack([total(row, column) for column in range(size)]) for row in range(size)])
-    return grad_x, grad_kernel.astype(kernel.dtype)
-
-
-_shifted_products.defvjp(_shifted_products_forward, _shifted_products_backward)

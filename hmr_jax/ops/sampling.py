@@ -3,7 +3,6 @@
 Letters: B batch, H and W the map, C channels, G groups of channels, N points.
 """
 
-from functools import partial
 from typing import Literal
 
 import jax
@@ -23,7 +22,8 @@ def sample_points(
         points_xy: (B, N, 2) points in pixels of the map, (0, 0) the centre of the first cell and (W-1, H-1) that of
             the last; or (B, G, N, 2), one set of points for each of G equal groups of channels.
         method: "matmul" multiplies with a sparse-in-content, dense-in-form matrix of weights: no scatter in the
-            backward pass, deterministic, best on TPUs; "gather" reads the four neighbours, best for inference on CPUs.
+            backward pass, deterministic, best on TPUs; on CPUs a kernel of our own does the same in float32.
+            "gather" reads the four neighbours.
         padding: outside the map, values are zero, or those of the nearest border cell.
 
     Returns:
@@ -46,9 +46,12 @@ def sample_points(
     elif padding != "zeros":
         raise ValueError(f"padding must be 'zeros' or 'border', not {padding!r}.")
     maps = jnp.asarray(features).reshape(batch, height * width, groups, channels // groups)
-    if method == "matmul":
-        on_cpu = jax.default_backend() == "cpu"  # where four reads cost a fifth of the product
-        sampled = (_gather_matmul if on_cpu else _by_matmul)(maps, points, height, width)
+    if method == "matmul" and jax.default_backend() == "cpu":
+        from hmr_jax.ops.sampling_cpu import sample_on_cpu  # Numba is loaded where it is needed
+
+        sampled = sample_on_cpu(jnp.asarray(features, jnp.float32), points).astype(maps.dtype)
+    elif method == "matmul":
+        sampled = _by_matmul(maps, points, height, width)
     elif method == "gather":
         sampled = _by_gather(maps, points, height, width)
     else:
@@ -97,31 +100,3 @@ def _by_gather(maps: jax.Array, points: jax.Array, height: int, width: int) -> j
             weight = jnp.where(inside, x_weight * y_weight, 0.0).astype(maps.dtype)
             total += weight[..., None] * maps.at[rows, cell, columns].get(mode="promise_in_bounds")  # (B, N, G, C/G)
     return total
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _gather_matmul(maps: jax.Array, points: jax.Array, height: int, width: int) -> jax.Array:
-    """Reads neighbours as `_by_gather` does, and has the gradients of `_by_matmul`, without scatter; for CPUs."""
-    return _by_gather(maps, points, height, width)
-
-
-def _gather_matmul_forward(maps, points, height, width):
-    return _by_gather(maps, points, height, width), (maps, points)
-
-
-def _gather_matmul_backward(height, width, residuals, cotangent):
-    maps, points = residuals
-    (x_weights, x_slopes), (y_weights, y_slopes) = (
-        _axis_weights(points[..., axis], size) for axis, size in enumerate((width, height))
-    )
-    weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, HW)
-    maps, cotangent = jnp.swapaxes(maps, 1, 2), jnp.swapaxes(cotangent, 1, 2)  # (B, G, HW or N, C / G)
-    grad_maps = jnp.swapaxes(weights, 2, 3) @ cotangent
-    grad_weights = (cotangent @ jnp.swapaxes(maps, 2, 3)).astype(jnp.float32)
-    grad_weights = grad_weights.reshape(*points.shape[:3], height, width)
-    along_x = jnp.sum((grad_weights * x_slopes[..., None, :]).sum(-1) * y_weights, -1)
-    along_y = jnp.sum((grad_weights * x_weights[..., None, :]).sum(-1) * y_slopes, -1)
-    return jnp.swapaxes(grad_maps, 1, 2), jnp.stack([along_x, along_y], -1)
-
-
-_gather_matmul.defvjp(_gather_matmul_forward, _gather_matmul_backward)

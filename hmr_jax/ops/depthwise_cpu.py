@@ -1,0 +1,135 @@
+"""Depth-wise convolution on CPUs: one pass over the map for each cell of the kernel, row by row.
+
+Letters: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numba
+import numpy as np
+
+from hmr_jax.ops import native
+from hmr_jax.ops.native import ARGUMENTS, HANDLER, RESULTS, answered, array4, attribute, register
+
+ZERO = np.float32(0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_on_cpu(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """`depthwise_convolution` of float32 arrays."""
+    batch, height, width, groups, channels = x.shape
+    rows, columns = ((size + 2 * pad - len(kernel)) // stride + 1 for size in (height, width))
+    result = jax.ShapeDtypeStruct((batch, rows, columns, groups * channels), jnp.float32)
+    call = jax.ffi.ffi_call("hmr_jax.depthwise", result)
+    y = call(_flat(x), kernel, pad=np.int64(pad), stride=np.int64(stride))
+    return y.reshape(batch, rows, columns, groups, channels)
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    return x.reshape(*x.shape[:3], -1)
+
+
+def _forward(x, kernel, stride, pad):
+    return depthwise_on_cpu(x, kernel, stride, pad), (x, kernel)
+
+
+def _backward(stride, pad, residuals, cotangent):
+    x, kernel = residuals
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_flat(x).shape, kernel.shape)]
+    call = jax.ffi.ffi_call("hmr_jax.depthwise_gradients", results)
+    grad_x, grad_kernel = call(_flat(x), kernel, _flat(cotangent), pad=np.int64(pad), stride=np.int64(stride))
+    return grad_x.reshape(x.shape), grad_kernel
+
+
+depthwise_on_cpu.defvjp(_forward, _backward)
+
+
+@native.kernel
+def _convolve(x, kernel, y, stride, pad):
+    batch, height, width, width_channels = x.shape
+    size, channels = kernel.shape[0], kernel.shape[3]
+    rows, columns = y.shape[1], y.shape[2]
+    groups = width_channels // channels
+    cells, results = x.reshape(-1, channels), y.reshape(-1, channels)
+    weights = kernel.reshape(-1, channels)
+    for image in range(batch):
+        for row in range(rows):
+            for column in range(columns):
+                to = ((image * rows + row) * columns + column) * groups
+                for group in range(groups):
+                    for k in range(channels):
+                        results[to + group, k] = ZERO
+                for i in range(size):
+                    at_row = row * stride + i - pad
+                    if at_row < 0 or at_row >= height:
+                        continue
+                    for j in range(size):
+                        at_column = column * stride + j - pad
+                        if at_column < 0 or at_column >= width:
+                            continue
+                        source = ((image * height + at_row) * width + at_column) * groups
+                        weight = i * size + j
+                        for group in range(groups):
+                            for k in range(channels):
+                                results[to + group, k] += cells[source + group, k] * weights[weight, k]
+
+
+@native.kernel
+def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
+    batch, height, width, width_channels = x.shape
+    size, channels = kernel.shape[0], kernel.shape[3]
+    rows, columns = cotangent.shape[1], cotangent.shape[2]
+    groups = width_channels // channels
+    cells, grad_cells, grads = x.reshape(-1, channels), grad_x.reshape(-1, channels), cotangent.reshape(-1, channels)
+    weights, grad_weights = kernel.reshape(-1, channels), grad_kernel.reshape(-1, channels)
+    for weight in range(size * size):
+        for k in range(channels):
+            grad_weights[weight, k] = ZERO
+    for image in range(batch):
+        for row in range(image * height * width * groups, (image + 1) * height * width * groups):
+            for k in range(channels):
+                grad_cells[row, k] = ZERO
+        for row in range(rows):
+            for column in range(columns):
+                start = ((image * rows + row) * columns + column) * groups
+                for i in range(size):
+                    at_row = row * stride + i - pad
+                    if at_row < 0 or at_row >= height:
+                        continue
+                    for j in range(size):
+                        at_column = column * stride + j - pad
+                        if at_column < 0 or at_column >= width:
+                            continue
+                        source = ((image * height + at_row) * width + at_column) * groups
+                        weight = i * size + j
+                        for group in range(groups):
+                            for k in range(channels):
+                                grad_cells[source + group, k] += grads[start + group, k] * weights[weight, k]
+                            for k in range(channels):
+                                grad_weights[weight, k] += grads[start + group, k] * cells[source + group, k]
+
+
+@numba.cfunc(HANDLER, cache=True)
+def _convolve_handler(frame):
+    if not answered(frame):
+        _convolve(
+            array4(frame, ARGUMENTS, 0), array4(frame, ARGUMENTS, 1), array4(frame, RESULTS, 0),
+            attribute(frame, 1), attribute(frame, 0),
+        )  # fmt: skip
+    return 0
+
+
+@numba.cfunc(HANDLER, cache=True)
+def _gradients_handler(frame):
+    if not answered(frame):
+        _gradients(
+            array4(frame, ARGUMENTS, 0), array4(frame, ARGUMENTS, 1), array4(frame, ARGUMENTS, 2),
+            array4(frame, RESULTS, 0), array4(frame, RESULTS, 1), attribute(frame, 1), attribute(frame, 0),
+        )  # fmt: skip
+    return 0
+
+
+register("hmr_jax.depthwise", _convolve_handler)
+register("hmr_jax.depthwise_gradients", _gradients_handler)
