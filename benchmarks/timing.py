@@ -1,4 +1,7 @@
-"""Times two ways to do the same thing side by side, so that other jobs on the machine slow both alike."""
+"""Times two ways to do the same thing side by side, so that other jobs on the machine slow both alike.
+
+Memory and XLA's kernels are set up as in train.py, eval.py and predict.py.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,6 +10,10 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import torch
+
+from hmr_jax import cli
+
+cli.set_up_cpu()
 
 
 @dataclass

@@ -67,14 +67,19 @@ def set_up() -> None:
 
     The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off.
     """
-    if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):  # those of accelerators
-        keep_freed_memory()
-        take_older_kernels()
+    set_up_cpu()
     logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
     if directory:
         jax.config.update("jax_compilation_cache_dir", directory)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def set_up_cpu() -> None:
+    """Memory and kernels for CPUs, where jax has no other devices; before jax is first used."""
+    if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
+        keep_freed_memory()
+        take_older_kernels()
 
 
 def take_older_kernels() -> None:
