@@ -79,19 +79,22 @@ def set_up_cpu() -> None:
     """Memory and kernels for CPUs, where jax has no other devices; before jax is first used."""
     if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
         keep_freed_memory()
-        take_older_kernels()
+        choose_kernels()
 
 
-def take_older_kernels() -> None:
-    """On CPUs, XLA's older generator of kernels, unless XLA_FLAGS says otherwise.
+def choose_kernels() -> None:
+    """XLA's faster kernels for CPUs, each unless XLA_FLAGS says otherwise (measured in docs/results.md).
 
-    The newer one compiles each kernel as a module of its own, which takes longer, and the kernels are slower
-    (docs/results.md). Not where there is an accelerator: its plugin reads XLA_FLAGS too, and ends the process at a flag
-    that it does not know.
+    Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. The older generator
+    of kernels, while jaxlib has it: the newer one compiles each kernel as a module of its own, which takes longer, and
+    the kernels are slower.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_use_fusion_emitters" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    chosen = {"xla_cpu_experimental_ynn_fusion_type": "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"}
+    if jax.__version_info__ < (0, 11):  # later ones end the process at a flag that they do not know
+        chosen["xla_cpu_use_fusion_emitters"] = "false"
+    ours = [f"--{name}={value}" for name, value in chosen.items() if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *ours]).strip()
 
 
 def keep_freed_memory() -> None:

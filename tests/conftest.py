@@ -5,13 +5,12 @@ import os
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-# Tests compile far more than they compute; the commands set the last flag too.
+# Tests compile far more than they compute.
 os.environ["XLA_FLAGS"] = " ".join(
     [
         os.environ.get("XLA_FLAGS", ""),
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
-        "--xla_cpu_use_fusion_emitters=false",
     ]
 ).strip()
 
@@ -31,8 +30,9 @@ jax.config.update("jax_compilation_cache_dir", os.environ["HMR_JAX_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-from hmr_jax import parallel  # noqa: E402  (the environment first)
+from hmr_jax import cli, parallel  # noqa: E402  (the environment first)
 
+cli.choose_kernels()
 _make_mesh = parallel.make_mesh
 parallel.make_mesh = lambda config, devices=None: _make_mesh(config, devices or jax.devices()[:1])
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 
 from hmr_jax import cli
@@ -28,15 +29,34 @@ def test_every_configuration_loads_and_survives_json(path):
     assert from_dict(to_dict(config)) == config
 
 
-@pytest.mark.parametrize("chosen", ["", "--xla_cpu_use_fusion_emitters=true"])
-@pytest.mark.parametrize("plugin", ["", "jax_plugins", "libtpu"])
-def test_commands_take_the_older_kernels_on_cpus_unless_told_otherwise(monkeypatch, chosen, plugin):
-    monkeypatch.setenv("XLA_FLAGS", f"--xla_dump_to=x {chosen}")
+EIGEN = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+OLDER = "--xla_cpu_use_fusion_emitters=false"
+
+
+@pytest.mark.parametrize(
+    ("version", "plugin", "chosen", "expected"),
+    [
+        ((0, 10, 2), "", [], [EIGEN, OLDER]),
+        ((0, 10, 2), "", ["--xla_cpu_use_fusion_emitters=true"], ["--xla_cpu_use_fusion_emitters=true", EIGEN]),
+        ((0, 11, 0), "", [], [EIGEN]),  # whose jaxlib ends the process at the other flag
+        ((0, 10, 2), "jax_plugins", [], []),
+        ((0, 10, 2), "libtpu", [], []),
+    ],
+)
+def test_commands_choose_kernels_for_cpus_unless_told_otherwise(monkeypatch, version, plugin, chosen, expected):
+    monkeypatch.setenv("XLA_FLAGS", " ".join(["--xla_dump_to=x", *chosen]))
     monkeypatch.setenv("HMR_JAX_CACHE", "")
+    monkeypatch.setattr(jax, "__version_info__", version)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == plugin or None)
     cli.set_up()
-    ours = [] if plugin else ["--xla_cpu_use_fusion_emitters=false"]  # a plugin ends the process at flags unknown to it
-    assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", *([chosen] if chosen else ours)]
+    assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", *expected]
+
+
+def test_jaxlib_knows_the_chosen_flags():
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+    code = "from hmr_jax import cli; cli.choose_kernels(); import jax; print(jax.devices())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def test_overrides_are_typed():
