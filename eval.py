@@ -42,7 +42,7 @@ def main(
     """
     from hmr_jax.evaluation import commands
 
-    cli.set_up()
+    cli.set_up(inference=True)
     if compare:
         commands.compare(compare)
         return

@@ -38,7 +38,7 @@ def main(
     from hmr_jax.inference import Predictor
     from hmr_jax.pictures import find_images
 
-    cli.set_up()
+    cli.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     paths = find_images(images)
     people, camera = predict.read_boxes(boxes, paths), predict.parse_intrinsics(intrinsics)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import jax
 
 from benchmarks.timing import Comparison, compare, show
+from hmr_jax import cli
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import MULTI_TOKENS
@@ -19,6 +20,7 @@ FEATURES, REQUIRED = (8, 16, 12, 1280), 1.3
 
 def main() -> None:
     """Prints the table."""
+    cli.set_up_cpu()  # as train.py does
     lines = [
         measure("a point for each cell", DecoderConfig()),
         measure("for each second row and column", DecoderConfig(offset_stride=2)),

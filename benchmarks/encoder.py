@@ -9,13 +9,15 @@ import torch
 from transformers import VitPoseBackbone, VitPoseBackboneConfig
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax.models.vit import ViT
+from hmr_jax import cli
+from hmr_jax.models.vit import ViT, unstack_blocks
 
 BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.1
 
 
 def main() -> None:
     """Prints the table."""
+    cli.set_up_cpu(inference=True)  # as predict.py does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="8 of the 32 blocks")
     depth = 8 if parser.parse_args().quick else 32
@@ -37,6 +39,7 @@ def measure(depth: int) -> Comparison:
 
     model = ViT(DIM, depth, HEADS, SIZE)
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
+    params = jax.device_put(unstack_blocks(jax.device_get(params)))  # as eval.py and predict.py do
     step, inputs = jax.jit(model.apply), jnp.asarray(images)
     np.testing.assert_equal(step(params, inputs).size, other().numel())
     return compare(f"batch {BATCH}, {depth} blocks", lambda: step(params, inputs), other, REQUIRED, rounds=7)

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     options = parser.parse_args()
     os.environ["HMR_JAX_CACHE"] = ""  # compilation counts
-    cli.set_up()  # as eval.py does
+    cli.set_up(inference=True)  # as eval.py does
     bodies = make_bodies()
     with tempfile.TemporaryDirectory() as folder:
         truth, predictions = write_files(Path(folder), options.samples)

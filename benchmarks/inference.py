@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--people", type=int, default=64)
     options = parser.parse_args()
-    cli.set_up()
+    cli.set_up(inference=True)
     config = cli.load_config(options.config)
     image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     boxes = np.tile([[500.0, 100, 700, 640]], (options.people, 1))

@@ -1,7 +1,4 @@
-"""Times two ways to do the same thing side by side, so that other jobs on the machine slow both alike.
-
-Memory and XLA's kernels are set up as in train.py, eval.py and predict.py.
-"""
+"""Times two ways to do the same thing side by side, so that other jobs on the machine slow both alike."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +7,6 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import torch
-
-from hmr_jax import cli
-
-cli.set_up_cpu()
 
 
 @dataclass
@@ -51,7 +44,7 @@ def compare(
     Returns:
         The line of the table.
     """
-    repeats = [max(1, round(seconds / min(_seconds(call)[0] for _ in range(3)))) for call in (ours, other)]
+    repeats = [max(1, round(seconds / _warm_up(call))) for call in (ours, other)]
     times = np.empty((rounds, 2, 2))  # round, ours or other, wall or processor
     for turn in times:
         for which, (call, count) in enumerate(zip((ours, other), repeats, strict=True)):
@@ -69,6 +62,14 @@ def show(title: str, other: str, lines: list[Comparison]) -> None:
         times = f"{line.case:34} {line.ours:9.1f} {line.other:19.1f}"
         verdict = "" if line.met else "  too slow"
         print(f"{times} {line.ratio:11.2f} {line.required:8.2f} {line.processor_ratio:10.2f}{verdict}", flush=True)
+
+
+def _warm_up(call: Callable) -> float:
+    """Wall-clock seconds of a call, the least of three, or of fewer where they are long."""
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < 5:
+        times.append(_seconds(call)[0])
+    return min(times)
 
 
 def _seconds(call: Callable, count: int = 1) -> tuple[float, float]:

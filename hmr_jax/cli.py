@@ -62,12 +62,13 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
     return tyro.cli(Config, prog=program, default=load_config(arguments[1]), args=list(arguments[2:]))
 
 
-def set_up() -> None:
+def set_up(inference: bool = False) -> None:
     """What every command does first: Orbax's notices off, compiled programs kept on disk, CPUs made the most of.
 
-    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off.
+    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. `inference` is for
+    commands that compute no gradients.
     """
-    set_up_cpu()
+    set_up_cpu(inference)
     logging.getLogger("absl").setLevel(logging.ERROR)
     directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
     if directory:
@@ -75,22 +76,24 @@ def set_up() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def set_up_cpu() -> None:
+def set_up_cpu(inference: bool = False) -> None:
     """Memory and kernels for CPUs, where jax has no other devices; before jax is first used."""
     if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
         keep_freed_memory()
-        choose_kernels()
+        choose_kernels(inference)
 
 
-def choose_kernels() -> None:
+def choose_kernels(inference: bool = False) -> None:
     """XLA's faster kernels for CPUs, each unless XLA_FLAGS says otherwise (measured in docs/results.md).
 
-    Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. The older generator
-    of kernels, while jaxlib has it: the newer one compiles each kernel as a module of its own, which takes longer, and
-    the kernels are slower.
+    Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. In inference
+    products of matrices too; in training YNNPACK's are faster, as it takes transposed matrices as they are. The older
+    generator of kernels, while jaxlib has it: the newer one compiles each kernel as a module of its own, which takes
+    longer, and the kernels are slower.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    chosen = {"xla_cpu_experimental_ynn_fusion_type": "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"}
+    by_ynnpack = "" if inference else "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"  # nothing, or the usual without
+    chosen = {"xla_cpu_experimental_ynn_fusion_type": by_ynnpack}
     if jax.__version_info__ < (0, 11):  # later ones end the process at a flag that they do not know
         chosen["xla_cpu_use_fusion_emitters"] = "false"
     ours = [f"--{name}={value}" for name, value in chosen.items() if name not in flags]

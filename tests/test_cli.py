@@ -52,9 +52,10 @@ def test_commands_choose_kernels_for_cpus_unless_told_otherwise(monkeypatch, ver
     assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", *expected]
 
 
-def test_jaxlib_knows_the_chosen_flags():
+@pytest.mark.parametrize("inference", [False, True])
+def test_jaxlib_knows_the_chosen_flags(inference):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
-    code = "from hmr_jax import cli; cli.choose_kernels(); import jax; print(jax.devices())"
+    code = f"from hmr_jax import cli; cli.choose_kernels({inference}); import jax; print(jax.devices())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmr_jax.models.vit import ViT, resize_position_embedding
+from hmr_jax.models.vit import ViT, resize_position_embedding, unstack_blocks
 from hmr_jax.weights import convert_vitpose
 
 
@@ -25,6 +25,16 @@ def test_features_equal_reference(case, remat):
     case, state = case
     features = jax.jit(build(case, remat=remat).apply)({"params": convert_vitpose(state)}, case["image"])
     np.testing.assert_allclose(features, case["features"], atol=2e-5 * np.abs(case["features"]).max())
+
+
+def test_blocks_by_themselves_give_the_same_features(case):
+    case, state = case
+    params = convert_vitpose(state)
+    apart = unstack_blocks({"encoder": params, "decoder": {"blocks": {"kernel": np.ones(2)}}})
+    assert apart["decoder"] == {"blocks": {"kernel": apart["decoder"]["blocks"]["kernel"]}}
+    assert sum(leaf.size for leaf in jax.tree.leaves(apart["encoder"])) == sum(x.size for x in jax.tree.leaves(params))
+    mine, stacked = (jax.jit(build(case).apply)({"params": p}, case["image"]) for p in (apart["encoder"], params))
+    np.testing.assert_allclose(mine, stacked, atol=1e-5 * np.abs(stacked).max())
 
 
 def test_initial_parameters_have_the_shapes_of_converted_ones(case):

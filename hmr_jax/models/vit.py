@@ -50,7 +50,8 @@ class ViT(nn.Module):
     """Images to a map of features.
 
     As in ViTPose the patch convolution pads by 2 pixels, and the first of the 1 + N position slots, once that of a
-    class token, is added to every token. Blocks are scanned: their parameters carry a leading axis of length `depth`.
+    class token, is added to every token. Blocks are scanned: their parameters carry a leading axis of length `depth`,
+    unless they come from `unstack_blocks`.
     """
 
     dim: int
@@ -78,6 +79,18 @@ class ViT(nn.Module):
         position = resize_position_embedding(slots, grid, (height, width))
         x = x.reshape(batch, height * width, self.dim) + (position[1:] + position[:1]).astype(x.dtype)
 
+        rates = jnp.linspace(0.0, self.drop_path, self.depth)
+        settings = (self.dim, self.num_heads, self.mlp_ratio, self.attention, self.dtype)
+        if self.has_variable("params", _block_name(0)):
+            for layer in range(self.depth):
+                x = Block(*settings, name=_block_name(layer))(x, rates[layer], train)
+        else:
+            x = self._scan(settings, x, rates, train and self.drop_path > 0)
+        x = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")(x)
+        return x.reshape(batch, height, width, self.dim)
+
+    def _scan(self, settings: tuple, x: jax.Array, rates: jax.Array, train: bool) -> jax.Array:
+        """(B, N, D) tokens through all blocks, whose parameters are stacked."""
         block = Block
         if self.remat:
             block = nn.remat(Block, prevent_cse=False, static_argnums=(3,))
@@ -89,12 +102,7 @@ class ViT(nn.Module):
             length=self.depth,
             unroll=self.depth if jax.default_backend() == "cpu" else 1,
         )
-        rates = jnp.linspace(0.0, self.drop_path, self.depth)
-        x, _ = blocks(block, self.dim, self.num_heads, self.mlp_ratio, self.attention, self.dtype, name="blocks")(
-            x, rates, train and self.drop_path > 0
-        )
-        x = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")(x)
-        return x.reshape(batch, height, width, self.dim)
+        return blocks(block, *settings, name="blocks")(x, rates, train)[0]
 
 
 class _Scanned(nn.Module):
@@ -111,6 +119,25 @@ class _Scanned(nn.Module):
     def __call__(self, x, rate, train):
         block = self.block(self.dim, self.num_heads, self.mlp_ratio, self.attention, self.dtype, name="block")
         return block(x, rate, train), None
+
+
+def _block_name(layer: int) -> str:
+    return f"block_{layer}"
+
+
+def unstack_blocks(params: Any) -> Any:
+    """Parameters of a network, a tree of NumPy arrays, with those of each of its ViTs' blocks by themselves, as views.
+
+    For inference on CPUs, where a product with a layer of a stack begins with a copy of it.
+    """
+    if not isinstance(params, dict):
+        return params
+    apart = {name: unstack_blocks(part) for name, part in params.items()}
+    if {"patch_embed", "pos_embed", "blocks"} <= set(params):
+        stack = apart.pop("blocks")["block"]
+        depth = len(jax.tree.leaves(stack)[0])
+        apart |= {_block_name(i): jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(depth)}
+    return apart
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
