@@ -10,7 +10,7 @@ from transformers import VitPoseBackbone, VitPoseBackboneConfig
 
 from benchmarks.timing import Comparison, compare, show
 from hmr_jax import cli
-from hmr_jax.models.vit import ViT, unstack_blocks
+from hmr_jax.models.vit import ViT, arrange_for_inference
 
 BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.1
 
@@ -39,7 +39,7 @@ def measure(depth: int) -> Comparison:
 
     model = ViT(DIM, depth, HEADS, SIZE)
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
-    params = jax.device_put(unstack_blocks(jax.device_get(params)))  # as eval.py and predict.py do
+    params = jax.device_put(arrange_for_inference(jax.device_get(params)))  # as eval.py and predict.py do
     step, inputs = jax.jit(model.apply), jnp.asarray(images)
     np.testing.assert_equal(step(params, inputs).size, other().numel())
     return compare(f"batch {BATCH}, {depth} blocks", lambda: step(params, inputs), other, REQUIRED, rounds=7)

@@ -31,7 +31,7 @@ from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.variables import to_variables
-from hmr_jax.models.vit import unstack_blocks
+from hmr_jax.models.vit import arrange_for_inference
 from hmr_jax.optim import Params
 
 
@@ -102,7 +102,7 @@ class Predictor:
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
         """Where the parameters are from; written into result files."""
         self._takes_depth = needs_depth(config.model)
-        self._params = jax.device_put(unstack_blocks(params) if jax.default_backend() == "cpu" else params)
+        self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
 
     @classmethod

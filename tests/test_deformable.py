@@ -160,3 +160,8 @@ def test_the_convolution_of_cpus_equals_that_of_accelerators_with_gradients(monk
         results.append((y, *backward(jax.random.normal(jax.random.key(2), y.shape))))
     for mine, reference in zip(*results, strict=True):
         np.testing.assert_allclose(mine, reference, atol=2e-4)
+
+
+def test_a_kernel_of_other_channels_is_refused():
+    with pytest.raises(ValueError, match=r"does not fit features .*must be \(k, k, 1, 4\)"):
+        depthwise_convolution(jnp.zeros((2, 8, 6, 3, 4)), jnp.zeros((3, 3, 1, 5)))

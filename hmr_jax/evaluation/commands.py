@@ -22,7 +22,7 @@ from hmr_jax.evaluation.results import Evaluation, hash_json, hash_params, summa
 from hmr_jax.evaluation.step import make_score_step
 from hmr_jax.evaluation.tables import align, text_table
 from hmr_jax.models import build_model
-from hmr_jax.models.vit import unstack_blocks
+from hmr_jax.models.vit import arrange_for_inference
 from hmr_jax.protocols import Bodies, Protocol, get_protocol, load_bodies
 
 OpenSource = Callable[..., Any]
@@ -161,10 +161,10 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
         "flip": settings.flip_test,
     }
     partial = PartialResults(output.with_suffix(".partial"), identity)
-    placed = unstack_blocks(params) if jax.default_backend() == "cpu" else params
     result = evaluate(
-        model, placed, source, baseline=protocol.name == "synthetic", progress=jax.process_index() == 0,
-        protocol=protocol, bodies=bodies, flip_test=settings.flip_test, keys=_keys(source), partial=partial,
+        model, arrange_for_inference(params), source, baseline=protocol.name == "synthetic",
+        progress=jax.process_index() == 0, protocol=protocol, bodies=bodies, flip_test=settings.flip_test,
+        keys=_keys(source), partial=partial,
     )  # fmt: skip
     _finish(output, result, about | {"seconds": round(time.perf_counter() - start, 1)}, hashes, partial)
     return Outcome(path.resolve().name, output, result, source, config, params, bodies)

@@ -125,11 +125,16 @@ def _block_name(layer: int) -> str:
     return f"block_{layer}"
 
 
-def unstack_blocks(params: Any) -> Any:
-    """Parameters of a network, a tree of NumPy arrays, with those of each of its ViTs' blocks by themselves, as views.
+def arrange_for_inference(params: Any) -> Any:
+    """Parameters of a network, a tree of NumPy arrays, as inference on this machine takes them fastest.
 
-    For inference on CPUs, where a product with a layer of a stack begins with a copy of it.
+    On CPUs a product with a layer of a stack begins with a copy of it: there `unstack_blocks`.
     """
+    return unstack_blocks(params) if jax.default_backend() == "cpu" else params
+
+
+def unstack_blocks(params: Any) -> Any:
+    """Parameters with those of each of a ViT's blocks by themselves, as views, wherever in the tree there is a ViT."""
     if not isinstance(params, dict):
         return params
     apart = {name: unstack_blocks(part) for name, part in params.items()}

@@ -18,7 +18,14 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
 
     Returns:
         (B, h, w, G, c), h = (H + 2 pad - k) // stride + 1.
+
+    Raises:
+        ValueError: if the kernel is not square or its channels are not those of a group.
     """
+    if kernel.shape != (len(kernel), len(kernel), 1, x.shape[-1]):
+        raise ValueError(
+            f"A kernel {kernel.shape} does not fit features {x.shape}: it must be (k, k, 1, {x.shape[-1]})."
+        )
     if jax.default_backend() == "cpu":  # whose grouped convolution takes 20 times as long
         from hmr_jax.ops.depthwise_cpu import depthwise_on_cpu  # Numba is loaded where it is needed
 

@@ -1,4 +1,4 @@
-"""Depth-wise convolution on CPUs: one pass over the map for each cell of the kernel, row by row.
+"""Depth-wise convolution on CPUs: for every result, one cell of the kernel after the other.
 
 Letters: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
 """
@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from hmr_jax.ops import native
-from hmr_jax.ops.native import ARGUMENTS, HANDLER, RESULTS, answered, array4, attribute, register
+from hmr_jax.ops.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, register
 
 ZERO = np.float32(0)
 
@@ -47,75 +47,71 @@ depthwise_on_cpu.defvjp(_forward, _backward)
 
 
 @native.kernel
+def _sources(height, width, rows, columns, size, stride, pad):
+    """(h w, k k): for each result and cell of the kernel the cell of the map, H W in row order, or -1 outside."""
+    sources = np.full((rows * columns, size * size), -1)
+    for result in range(rows * columns):
+        for weight in range(size * size):
+            row = result // columns * stride + weight // size - pad
+            column = result % columns * stride + weight % size - pad
+            if 0 <= row < height and 0 <= column < width:
+                sources[result, weight] = row * width + column
+    return sources
+
+
+@native.kernel
 def _convolve(x, kernel, y, stride, pad):
-    batch, height, width, width_channels = x.shape
-    size, channels = kernel.shape[0], kernel.shape[3]
-    rows, columns = y.shape[1], y.shape[2]
-    groups = width_channels // channels
-    cells, results = x.reshape(-1, channels), y.reshape(-1, channels)
-    weights = kernel.reshape(-1, channels)
+    batch, height, width, _ = x.shape
+    channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
+    cells, results, weights = x.reshape(-1, channels), y.reshape(-1, channels), kernel.reshape(-1, channels)
+    sources = _sources(height, width, y.shape[1], y.shape[2], len(kernel), stride, pad)
     for image in range(batch):
-        for row in range(rows):
-            for column in range(columns):
-                to = ((image * rows + row) * columns + column) * groups
+        for result in range(len(sources)):
+            to = (image * len(sources) + result) * groups
+            for row in range(to, to + groups):
+                for k in range(channels):
+                    results[row, k] = ZERO
+            for weight in range(len(weights)):
+                if sources[result, weight] < 0:
+                    continue
+                source = (image * height * width + sources[result, weight]) * groups
                 for group in range(groups):
                     for k in range(channels):
-                        results[to + group, k] = ZERO
-                for i in range(size):
-                    at_row = row * stride + i - pad
-                    if at_row < 0 or at_row >= height:
-                        continue
-                    for j in range(size):
-                        at_column = column * stride + j - pad
-                        if at_column < 0 or at_column >= width:
-                            continue
-                        source = ((image * height + at_row) * width + at_column) * groups
-                        weight = i * size + j
-                        for group in range(groups):
-                            for k in range(channels):
-                                results[to + group, k] += cells[source + group, k] * weights[weight, k]
+                        results[to + group, k] += cells[source + group, k] * weights[weight, k]
 
 
 @native.kernel
 def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
-    batch, height, width, width_channels = x.shape
-    size, channels = kernel.shape[0], kernel.shape[3]
-    rows, columns = cotangent.shape[1], cotangent.shape[2]
-    groups = width_channels // channels
+    batch, height, width, _ = x.shape
+    channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
     cells, grad_cells, grads = x.reshape(-1, channels), grad_x.reshape(-1, channels), cotangent.reshape(-1, channels)
     weights, grad_weights = kernel.reshape(-1, channels), grad_kernel.reshape(-1, channels)
-    for weight in range(size * size):
+    sources = _sources(height, width, cotangent.shape[1], cotangent.shape[2], len(kernel), stride, pad)
+    for weight in range(len(weights)):
         for k in range(channels):
             grad_weights[weight, k] = ZERO
     for image in range(batch):
         for row in range(image * height * width * groups, (image + 1) * height * width * groups):
             for k in range(channels):
                 grad_cells[row, k] = ZERO
-        for row in range(rows):
-            for column in range(columns):
-                start = ((image * rows + row) * columns + column) * groups
-                for i in range(size):
-                    at_row = row * stride + i - pad
-                    if at_row < 0 or at_row >= height:
-                        continue
-                    for j in range(size):
-                        at_column = column * stride + j - pad
-                        if at_column < 0 or at_column >= width:
-                            continue
-                        source = ((image * height + at_row) * width + at_column) * groups
-                        weight = i * size + j
-                        for group in range(groups):
-                            for k in range(channels):
-                                grad_cells[source + group, k] += grads[start + group, k] * weights[weight, k]
-                            for k in range(channels):
-                                grad_weights[weight, k] += grads[start + group, k] * cells[source + group, k]
+        for result in range(len(sources)):
+            start = (image * len(sources) + result) * groups
+            for weight in range(len(weights)):
+                if sources[result, weight] < 0:
+                    continue
+                source = (image * height * width + sources[result, weight]) * groups
+                for group in range(groups):
+                    for k in range(channels):
+                        grad_cells[source + group, k] += grads[start + group, k] * weights[weight, k]
+                    for k in range(channels):
+                        grad_weights[weight, k] += grads[start + group, k] * cells[source + group, k]
 
 
 @numba.cfunc(HANDLER, cache=True)
 def _convolve_handler(frame):
     if not answered(frame):
         _convolve(
-            array4(frame, ARGUMENTS, 0), array4(frame, ARGUMENTS, 1), array4(frame, RESULTS, 0),
+            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, RESULTS, 0),
             attribute(frame, 1), attribute(frame, 0),
         )  # fmt: skip
     return 0
@@ -125,8 +121,8 @@ def _convolve_handler(frame):
 def _gradients_handler(frame):
     if not answered(frame):
         _gradients(
-            array4(frame, ARGUMENTS, 0), array4(frame, ARGUMENTS, 1), array4(frame, ARGUMENTS, 2),
-            array4(frame, RESULTS, 0), array4(frame, RESULTS, 1), attribute(frame, 1), attribute(frame, 0),
+            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
+            array(frame, RESULTS, 0), array(frame, RESULTS, 1), attribute(frame, 1), attribute(frame, 0),
         )  # fmt: skip
     return 0
 

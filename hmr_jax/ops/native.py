@@ -2,7 +2,7 @@
 
 XLA calls a handler with the address of a frame that leads to its arrays; the layout is that of xla/ffi/api/c_api.h,
 version 0.1 and later. A handler is a `numba.cfunc` of signature `HANDLER`: it returns at once where `answered`, and
-reads its arrays by `array3` and `array4`. A call runs on one thread, and where the batch is split over several CPU
+reads its arrays, all of four axes, by `array`. A call runs on one thread, and where the batch is split over several CPU
 devices, on all of it.
 """
 
@@ -57,16 +57,8 @@ def answered(frame):
 
 
 @numba.njit(cache=True)
-def array3(frame, which, index):
-    """The index-th of the frame's ARGUMENTS or RESULTS, float32 with three axes."""
-    buffer = _word(_word(frame + which) + 8 * index)
-    shape = _word(buffer + 40)
-    return numba.carray(_pointer(_word(buffer + 24)), (_word(shape), _word(shape + 8), _word(shape + 16)), np.float32)
-
-
-@numba.njit(cache=True)
-def array4(frame, which, index):
-    """The index-th of the frame's ARGUMENTS or RESULTS, float32 with four axes."""
+def array(frame, which, index):
+    """The index-th of the frame's ARGUMENTS or RESULTS, float32, with four axes."""
     buffer = _word(_word(frame + which) + 8 * index)
     shape = _word(buffer + 40)
     sizes = (_word(shape), _word(shape + 8), _word(shape + 16), _word(shape + 24))
