@@ -87,13 +87,14 @@ def choose_kernels(inference: bool = False) -> None:
     """XLA's faster kernels for CPUs, each unless XLA_FLAGS says otherwise (measured in docs/results.md).
 
     Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. In inference
-    products of matrices too; in training YNNPACK's are faster, as it takes transposed matrices as they are. The older
-    generator of kernels, while jaxlib has it: the newer one compiles each kernel as a module of its own, which takes
-    longer, and the kernels are slower.
+    products of matrices too; in training YNNPACK's are faster, as it takes transposed matrices as they are. Sums and
+    maxima stay with YNNPACK, which makes them in half the time. The older generator of kernels, while jaxlib has it:
+    the newer one compiles each kernel as a module of its own, which takes longer, and the kernels are slower.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    by_ynnpack = "" if inference else "-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"  # nothing, or the usual without
-    chosen = {"xla_cpu_experimental_ynn_fusion_type": by_ynnpack}
+    by_eigen = ["CONVOLUTION", "DOT"] if inference else ["CONVOLUTION"]
+    without = ",".join(f"-LIBRARY_FUSION_TYPE_INDIVIDUAL_{kind}" for kind in by_eigen)
+    chosen = {"xla_cpu_experimental_ynn_fusion_type": without}
     if jax.__version_info__ < (0, 11):  # later ones end the process at a flag that they do not know
         chosen["xla_cpu_use_fusion_emitters"] = "false"
     ours = [f"--{name}={value}" for name, value in chosen.items() if name not in flags]

@@ -16,7 +16,6 @@ from hmr_jax.depth_providers import depth_provider
 from hmr_jax.models.depth_anything import resize_bilinear
 from hmr_jax.models.dinov2 import resize_positions
 from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
-from hmr_jax.ops.attention import _attend_by_head
 from hmr_jax.weights import convert_depth_anything, convert_state
 from hmr_jax.weights.detect import Options
 
@@ -173,9 +172,3 @@ def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, provid
     assert provider.batch([]) == []
     with pytest.raises(ValueError, match=r"Image 1 is float32\(4, 4, 3\)"):
         provider.batch([images[0], np.zeros((4, 4, 3), np.float32)])
-
-
-def test_attention_head_by_head_is_attention():
-    query, key, value = jax.random.normal(jax.random.key(0), (3, 2, 50, 3, 8))
-    wanted = jax.jit(jax.nn.dot_product_attention)(query, key, value)
-    np.testing.assert_allclose(jax.jit(_attend_by_head)(query, key, value), wanted, atol=2e-6)

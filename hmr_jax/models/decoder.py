@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.deformable import DeformableCrossAttention
-from hmr_jax.ops import Dense, attend
+from hmr_jax.ops import Dense, attend, gelu
 
 LAYER_NORM_EPS = 1e-5
 
@@ -74,7 +74,7 @@ class DecoderLayer(nn.Module):
             y = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="cross_attention")(x, context)
         tokens = tokens + drop(y)
         x = norm("mlp_norm")(tokens)
-        x = nn.gelu(Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x), approximate=False)
+        x = gelu(Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x))
         return tokens + drop(Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), points
 
 

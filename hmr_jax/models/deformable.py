@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import Dense, attend, depthwise_convolution, sample_points
+from hmr_jax.ops import Dense, attend, depthwise_convolution, gelu, sample_points
 
 
 def reference_grid(
@@ -81,7 +81,7 @@ class OffsetNetwork(nn.Module):
             raise ValueError(f"{channels} channels cannot be split into {self.groups} offset groups.")
         x = features.reshape(batch, height, width, self.groups, -1)
         x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="depthwise")(x)  # (B, h, w, G, c / G)
-        x = nn.gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x), approximate=False)
+        x = gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x))
         zeros = nn.initializers.zeros_init()
         # Positions are float32 whatever the computation type: bfloat16 has steps of 1/16 pixel at 16.
         offsets = Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from hmr_jax.config import D2AConfig
 from hmr_jax.models.deformable import sine_position_code
-from hmr_jax.ops import Dense, attend
+from hmr_jax.ops import Dense, attend, gelu
 
 LAYER_NORM_EPS = 1e-6
 NUM_GATES = 3  # image, image attending to depth, depth
@@ -51,7 +51,7 @@ class Feedforward(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """(B, N, D) -> (B, N, D)."""
-        y = nn.gelu(Dense(self.hidden, dtype=self.dtype, name="fc1")(x), approximate=False)
+        y = gelu(Dense(self.hidden, dtype=self.dtype, name="fc1")(x))
         y = nn.Dropout(self.dropout, deterministic=not train)(y)
         return Dense(x.shape[-1], dtype=self.dtype, name="fc2")(y)
 

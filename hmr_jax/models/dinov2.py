@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.ops import attend
+from hmr_jax.ops import attend, gelu
 
 LAYER_NORM_EPS = 1e-6
 
@@ -38,7 +38,7 @@ class ScaledBlock(nn.Module):
         x = x + scale("scale1") * nn.Dense(self.dim, dtype=self.dtype, name="proj")(y)
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm2")(x)
         y = nn.Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
-        y = nn.Dense(self.dim, dtype=self.dtype, name="fc2")(nn.gelu(y, approximate=False))
+        y = nn.Dense(self.dim, dtype=self.dtype, name="fc2")(gelu(y))
         return x + scale("scale2") * y
 
 

@@ -16,7 +16,7 @@ from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.config import D2AConfig
 from hmr_jax.models.depth_fusion import LAYER_NORM_EPS, Attention, Feedforward
 from hmr_jax.models.heads import MEAN_CAMERA, to_scale
-from hmr_jax.ops import Dense
+from hmr_jax.ops import Dense, gelu
 
 NUM_JOINTS = len(EVALUATION_14_OF_44)
 _TO_CAMERA = np.array([1, -1, -1], np.float32)  # a body that faces the camera: y down, z away from it
@@ -37,7 +37,7 @@ class TokenRegressor(nn.Module):
         """(B, N, D) tokens and the place of each output token (T, 3), or None -> (B, T, head_dim)."""
         config = self.config
         x = Dense(config.head_dim, dtype=self.dtype, name="reduce")(tokens)
-        x = nn.gelu(x, approximate=False)
+        x = gelu(x)
         init = nn.initializers.lecun_normal() if places is None else _smooth_init(places)
         mix = Dense(self.num_tokens, kernel_init=init, dtype=self.dtype, name="mix")
         x = jnp.swapaxes(mix(jnp.swapaxes(x, 1, 2)), 1, 2)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops import Dense, attend
+from hmr_jax.ops import Dense, attend, gelu
 
 LAYER_NORM_EPS = 1e-6
 
@@ -35,7 +35,7 @@ class Block(nn.Module):
         x = x + self._drop_path(y, drop_rate, train)
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm2")(x)
         y = Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
-        y = Dense(self.dim, dtype=self.dtype, name="fc2")(nn.gelu(y, approximate=False))
+        y = Dense(self.dim, dtype=self.dtype, name="fc2")(gelu(y))
         return x + self._drop_path(y, drop_rate, train)
 
     def _drop_path(self, y: jax.Array, rate: jax.Array, train: bool) -> jax.Array:

@@ -27,25 +27,33 @@ def attend(
     Returns:
         (B, T, M, D).
     """
-    many = query.shape[1] * key.shape[1] > MANY_SCORES
+    if backend == "cudnn":
+        return jax.nn.dot_product_attention(query, key, value, bias=bias, implementation=backend)
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))  # (B, M, T or N, D)
+    many = query.shape[2] * key.shape[2] > MANY_SCORES
     if many and bias is None and jax.default_backend() == "cpu":
-        return _attend_by_head(query, key, value)
-    return jax.nn.dot_product_attention(query, key, value, bias=bias, implementation=backend)
+        y = _attend_by_head(query, key, value)
+    else:
+        y = _attend_at_once(query, key, value, bias)
+    return jnp.swapaxes(y, 1, 2)
+
+
+def _attend_at_once(query: jax.Array, key: jax.Array, value: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """(..., T, D), (..., N, D), (..., N, D), bias (..., T, N) -> (..., T, D).
+
+    With the heads before the tokens and the weights divided by their sum after the product, half the time of
+    `jax.nn.dot_product_attention` on CPUs.
+    """
+    scores = jnp.einsum("...td,...nd->...tn", query, key, preferred_element_type=jnp.float32) * query.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + bias
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(-1, keepdims=True)))
+    y = jnp.einsum("...tn,...nd->...td", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return (y / weights.sum(-1, keepdims=True)).astype(value.dtype)
 
 
 def _attend_by_head(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """One head after another, whose scores fit a CPU's cache: with 1,370 tokens a third of the time."""
-    batch, tokens, heads, dim = query.shape
-
-    def one(head):
-        q, k, v = head  # (T, D), (N, D), (N, D)
-        scores = jnp.matmul(q, k.T, preferred_element_type=jnp.float32) * dim**-0.5
-        weights = jnp.exp(scores - scores.max(-1, keepdims=True))
-        y = jnp.matmul(weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-        return (y / weights.sum(-1, keepdims=True)).astype(v.dtype)
-
-    def by_head(x):
-        return jnp.swapaxes(x, 1, 2).reshape(batch * heads, -1, dim)
-
-    y = jax.lax.map(one, (by_head(query), by_head(key), by_head(value)))
-    return jnp.swapaxes(y.reshape(batch, heads, tokens, dim), 1, 2)
+    shape = query.shape
+    heads = (x.reshape(-1, *x.shape[2:]) for x in (query, key, value))
+    return jax.lax.map(lambda head: _attend_at_once(*head), tuple(heads)).reshape(shape)
