@@ -16,6 +16,9 @@ $(VENV)/ready-%: pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
 	touch $@
 
+# Large memory pages, where glibc and the system have them: a twentieth faster on CPUs.
+quickstart quickstart-d2a: export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
+
 quickstart: $(VENV)/ready-train
 	$(RUN) -m tools.quickstart
 

@@ -52,7 +52,7 @@ TABLES = {
     ),
     "DeforHMR: queries and attention": ("single, plain", "multi, plain", "multi, deformable"),
     "DeforHMR: offsets": (
-        "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets shared by layers",
+        "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets of each layer",
     ),
 }  # fmt: skip
 DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has instead of the quickstart's
@@ -64,7 +64,7 @@ DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has instead o
     "3 groups": {"offset_groups": 3},
     "range 4": {"offset_range": 4.0},
     "range free": {"offset_range": -1.0},
-    "offsets shared by layers": {"share_offsets": True},
+    "offsets of each layer": {"share_offsets": False},
 }
 
 

@@ -38,7 +38,7 @@ def get_config() -> Config:
         init_from="",
         # Next to keypoints_3d, the largest term, so that dense targets still count.
         loss=replace(config.loss, body_pose=1.0, heatmaps=5.0, parts=5.0, depth=20.0),
-        model=replace(config.model, dense_targets=True),
+        model=replace(config.model, dense_targets=True, decoder=replace(config.model.decoder, share_offsets=False)),
         optim=OptimConfig(name="muon", learning_rate=1.5e-3, warmup_steps=300, weight_decay=0.05, frozen=()),
         data=replace(
             config.data,

@@ -50,7 +50,7 @@ def test_layer_fed_as_dat_reproduces_it(reference, name, sampling):
         int(case["stride"]), float(case["offset_range_factor"]), "dat", normalize_features=False, use_bias=True,
         key_position_code=False, sampling=sampling,
     )  # fmt: skip
-    y, points = jax.jit(layer.apply)({"params": dat_parameters(case)}, x.reshape(batch, -1, channels), x)
+    y, (points, _, _) = jax.jit(layer.apply)({"params": dat_parameters(case)}, x.reshape(batch, -1, channels), x)
     np.testing.assert_allclose(y.reshape(x.shape), case["y"], atol=2e-5 * np.abs(case["y"]).max())
     expected = (case["pos_yx"][..., ::-1] + 1) / 2 * np.array([width - 1, height - 1])
     np.testing.assert_allclose(points, expected.reshape(points.shape), atol=2e-5 * 16)
@@ -72,7 +72,7 @@ def test_zero_offsets_equal_plain_cross_attention():
     layer = DeformableCrossAttention(4, 8, 24, groups=2, key_position_code=False)
     params = jax.jit(layer.init)(jax.random.key(2), queries, features)["params"]
     assert not np.any(params["offsets"]["offset"]["kernel"])
-    deformed, points = jax.jit(layer.apply)({"params": params}, queries, features)
+    deformed, (points, _, _) = jax.jit(layer.apply)({"params": params}, queries, features)
     plain = jax.jit(PlainAttention(4, 8).apply)(
         {"params": {name: params[name] for name in ("query", "key", "value", "out")}},
         queries,
@@ -93,7 +93,7 @@ def test_offsets_stay_in_their_range_and_inside_when_unbounded(offset_range, bou
     layer = DeformableCrossAttention(2, 8, 16, groups=2, offset_range=offset_range)
     params = jax.jit(layer.init)(jax.random.key(1), jnp.zeros((1, 3, 16)), features)["params"]
     params["offsets"]["offset"]["kernel"] = 9 * jax.random.normal(jax.random.key(2), (8, 2))
-    _, points = jax.jit(layer.apply)({"params": params}, jnp.zeros((1, 3, 16)), features)
+    _, (points, _, _) = jax.jit(layer.apply)({"params": params}, jnp.zeros((1, 3, 16)), features)
     moved = np.abs(points - reference_grid(8, 6, 1)[0])
     assert moved.max() > 0.5
     assert moved.max() <= bound + 1e-5
@@ -119,12 +119,18 @@ def test_every_row_of_the_ablation_is_the_same_decoder(queries, attention):
         assert points.shape == (3, 2, 2, 12, 2)
 
 
-def test_shared_offsets_use_one_network():
-    config = DecoderConfig(dim=32, depth=3, num_heads=4, head_dim=8, mlp_dim=32, offset_groups=2, share_offsets=True)
+@pytest.mark.parametrize("shared", [True, False])
+def test_offsets_are_of_one_network_or_of_each_layer(shared):
+    config = DecoderConfig(dim=32, depth=3, num_heads=4, head_dim=8, mlp_dim=32, offset_groups=2, share_offsets=shared)
     decoder = Decoder(config, 2)
-    params = jax.jit(decoder.init)(jax.random.key(1), jnp.ones((1, 4, 3, 16)))["params"]
-    assert "offsets" in params["layer_0"]["cross_attention"]
-    assert "offsets" not in params["layer_1"]["cross_attention"]
+    features = jax.random.normal(jax.random.key(0), (1, 4, 3, 16))
+    params = jax.jit(decoder.init)(jax.random.key(1), features)["params"]
+    networks = [params[f"layer_{i}"]["cross_attention"].get("offsets") for i in range(3)]
+    assert [network is not None for network in networks] == [True, not shared, not shared]
+    for i, network in enumerate(filter(None, networks)):
+        network["offset"]["kernel"] = jax.random.normal(jax.random.key(i), (16, 2))
+    _, points = jax.jit(decoder.apply)({"params": params}, features)
+    assert np.array_equal(points[:, 0], points[:, 2]) == shared
 
 
 def test_groups_that_do_not_divide_are_refused():

@@ -191,6 +191,7 @@ def test_sampling_points_are_drawn_in_one_panel_per_layer():
     assert picture[center, center].max() > 200
     assert second[quarter, quarter].max() > 200
     assert second[center, center].max() == 0
+    assert draw_sampling(crop, points[[0, 0, 0]], side=256).shape == (256, 256, 3)  # one panel for all
 
 
 def test_a_grid_keeps_every_picture():

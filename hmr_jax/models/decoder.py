@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.config import DecoderConfig
-from hmr_jax.models.deformable import DeformableCrossAttention
+from hmr_jax.models.deformable import DeformableCrossAttention, Sampled
 from hmr_jax.ops import Dense, attend, gelu
 
 LAYER_NORM_EPS = 1e-5
@@ -47,9 +47,9 @@ class DecoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: jax.Array, features: jax.Array, points: jax.Array | None, train: bool
-    ) -> tuple[jax.Array, jax.Array | None]:
-        """(B, T, D), (B, H, W, C) -> (B, T, D) and, if deformable, the sampling points (B, G, N, 2)."""
+        self, tokens: jax.Array, features: jax.Array, sampled: Sampled | None, train: bool
+    ) -> tuple[jax.Array, Sampled | None]:
+        """(B, T, D), (B, H, W, C) and, to use again, what was sampled -> (B, T, D) and, if deformable, the latter."""
         config = self.config
 
         def norm(name):
@@ -63,19 +63,19 @@ class DecoderLayer(nn.Module):
         tokens = tokens + drop(attention(x, x))
         x = norm("cross_norm")(tokens)
         if config.attention == "deformable":
-            y, points = DeformableCrossAttention(
+            y, sampled = DeformableCrossAttention(
                 config.num_heads, config.head_dim, config.dim, config.offset_groups, config.offset_kernel,
                 config.offset_stride, config.offset_range, config.offset_grid,
                 key_position_code=config.key_position_code, position_bias=config.position_bias,
                 sampling=config.sampling, dtype=self.dtype, name="cross_attention",
-            )(x, features, points)  # fmt: skip
+            )(x, features, sampled)  # fmt: skip
         else:
             context = features.reshape(len(features), -1, features.shape[-1])
             y = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="cross_attention")(x, context)
         tokens = tokens + drop(y)
         x = norm("mlp_norm")(tokens)
         x = gelu(Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x))
-        return tokens + drop(Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), points
+        return tokens + drop(Dense(config.dim, dtype=self.dtype, name="fc2")(drop(x))), sampled
 
 
 class Decoder(nn.Module):
@@ -91,11 +91,11 @@ class Decoder(nn.Module):
         config = self.config
         queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
         tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
-        points: jax.Array | None = None
-        every_points = []
+        sampled: Sampled | None = None
+        points = []
         for layer in range(config.depth):
-            earlier = points if config.share_offsets else None
-            tokens, points = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(tokens, features, earlier, train)
-            if points is not None:
-                every_points.append(points)
-        return tokens, jnp.stack(every_points, 1) if every_points else None
+            earlier = sampled if config.share_offsets else None
+            tokens, sampled = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(tokens, features, earlier, train)
+            if sampled is not None:
+                points.append(sampled.points)
+        return tokens, jnp.stack(points, 1) if points else None

@@ -7,7 +7,7 @@ Letters: B batch, T queries, H and W the map, C its channels, G groups, N = h w 
 M heads, d head width.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -94,6 +94,17 @@ class OffsetNetwork(nn.Module):
         return jnp.clip(points + offsets * extent / 2, 0.0, extent)
 
 
+class Sampled(NamedTuple):
+    """What queries attend to."""
+
+    points: jax.Array
+    """(B, G, N, 2) x and y in pixels of the map."""
+    keys: jax.Array
+    """(B, N, C) the features there, with the position code."""
+    values: jax.Array
+    """(B, N, C) the features there."""
+
+
 class DeformableCrossAttention(nn.Module):
     """Attention of queries to features sampled at points that depend on the features alone."""
 
@@ -114,39 +125,44 @@ class DeformableCrossAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, queries: jax.Array, features: jax.Array, points: jax.Array | None = None
-    ) -> tuple[jax.Array, jax.Array]:
+        self, queries: jax.Array, features: jax.Array, sampled: Sampled | None = None
+    ) -> tuple[jax.Array, Sampled]:
         """Attends.
 
         Args:
             queries: (B, T, D).
             features: (B, H, W, C).
-            points: (B, G, N, 2) sampling points of an earlier layer to use again, or None to predict them.
+            sampled: what an earlier layer sampled, to use again, or None to predict points and sample.
 
         Returns:
-            (B, T, out_dim) and the sampling points (B, G, N, 2), x and y in pixels of the map.
+            (B, T, out_dim) and what was sampled.
         """
         inner = self.num_heads * self.head_dim
-        if points is None:
-            x = nn.LayerNorm(1e-5, self.dtype, name="offset_norm")(features) if self.normalize_features else features
-            x = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="offset_proj")(x)
-            points = OffsetNetwork(
-                self.groups, self.kernel, self.stride, self.offset_range, self.grid, self.dtype, name="offsets"
-            )(x)
-        sampled = sample_points(features, points, self.sampling)  # (B, N, C)
-
+        if sampled is None:
+            sampled = self._sample(features)
         query = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="query")(queries)
-        coded = sampled
-        if self.key_position_code:
-            height, width = features.shape[1:3]
-            code = sine_position_code(points.mean(1) / jnp.array([width - 1.0, height - 1.0]), sampled.shape[-1])
-            coded = sampled + code.astype(sampled.dtype)
-        key = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(coded)
-        value = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled)
-        bias = self._position_bias(features.shape[1:3], queries.shape[1], points) if self.position_bias else None
+        key = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(sampled.keys)
+        value = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled.values)
+        bias = None
+        if self.position_bias:
+            bias = self._position_bias(features.shape[1:3], queries.shape[1], sampled.points)
         query, key, value = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim) for x in (query, key, value))
         y = attend(query, key, value, bias).reshape(*queries.shape[:2], inner)
-        return Dense(self.out_dim, dtype=self.dtype, name="out")(y), points
+        return Dense(self.out_dim, dtype=self.dtype, name="out")(y), sampled
+
+    def _sample(self, features: jax.Array) -> Sampled:
+        x = nn.LayerNorm(1e-5, self.dtype, name="offset_norm")(features) if self.normalize_features else features
+        inner = self.num_heads * self.head_dim
+        x = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="offset_proj")(x)
+        points = OffsetNetwork(
+            self.groups, self.kernel, self.stride, self.offset_range, self.grid, self.dtype, name="offsets"
+        )(x)
+        keys = values = sample_points(features, points, self.sampling)  # (B, N, C)
+        if self.key_position_code:
+            height, width = features.shape[1:3]
+            code = sine_position_code(points.mean(1) / jnp.array([width - 1.0, height - 1.0]), values.shape[-1])
+            keys = values + code.astype(values.dtype)
+        return Sampled(points, keys, values)
 
     def _position_bias(self, size: tuple[int, ...], tokens: int, points: jax.Array) -> jax.Array:
         """(B, M, T, N): a learned map per token and head, read where the head's group samples.

@@ -72,6 +72,8 @@ def draw_errors(
 def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75, side: int = 360) -> np.ndarray:
     """One panel per decoder layer: the crop, and on it where the layer samples, one colour per group of channels.
 
+    Layers that all sample alike share a panel.
+
     Args:
         crop: (S, S, 3) uint8.
         points: (L, G, N, 2) in crop coordinates, which span [-0.5, 0.5].
@@ -86,13 +88,16 @@ def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75
     picture[:, hidden] *= 0.4
     # Crop coordinate 0 is the centre of pixel S / 2.
     pixels = ((points + 0.5) * crop.shape[0] + 0.5) * (side / crop.shape[0]) - 0.5
+    titles = [f"layer {layer + 1}" for layer in range(len(pixels))]
+    if (points == points[:1]).all():
+        pixels, titles = pixels[:1], ["all layers"]
     panels = []
-    for layer, groups in enumerate(pixels):
+    for title, groups in zip(titles, pixels, strict=True):
         # Points in the outer loop, groups in the inner one, so that no group lies over all others.
         places = groups.swapaxes(0, 1).reshape(-1, 2)
         colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in range(len(groups))]
         panel = draw_points(picture.astype(np.uint8), places, colors, side / 220)
-        panels.append(caption(panel, f"layer {layer + 1}"))
+        panels.append(caption(panel, title))
     return grid(panels, min(3, len(panels)))
 
 
