@@ -49,7 +49,7 @@ class _Photographs:
             "mask": np.broadcast_to(person, (count, size, size)),
             "depth": np.broadcast_to(depth, (count, size, size)),
             "keypoints_2d": np.concatenate([points, np.ones((count, 44, 1))], 2).astype(np.float32),
-            "keypoints_3d": np.tile(np.array([0.0, 0, 3, 1]), (count, 44, 1)),
+            "keypoints_3d": np.concatenate([3 * points / size - 1.5, np.tile([3.0, 1.0], (count, 44, 1))], 2),
             "pose": self.rng.normal(0, 0.3, (count, 24, 3)),
             "betas": np.zeros((count, 10)),
             "translation": np.tile(np.array([0.0, 0, 3]), (count, 1)),
@@ -94,7 +94,9 @@ def _make(folder: str, size: int) -> str:
     from data_pipelines.build import build
 
     generator.SyntheticPeople = _Photographs  # type: ignore[assignment,misc]
-    build("synthetic_people", folder, examples={"train": RECORDS}, size=size)
+    report = build("synthetic_people", folder, examples={"train": RECORDS}, size=size)
+    if report["train"]["kept"] < RECORDS:
+        raise ValueError(f"Records of this benchmark are refused: {report['train']}.")
     return folder
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from hmr_jax.ops import attend, gelu
-from hmr_jax.ops.attention import _attend_by_head
 
 
 def inputs(dtype=jnp.float32, tokens=50):
@@ -45,12 +44,6 @@ def test_large_scores_do_not_overflow():
     query, key, value, _ = inputs()
     y = attend(1e4 * query, key, value)
     np.testing.assert_allclose(y, jax.nn.dot_product_attention(1e4 * query, key, value), atol=1e-6)
-
-
-def test_attention_head_by_head_is_attention():
-    query, key, value = (jnp.swapaxes(x, 1, 2) for x in inputs()[:3])
-    wanted = jax.nn.dot_product_attention(*(jnp.swapaxes(x, 1, 2) for x in (query, key, value)))
-    np.testing.assert_allclose(jnp.swapaxes(jax.jit(_attend_by_head)(query, key, value), 1, 2), wanted, atol=2e-6)
 
 
 def test_gelu_equals_the_exact_function_and_its_derivative():
