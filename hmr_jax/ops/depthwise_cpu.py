@@ -47,64 +47,59 @@ depthwise_on_cpu.defvjp(_forward, _backward)
 
 
 @native.kernel
-def _sources(height, width, rows, columns, size, stride, pad):
-    """(h w, k k): for each result and cell of the kernel the cell of the map, H W in row order, or -1 outside."""
-    sources = np.full((rows * columns, size * size), -1)
-    for result in range(rows * columns):
+def _links(x, kernel, y, stride, pad):
+    """(n, 3) result, cell of the kernel and cell of the map, each in row order, for every product inside the map."""
+    height, width, columns, size = x.shape[1], x.shape[2], y.shape[2], len(kernel)
+    links, number = np.empty((y.shape[1] * columns * size * size, 3), np.int64), 0
+    for result in range(y.shape[1] * columns):
         for weight in range(size * size):
             row = result // columns * stride + weight // size - pad
             column = result % columns * stride + weight % size - pad
             if 0 <= row < height and 0 <= column < width:
-                sources[result, weight] = row * width + column
-    return sources
+                links[number, 0], links[number, 1], links[number, 2] = result, weight, row * width + column
+                number += 1
+    return links[:number]
+
+
+@native.kernel
+def _clear(rows):
+    for row in range(len(rows)):
+        for k in range(rows.shape[1]):
+            rows[row, k] = ZERO
 
 
 @native.kernel
 def _convolve(x, kernel, y, stride, pad):
-    batch, height, width, _ = x.shape
     channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
     cells, results, weights = x.reshape(-1, channels), y.reshape(-1, channels), kernel.reshape(-1, channels)
-    sources = _sources(height, width, y.shape[1], y.shape[2], len(kernel), stride, pad)
-    for image in range(batch):
-        for result in range(len(sources)):
-            to = (image * len(sources) + result) * groups
-            for row in range(to, to + groups):
+    links = _links(x, kernel, y, stride, pad)
+    _clear(results)
+    for image in range(len(x)):
+        for i in range(len(links)):
+            result = (image * y.shape[1] * y.shape[2] + links[i, 0]) * groups
+            weight, source = links[i, 1], (image * x.shape[1] * x.shape[2] + links[i, 2]) * groups
+            for group in range(groups):
                 for k in range(channels):
-                    results[row, k] = ZERO
-            for weight in range(len(weights)):
-                if sources[result, weight] < 0:
-                    continue
-                source = (image * height * width + sources[result, weight]) * groups
-                for group in range(groups):
-                    for k in range(channels):
-                        results[to + group, k] += cells[source + group, k] * weights[weight, k]
+                    results[result + group, k] += cells[source + group, k] * weights[weight, k]
 
 
 @native.kernel
 def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
-    batch, height, width, _ = x.shape
     channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
     cells, grad_cells, grads = x.reshape(-1, channels), grad_x.reshape(-1, channels), cotangent.reshape(-1, channels)
     weights, grad_weights = kernel.reshape(-1, channels), grad_kernel.reshape(-1, channels)
-    sources = _sources(height, width, cotangent.shape[1], cotangent.shape[2], len(kernel), stride, pad)
-    for weight in range(len(weights)):
-        for k in range(channels):
-            grad_weights[weight, k] = ZERO
-    for image in range(batch):
-        for row in range(image * height * width * groups, (image + 1) * height * width * groups):
-            for k in range(channels):
-                grad_cells[row, k] = ZERO
-        for result in range(len(sources)):
-            start = (image * len(sources) + result) * groups
-            for weight in range(len(weights)):
-                if sources[result, weight] < 0:
-                    continue
-                source = (image * height * width + sources[result, weight]) * groups
-                for group in range(groups):
-                    for k in range(channels):
-                        grad_cells[source + group, k] += grads[start + group, k] * weights[weight, k]
-                    for k in range(channels):
-                        grad_weights[weight, k] += grads[start + group, k] * cells[source + group, k]
+    links = _links(x, kernel, cotangent, stride, pad)
+    _clear(grad_cells)
+    _clear(grad_weights)
+    for image in range(len(x)):
+        for i in range(len(links)):
+            result = (image * cotangent.shape[1] * cotangent.shape[2] + links[i, 0]) * groups
+            weight, source = links[i, 1], (image * x.shape[1] * x.shape[2] + links[i, 2]) * groups
+            for group in range(groups):
+                for k in range(channels):
+                    grad_cells[source + group, k] += grads[result + group, k] * weights[weight, k]
+                for k in range(channels):
+                    grad_weights[weight, k] += grads[result + group, k] * cells[source + group, k]
 
 
 @numba.cfunc(HANDLER, cache=True)
