@@ -1,6 +1,7 @@
 """ViT-H's forward pass beside transformers' VitPoseBackbone: `python -m benchmarks.encoder`, `--quick` for 8 blocks."""
 
 import argparse
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from transformers import VitPoseBackbone, VitPoseBackboneConfig
 from benchmarks.timing import Comparison, compare, show
 from hmr_jax import cli
 from hmr_jax.models.vit import ViT, arrange_for_inference
+from hmr_jax.ops import dense
 
 BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.1
 
@@ -21,11 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="8 of the 32 blocks")
     depth = 8 if parser.parse_args().quick else 32
-    show(f"ViT-H forward, {SIZE[0]}x{SIZE[1]}, float32", "VitPoseBackbone", [measure(depth)])
+    show(f"ViT-H forward, {SIZE[0]}x{SIZE[1]}, float32", "VitPoseBackbone", measure(depth))
 
 
-def measure(depth: int) -> Comparison:
-    """Compares forward passes; the weights are random in both."""
+def measure(depth: int) -> list[Comparison]:
+    """Compares forward passes, with products by MKL, where it is installed, and without; random weights in all."""
     config = VitPoseBackboneConfig(
         hidden_size=DIM, num_hidden_layers=depth, num_attention_heads=HEADS, image_size=list(SIZE), mlp_ratio=4
     )
@@ -40,9 +42,16 @@ def measure(depth: int) -> Comparison:
     model = ViT(DIM, depth, HEADS, SIZE)
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
     params = jax.device_put(arrange_for_inference(jax.device_get(params)))  # as eval.py and predict.py do
-    step, inputs = jax.jit(model.apply), jnp.asarray(images)
-    np.testing.assert_equal(step(params, inputs).size, other().numel())
-    return compare(f"batch {BATCH}, {depth} blocks", lambda: step(params, inputs), other, REQUIRED, rounds=7)
+    inputs = jnp.asarray(images)
+
+    def line(case: str) -> Comparison:
+        step = jax.jit(lambda params, images: model.apply(params, images))
+        np.testing.assert_equal(step(params, inputs).size, other().numel())
+        return compare(case, lambda: step(params, inputs), other, REQUIRED, rounds=7)
+
+    lines = [line(f"batch {BATCH}, {depth} blocks")] if dense.find_mkl() else []
+    with mock.patch.object(dense, "find_mkl", return_value=None):
+        return [*lines, line(f"batch {BATCH}, {depth} blocks, without MKL")]
 
 
 if __name__ == "__main__":

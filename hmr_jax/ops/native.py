@@ -2,8 +2,8 @@
 
 XLA calls a handler with the address of a frame that leads to its arrays; the layout is that of xla/ffi/api/c_api.h,
 version 0.1 and later. A handler is a `numba.cfunc` of signature `HANDLER`: it returns at once where `answered`, and
-reads its arrays, all of four axes, by `array`. A call runs on one thread, and where the batch is split over several CPU
-devices, on all of it.
+reads its arrays, all of four axes, by `array`. A call runs on one thread, unless it starts more itself, and where the
+batch is split over several CPU devices, on all of it.
 """
 
 import ctypes
