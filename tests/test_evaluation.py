@@ -1,7 +1,6 @@
-"""Results, their files, comparison, foreign predictions: every sample once, and every wrong input in one sentence."""
+"""Results, their files, foreign predictions: every sample once, and every wrong input in one sentence."""
 
 import dataclasses
-import json
 import os
 import socket
 import subprocess
@@ -13,63 +12,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from scored_people import KEYS, score_file, settings, write_files
 
 from hmr_jax import evaluate, parallel
-from hmr_jax.body import joint_set_matrix, load_body_model, skin
+from hmr_jax.body import load_body_model, skin
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation import commands, statistics
-from hmr_jax.evaluation.commands import Settings
-from hmr_jax.evaluation.compare import compare_results, comparison_table
 from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.partial import PartialResults
-from hmr_jax.evaluation.report import calibration, condition_curve
-from hmr_jax.evaluation.results import read_result, summarize, write_result
-from hmr_jax.evaluation.step import conditions, make_score_step
-from hmr_jax.evaluation.tables import escape_latex, latex_table, text_table
+from hmr_jax.evaluation.results import read_result, summarize
+from hmr_jax.evaluation.step import make_score_step
+from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.json_files import read_json
 from hmr_jax.protocols import Bodies, get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
-KEYS = np.array([f"walk_{number // 8}/{number % 8:03d}" for number in range(37)])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def files(tmp_path_factory) -> tuple[Path, Path]:
-    """A truth file of 37 people in five sequences, and predictions for them in another order."""
-    folder = tmp_path_factory.mktemp("evaluation")
-    rng = np.random.default_rng(0)
-    pose, betas = rng.normal(0, 0.3, (37, 24, 3)).astype(np.float32), rng.normal(0, 1, (37, 10)).astype(np.float32)
-    body = load_body_model()
-    matrix, ids = joint_set_matrix(body, "keypoints_44")
-    posed = jax.jit(skin)(body, betas, axis_angle_to_matrix(jnp.asarray(pose)))
-    keypoints = np.einsum("kn,bnc->bkc", matrix, np.concatenate([posed.joints, posed.vertices[:, ids]], 1))
-    labelled = np.concatenate([keypoints, np.ones((37, 44, 1))], -1).astype(np.float32)
-    np.savez(folder / "truth.npz", keys=KEYS, topology="hmr-default", pose=pose, betas=betas, keypoints_3d=labelled)
-    order = rng.permutation(37)
-    noisy = (pose + rng.normal(0, 0.1, pose.shape)).astype(np.float32)
-    np.savez(
-        folder / "mine.npz", keys=KEYS[order], topology="hmr-default", pose=noisy[order].reshape(37, 72),
-        betas=betas[order], sigma=np.full((37, 44), 0.05, np.float32),
-    )  # fmt: skip
-    return folder / "truth.npz", folder / "mine.npz"
+    return write_files(tmp_path_factory.mktemp("evaluation"))
 
 
-def settings(truth, output, **changes) -> Settings:
-    plain = Settings(str(truth), "", 0, 16, None, False, output, False)
-    return dataclasses.replace(plain, **changes)
-
-
-def score_file(files, output, predictions=None, **changes):
-    (outcome,) = commands.run(
-        [], [predictions or files[1]], ["synthetic"], settings(files[0], output, **changes), lambda *_: None
-    )
-    return outcome
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scored(files, tmp_path_factory):
-    """The result of the predictions, on eight devices."""
     return score_file(files, tmp_path_factory.mktemp("scored") / "a.json")
 
 
@@ -285,66 +252,6 @@ def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
     assert result.metrics["acceleration"] == pytest.approx(3**0.5, rel=1e-5)
 
 
-# ---- comparison
-
-
-def worse(scored, tmp_path, offset, **changes):
-    """A copy of a result whose samples have an offset."""
-    rows = dict(scored.result.per_sample)
-    rows["mpjpe"] = rows["mpjpe"] + offset
-    result = dataclasses.replace(scored.result, per_sample=rows | changes)
-    write_result(tmp_path / "b.json", result, {}, {})
-    return tmp_path / "b.json"
-
-
-def test_paired_differences_and_their_significance(scored, tmp_path):
-    pairs = {d.metric: d for d in compare_results(scored.path, worse(scored, tmp_path, 2.0))}
-    assert pairs["mpjpe"].second - pairs["mpjpe"].first == pytest.approx(2, abs=1e-4)
-    assert pairs["mpjpe"].interval == pytest.approx((2, 2), abs=1e-4)
-    assert pairs["mpjpe"].p_value == 2 / 2**5  # five sequences, all with one sign
-    assert pairs["mpjpe"].wins == 0
-    assert pairs["pa_mpjpe"].p_value == 1
-    assert pairs["pa_mpjpe"].wins == 0.5
-    assert "+2.00" in comparison_table(list(pairs.values()))
-
-
-def test_what_cannot_be_compared_is_refused(scored, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no result file"):
-        compare_results(scored.path, tmp_path / "nowhere.json")
-    keys = scored.result.per_sample["key"].copy()
-    keys[3] = "another"
-    with pytest.raises(ValueError, match="2 are in one of them only, such as another"):
-        compare_results(scored.path, worse(scored, tmp_path, 0.0, key=keys))
-    labels = scored.result.per_sample["labels"].copy()
-    labels[5] += np.uint64(1)
-    with pytest.raises(ValueError, match=f"different labels of the same keys, such as {KEYS[5]}"):
-        compare_results(scored.path, worse(scored, tmp_path, 0.0, labels=labels))
-    path = worse(scored, tmp_path, 0.0)
-    summary = json.loads(path.read_text())
-    summary["protocol"]["name"] = "3dpw-j19"
-    path.write_text(json.dumps(summary))
-    with pytest.raises(ValueError, match=r"under synthetic and .* under 3dpw-j19 \(name differ\)"):
-        compare_results(scored.path, path)
-    path.with_name("b.samples.npz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"b\.samples\.npz is missing"):
-        compare_results(scored.path, path)
-
-
-def test_intervals_cover_the_truth_and_tests_do_not_cry_wolf():
-    rng = np.random.default_rng(0)
-    covered, rejected = 0, 0
-    for seed in range(60):
-        groups = np.repeat(np.arange(20), 10).astype(str)
-        values = rng.normal(0, 1, 20).repeat(10) + rng.normal(0, 0.1, 200)
-        low, high = statistics.bootstrap_interval(values, np.ones(200), groups, 300, seed)
-        covered += low <= 0 <= high
-        rejected += statistics.paired_test(values, np.ones(200), groups, 500, seed) < 0.05
-    assert covered >= 50  # 95 % of 60 are 57; resampling frames instead of sequences would cover about 26
-    assert rejected <= 9
-    assert statistics.bootstrap_interval(values, np.ones(200), np.full(200, "one")) is None
-    assert statistics.paired_test(values, np.ones(200), np.full(200, "one")) is None
-
-
 # ---- foreign files
 
 
@@ -406,59 +313,3 @@ def test_records_need_no_dense_targets_to_evaluate_a_model_that_was_trained_with
     with pytest.raises(Asked) as asked:
         commands.run([model], [], ["synthetic"], settings(tmp_path, tmp_path / "x.json"), ask)
     assert asked.value.args == ()
-
-
-# ---- report
-
-
-def test_a_report_has_tables_charts_and_calibration(scored, tmp_path):
-    from hmr_jax.evaluation.report import write_evaluation_report
-
-    protocol = get_protocol("3dpw-j14-hips")  # has published rows beside it
-    relabelled = dataclasses.replace(scored, result=dataclasses.replace(scored.result, protocol=protocol))
-    path = write_evaluation_report(tmp_path / "out", [scored, relabelled])
-    page = path.read_text()
-    assert page.count("<svg") >= 8
-    assert "SAM-3D-Body paper, Table 2" in page
-    assert "Rank correlation of sigma" in page
-    assert "!!! 37 of 35,515" in page
-    tex = (tmp_path / "out" / "results.tex").read_text()
-    assert r"D2A-HMR & 80.5 & 48.4 & 88.4" in tex
-    assert tex.count(r"\begin{tabular}") == 2
-    assert not list((tmp_path / "out").glob("*.part"))
-
-
-def test_calibration_of_perfect_and_of_useless_sigmas():
-    rng = np.random.default_rng(0)
-    sigma = rng.uniform(10, 100, (50, 44))
-    correlation, curves = calibration(sigma, sigma)
-    assert correlation == pytest.approx(1)
-    factors, shares = map(np.array, curves["coverage"])
-    np.testing.assert_array_equal(shares, np.where(factors > 0.999, 100, 0))
-    np.testing.assert_allclose(*curves["reliability"])
-    errors = rng.uniform(10, 100, (50, 44))
-    errors[:, 3] = np.nan
-    assert abs(calibration(sigma, errors)[0]) < 0.1
-
-
-def test_conditions_are_read_off_the_labels():
-    batch = tiny.batch(0)
-    batch["keypoints_2d"][0, :11, 2] = 0
-    batch["keypoints_2d"][1, :22, 0] = 0.7
-    batch["pose"][:, 0] = 0
-    batch["pose"][2, 0] = [0, np.pi, 0]  # turned to the camera
-    rows = conditions(batch)
-    np.testing.assert_allclose(rows["occlusion"][:2], [0.25, 0], atol=1e-6)
-    np.testing.assert_allclose(rows["truncation"][1], 0.5, atol=1e-6)
-    np.testing.assert_allclose(np.abs(rows["viewpoint"][:3]), [180, 180, 0], atol=1e-3)
-    box = {"box_center": np.float32([[0, 50]] * 8), "box_size": np.full(8, 40, np.float32)}
-    rows = conditions(batch | box | {"image_size": np.full((8, 2), 100, np.float32)})
-    np.testing.assert_allclose(rows["truncation"], 0.5)
-    errors = np.repeat([1.0, 5.0], 20)
-    assert condition_curve(errors, np.repeat([0.0, 1.0], 20)) == ([0.0625, 0.9375], [1.0, 5.0])
-    assert condition_curve(errors, np.zeros(40)) is None
-
-
-def test_latex_cells_are_escaped():
-    assert escape_latex("a_b & 5 %") == r"a\_b \& 5 \%"
-    assert r"x\_1 & 2.0 \\" in latex_table(["m", "v"], [["x_1", "2.0"]], "c")
