@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hmr_jax.config import DecoderConfig
-from hmr_jax.models.decoder import Decoder, PlainAttention
+from hmr_jax.models.attention import Attention
+from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.deformable import DeformableCrossAttention, reference_grid
 from hmr_jax.models.heads import MULTI_TOKENS, SMPLHead
 from hmr_jax.ops import depthwise_convolution
@@ -73,7 +74,7 @@ def test_zero_offsets_equal_plain_cross_attention():
     params = jax.jit(layer.init)(jax.random.key(2), queries, features)["params"]
     assert not np.any(params["offsets"]["offset"]["kernel"])
     deformed, (points, _, _) = jax.jit(layer.apply)({"params": params}, queries, features)
-    plain = jax.jit(PlainAttention(4, 8).apply)(
+    plain = jax.jit(Attention(4, 8, use_bias=False).apply)(
         {"params": {name: params[name] for name in ("query", "key", "value", "out")}},
         queries,
         features.reshape(2, -1, 16),

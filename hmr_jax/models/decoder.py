@@ -13,30 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.config import DecoderConfig
+from hmr_jax.models.attention import Attention
 from hmr_jax.models.deformable import DeformableCrossAttention, Sampled
-from hmr_jax.ops import Dense, attend, gelu
+from hmr_jax.ops import Dense, gelu
 
 LAYER_NORM_EPS = 1e-5
-
-
-class PlainAttention(nn.Module):
-    """Multi-head attention without biases except in the output projection, as in HMR2.0."""
-
-    num_heads: int
-    head_dim: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, queries: jax.Array, context: jax.Array) -> jax.Array:
-        """(B, T, D) queries, (B, N, C) context -> (B, T, D)."""
-
-        def heads(x, name):
-            x = Dense(self.num_heads * self.head_dim, use_bias=False, dtype=self.dtype, name=name)(x)
-            return x.reshape(*x.shape[:2], self.num_heads, self.head_dim)
-
-        y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
-        y = y.reshape(*queries.shape[:2], -1)
-        return Dense(queries.shape[-1], dtype=self.dtype, name="out")(y)
 
 
 class DecoderLayer(nn.Module):
@@ -55,12 +36,14 @@ class DecoderLayer(nn.Module):
         def norm(name):
             return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)
 
+        def plain(name):  # without biases except in the output's layer, as in HMR2.0
+            return Attention(config.num_heads, config.head_dim, False, self.dtype, name=name)
+
         def drop(x):
             return nn.Dropout(config.dropout, deterministic=not train)(x)
 
         x = norm("self_norm")(tokens)
-        attention = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="self_attention")
-        tokens = tokens + drop(attention(x, x))
+        tokens = tokens + drop(plain("self_attention")(x, x))
         x = norm("cross_norm")(tokens)
         if config.attention == "deformable":
             y, sampled = DeformableCrossAttention(
@@ -71,7 +54,7 @@ class DecoderLayer(nn.Module):
             )(x, features, sampled)  # fmt: skip
         else:
             context = features.reshape(len(features), -1, features.shape[-1])
-            y = PlainAttention(config.num_heads, config.head_dim, self.dtype, name="cross_attention")(x, context)
+            y = plain("cross_attention")(x, context)
         tokens = tokens + drop(y)
         x = norm("mlp_norm")(tokens)
         x = gelu(Dense(config.mlp_dim, dtype=self.dtype, name="fc1")(x))

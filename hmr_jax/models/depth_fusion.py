@@ -13,32 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.config import D2AConfig
+from hmr_jax.models.attention import Attention
 from hmr_jax.models.deformable import sine_position_code
-from hmr_jax.ops import Dense, attend, gelu
+from hmr_jax.ops import Dense, gelu
 
 LAYER_NORM_EPS = 1e-6
 NUM_GATES = 3  # image, image attending to depth, depth
-
-
-class Attention(nn.Module):
-    """Multi-head attention with biases; self-attention where queries and context are the same."""
-
-    num_heads: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, queries: jax.Array, context: jax.Array) -> jax.Array:
-        """(B, T, D) queries, (B, N, D) context -> (B, T, D)."""
-        dim = queries.shape[-1]
-        if dim % self.num_heads:
-            raise ValueError(f"Tokens of width {dim} cannot be split into {self.num_heads} heads.")
-
-        def heads(x, name):
-            x = Dense(dim, dtype=self.dtype, name=name)(x)
-            return x.reshape(*x.shape[:2], self.num_heads, -1)
-
-        y = attend(heads(queries, "query"), heads(context, "key"), heads(context, "value"))
-        return Dense(dim, dtype=self.dtype, name="out")(y.reshape(queries.shape))
 
 
 class Feedforward(nn.Module):
@@ -127,7 +107,7 @@ class FusionBlock(nn.Module):
             return nn.Dropout(config.dropout, deterministic=not train)(x)
 
         def attention(name):
-            return Attention(config.num_heads, self.dtype, name=name)
+            return Attention(config.num_heads, dtype=self.dtype, name=name)
 
         x = norm(image, "image_norm")
         image = image + drop(attention("image_attention")(x, x))

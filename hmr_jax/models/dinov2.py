@@ -10,36 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.ops import attend, gelu
-
-LAYER_NORM_EPS = 1e-6
-
-
-class ScaledBlock(nn.Module):
-    """Pre-norm transformer block whose branches are scaled per channel (LayerScale)."""
-
-    dim: int
-    num_heads: int
-    mlp_ratio: int = 4
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, N, D) -> (B, N, D)."""
-        batch, tokens, _ = x.shape
-
-        def scale(name):
-            return self.param(name, nn.initializers.ones_init(), (self.dim,)).astype(self.dtype)
-
-        y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm1")(x)
-        qkv = nn.Dense(3 * self.dim, dtype=self.dtype, name="qkv")(y)
-        query, key, value = jnp.moveaxis(qkv.reshape(batch, tokens, 3, self.num_heads, -1), 2, 0)  # (B, N, heads, d)
-        y = attend(query, key, value).reshape(batch, tokens, self.dim)
-        x = x + scale("scale1") * nn.Dense(self.dim, dtype=self.dtype, name="proj")(y)
-        y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm2")(x)
-        y = nn.Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
-        y = nn.Dense(self.dim, dtype=self.dtype, name="fc2")(gelu(y))
-        return x + scale("scale2") * y
+from hmr_jax.models.vit import LAYER_NORM_EPS, Block
 
 
 class DinoV2(nn.Module):
@@ -74,7 +45,10 @@ class DinoV2(nn.Module):
         norm = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")
         features = []
         for index in range(max(self.taps) + 1):
-            x = ScaledBlock(self.dim, self.num_heads, self.mlp_ratio, self.dtype, name=f"block_{index}")(x)
+            block = Block(
+                self.dim, self.num_heads, self.mlp_ratio, dtype=self.dtype, layer_scale=True, name=f"block_{index}"
+            )
+            x = block(x, 0.0, False)
             if index in self.taps:
                 features.append(norm(x)[:, 1:].reshape(batch, height, width, self.dim))
         return features

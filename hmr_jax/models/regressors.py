@@ -14,7 +14,8 @@ from hmr_jax.body import BodyModel, CoarseMesh
 from hmr_jax.body.coarse import NUM_COARSE
 from hmr_jax.body.joints import EVALUATION_14_OF_44, PELVIS_44
 from hmr_jax.config import D2AConfig
-from hmr_jax.models.depth_fusion import LAYER_NORM_EPS, Attention, Feedforward
+from hmr_jax.models.attention import Attention
+from hmr_jax.models.depth_fusion import LAYER_NORM_EPS, Feedforward
 from hmr_jax.models.heads import MEAN_CAMERA, to_scale
 from hmr_jax.ops import Dense, gelu
 
@@ -53,7 +54,7 @@ class TokenRegressor(nn.Module):
 
         for layer in range(config.head_depth):
             y = norm(x, f"attention_norm_{layer}")
-            x = x + Attention(config.head_heads, self.dtype, name=f"attention_{layer}")(y, y)
+            x = x + Attention(config.head_heads, dtype=self.dtype, name=f"attention_{layer}")(y, y)
             y = norm(x, f"mlp_norm_{layer}")
             x = x + Feedforward(2 * config.head_dim, config.dropout, self.dtype, name=f"mlp_{layer}")(y, train)
         return norm(x, "norm")

@@ -22,23 +22,31 @@ class Block(nn.Module):
     mlp_ratio: int = 4
     attention: Literal["xla", "cudnn"] = "xla"
     dtype: Any = jnp.float32
+    layer_scale: bool = False
+    """Whether each branch ends in a scale for every channel (LayerScale), as in DINOv2."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, drop_rate: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, drop_rate: jax.Array | float, train: bool) -> jax.Array:
         """(B, N, D) tokens and this block's stochastic depth rate () -> (B, N, D)."""
         batch, tokens, _ = x.shape
+
+        def scale(y, name):
+            if not self.layer_scale:
+                return y
+            return y * self.param(name, nn.initializers.ones_init(), (self.dim,)).astype(self.dtype)
+
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm1")(x)
         qkv = Dense(3 * self.dim, dtype=self.dtype, name="qkv")(y)
         query, key, value = jnp.moveaxis(qkv.reshape(batch, tokens, 3, self.num_heads, -1), 2, 0)  # (B, N, heads, d)
         y = attend(query, key, value, backend=self.attention).reshape(batch, tokens, self.dim)
         y = Dense(self.dim, dtype=self.dtype, name="proj")(y)
-        x = x + self._drop_path(y, drop_rate, train)
+        x = x + self._drop_path(scale(y, "scale1"), drop_rate, train)
         y = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm2")(x)
         y = Dense(self.mlp_ratio * self.dim, dtype=self.dtype, name="fc1")(y)
         y = Dense(self.dim, dtype=self.dtype, name="fc2")(gelu(y))
-        return x + self._drop_path(y, drop_rate, train)
+        return x + self._drop_path(scale(y, "scale2"), drop_rate, train)
 
-    def _drop_path(self, y: jax.Array, rate: jax.Array, train: bool) -> jax.Array:
+    def _drop_path(self, y: jax.Array, rate: jax.Array | float, train: bool) -> jax.Array:
         """Stochastic depth (Huang et al. 2016): drops the branch of whole samples."""
         if not train or not self.has_rng("dropout"):
             return y
