@@ -48,7 +48,7 @@ class DinoV2(nn.Module):
             block = Block(
                 self.dim, self.num_heads, self.mlp_ratio, dtype=self.dtype, layer_scale=True, name=f"block_{index}"
             )
-            x = block(x, 0.0, False)
+            x = block(x, jnp.zeros(()), False)
             if index in self.taps:
                 features.append(norm(x)[:, 1:].reshape(batch, height, width, self.dim))
         return features

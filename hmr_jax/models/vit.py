@@ -26,7 +26,7 @@ class Block(nn.Module):
     """Whether each branch ends in a scale for every channel (LayerScale), as in DINOv2."""
 
     @nn.compact
-    def __call__(self, x: jax.Array, drop_rate: jax.Array | float, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, drop_rate: jax.Array, train: bool) -> jax.Array:
         """(B, N, D) tokens and this block's stochastic depth rate () -> (B, N, D)."""
         batch, tokens, _ = x.shape
 
@@ -46,7 +46,7 @@ class Block(nn.Module):
         y = Dense(self.dim, dtype=self.dtype, name="fc2")(gelu(y))
         return x + self._drop_path(scale(y, "scale2"), drop_rate, train)
 
-    def _drop_path(self, y: jax.Array, rate: jax.Array | float, train: bool) -> jax.Array:
+    def _drop_path(self, y: jax.Array, rate: jax.Array, train: bool) -> jax.Array:
         """Stochastic depth (Huang et al. 2016): drops the branch of whole samples."""
         if not train or not self.has_rng("dropout"):
             return y
