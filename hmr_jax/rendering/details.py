@@ -21,7 +21,7 @@ def draw_details(
     gates: np.ndarray | None = None,
     side: int = 360,
 ) -> np.ndarray:
-    """Panels in a row: keypoints as discs of the size of their error, the silhouette, one panel per block's gates.
+    """Panels in a row: keypoints in rings of the size of their error, the silhouette, one panel per block's gates.
 
     Args:
         crop: (S, S, 3) uint8.

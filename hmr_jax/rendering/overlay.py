@@ -82,7 +82,7 @@ def three_views(
         faces: (F, 3) of each.
         intrinsics: (3, 3), px.
         keypoints: arrays (K, 2), px, drawn as dots on the photo.
-        errors: arrays (K, 3) of places and (K,) of expected errors there, metres, drawn as discs of that size on the
+        errors: arrays (K, 3) of places and (K,) of expected errors there, metres, drawn as rings of that size on the
             photo (`plots.draw_errors`); what is behind the camera is left out.
         max_side: larger photos are shrunk to this many pixels.
         style: passed to `draw_bodies`.

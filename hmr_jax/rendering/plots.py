@@ -15,6 +15,8 @@ GROUP_COLORS = (
 SURE, UNSURE = np.array([90, 220, 130]), np.array([255, 70, 60])
 UNSURE_AT = 0.15
 """Metres of expected error at which a keypoint is drawn in the second colour."""
+POINT = 1.5
+"""Radius of a keypoint in its ring, and least radius of a ring, px."""
 _SMOOTH = 3  # drawn this much larger, then shrunk: Pillow's discs have jagged edges
 
 
@@ -50,7 +52,9 @@ def draw_points(
 def draw_errors(
     image: np.ndarray, points: np.ndarray, sigma: np.ndarray, pixels_per_metre: float | np.ndarray
 ) -> np.ndarray:
-    """Keypoints as discs of the size of their expected error, from green (sure) to red (15 cm), on a copy of a picture.
+    """Keypoints in rings of the size of their expected error, from green (sure) to red (15 cm), on a copy of a picture.
+
+    The rings are clear, so that what is below them stays visible where they are many and large.
 
     Args:
         image: (H, W, 3) uint8.
@@ -60,12 +64,13 @@ def draw_errors(
     """
     layer = Image.new("RGBA", image.shape[1::-1])
     pen = ImageDraw.Draw(layer)
-    radii = np.maximum(sigma * pixels_per_metre, 1.5)
+    radii = np.maximum(sigma * pixels_per_metre, POINT)
     shares = np.minimum(sigma / UNSURE_AT, 1)[:, None]
     colors = np.rint(SURE + shares * (UNSURE - SURE))
     for number in np.flatnonzero(np.isfinite(points.sum(1) + radii)).tolist():
         color, place, radius = (*colors[number].astype(int).tolist(),), points[number], radii[number]
-        pen.ellipse([*(place - radius), *(place + radius)], (*color, 60), (*color, 255))
+        pen.ellipse([*(place - radius), *(place + radius)], None, (*color, 150))
+        pen.ellipse([*(place - POINT), *(place + POINT)], (*color, 255))
     return np.asarray(Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer).convert("RGB"))
 
 
