@@ -45,7 +45,7 @@ def measure(depth: int) -> list[Comparison]:
     inputs = jnp.asarray(images)
 
     def line(case: str) -> Comparison:
-        step = jax.jit(lambda params, images: model.apply(params, images))
+        step = jax.jit(lambda params, images: model.apply(params, images))  # a new function: traced anew
         np.testing.assert_equal(step(params, inputs).size, other().numel())
         return compare(case, lambda: step(params, inputs), other, REQUIRED, rounds=7)
 

@@ -49,3 +49,28 @@ def reference():
 def every_device(monkeypatch):
     """All eight devices for a test that is about them; the others use one, for which programs compile much faster."""
     monkeypatch.setattr(parallel, "make_mesh", _make_mesh)
+
+
+@pytest.fixture(scope="module")
+def dots_dir(tmp_path_factory):
+    """A folder with the data sets of dots.py."""
+    import dots  # and with it TensorFlow
+
+    with dots.built(tmp_path_factory.mktemp("data")) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def people_files(tmp_path_factory) -> tuple[Path, Path]:
+    """The truth file and the predictions of scored_people.py."""
+    from scored_people import write_files
+
+    return write_files(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="module")
+def scored(people_files, tmp_path_factory):
+    """Their result."""
+    from scored_people import score_file
+
+    return score_file(people_files, tmp_path_factory.mktemp("scored") / "a.json")

@@ -5,7 +5,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import tensorflow_datasets as tfds
+import pytest
 
 from data_pipelines import records
 from data_pipelines.build import build
@@ -13,6 +13,7 @@ from data_pipelines.builders import BUILDERS
 from data_pipelines.builders.report import Report
 from hmr_jax.config import Config, DataConfig, DatasetConfig
 
+tfds = pytest.importorskip("tensorflow_datasets")
 SIDE, CROP = 64, 32
 
 

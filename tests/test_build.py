@@ -4,22 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
-from dots import Dots, built
+from dots import Dots, tfds
 
 from data_pipelines.build import build, main
 from data_pipelines.sources import make_source
 from hmr_jax.config import Config, DataConfig
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    with built(tmp_path_factory.mktemp("data")) as directory:
-        yield directory
-
-
-def test_a_build_drops_bad_rows_and_says_why(data_dir):
-    folder = data_dir / "dots" / "1.0.0"
+def test_a_build_drops_bad_rows_and_says_why(dots_dir):
+    folder = dots_dir / "dots" / "1.0.0"
     report = json.loads((folder / "build_report.json").read_text())
     assert report["train"] == {
         "read": 40,
@@ -29,18 +22,18 @@ def test_a_build_drops_bad_rows_and_says_why(data_dir):
     assert tfds.builder_from_directory(folder).info.splits["train"].num_examples == 38
 
 
-def test_a_build_leaves_nothing_unfinished_behind(data_dir, monkeypatch):
+def test_a_build_leaves_nothing_unfinished_behind(dots_dir, monkeypatch):
     def fail(*_):
         raise RuntimeError("the disk is full")
 
     monkeypatch.setattr(Dots, "_generate_examples", fail)
-    before = sorted(data_dir.rglob("*"))
+    before = sorted(dots_dir.rglob("*"))
     with pytest.raises(RuntimeError, match="disk is full"):
-        build("dots", data_dir, overwrite=True)
-    assert sorted(data_dir.rglob("*")) == before
+        build("dots", dots_dir, overwrite=True)
+    assert sorted(dots_dir.rglob("*")) == before
 
 
-def test_a_data_set_is_overwritten_only_on_demand(data_dir, tmp_path):
+def test_a_data_set_is_overwritten_only_on_demand(dots_dir, tmp_path):
     build("dots", tmp_path, examples={"train": 6})
     with pytest.raises(FileExistsError, match="add --overwrite"):
         build("dots", tmp_path, examples={"train": 7})

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from scored_people import KEYS, score_file, settings, write_files
+from scored_people import KEYS, score_file, settings
 
 from hmr_jax import evaluate, parallel
 from hmr_jax.body import load_body_model, skin
@@ -28,16 +28,6 @@ from hmr_jax.json_files import read_json
 from hmr_jax.protocols import Bodies, get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory) -> tuple[Path, Path]:
-    return write_files(tmp_path_factory.mktemp("evaluation"))
-
-
-@pytest.fixture(scope="module")
-def scored(files, tmp_path_factory):
-    return score_file(files, tmp_path_factory.mktemp("scored") / "a.json")
 
 
 def fake_step(params, batch):
@@ -57,7 +47,7 @@ def mesh(devices=None):
 # ---- every sample exactly once
 
 
-def test_samples_are_found_by_key_and_counted_once_in_padded_batches(files, scored):
+def test_samples_are_found_by_key_and_counted_once_in_padded_batches(people_files, scored):
     summary, rows = read_result(scored.path)
     assert summary["samples"] == 37  # batches of 16: the last one is padded
     assert sorted(rows["key"].tolist()) == sorted(KEYS.tolist())
@@ -73,13 +63,13 @@ def test_samples_are_found_by_key_and_counted_once_in_padded_batches(files, scor
     assert not scored.path.with_suffix(".partial").exists()
 
 
-def test_one_device_and_eight_agree(files, scored):
+def test_one_device_and_eight_agree(people_files, scored):
     protocol = get_protocol("synthetic")
     body = load_body_model()
-    truth = TruthFile(files[0], 16)
+    truth = TruthFile(people_files[0], 16)
     bodies = load_bodies(protocol, body).on(mesh(jax.devices()))
     step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
-    predictions = ForeignPredictions(files[1], protocol).attach(truth, truth.keys)
+    predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
     rows = evaluate.collect(step, {}, predictions, mesh(jax.devices()), truth.keys)
     assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
     for name in protocol.metrics:
@@ -89,29 +79,30 @@ def test_one_device_and_eight_agree(files, scored):
         assert value == pytest.approx(scored.result.metrics[name], rel=1e-6)
 
 
-def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(files, tmp_path):
+def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(people_files, tmp_path):
     """People come one gender after the other, so batches of one gender and of several are posed by other programs."""
     protocol, body = get_protocol("3dpw-j14-hips"), load_body_model()
     taller, smaller = (dataclasses.replace(body, v_template=np.float32(f) * body.v_template) for f in (1.05, 0.9))
-    np.savez(tmp_path / "truth.npz", **dict(np.load(files[0])), gender=np.array(list("mfn"))[np.arange(37) % 3])
+    np.savez(tmp_path / "truth.npz", **dict(np.load(people_files[0])), gender=np.array(list("mfn"))[np.arange(37) % 3])
     found = []
     for devices, batch_size in ((jax.devices()[:1], 4), (jax.devices(), 16)):
         truth = TruthFile(tmp_path / "truth.npz", batch_size)
         assert (np.diff(np.concatenate([batch["gender"] for batch in truth(0)])) >= 0).all()
         bodies = Bodies(body, (taller, smaller)).on(mesh(devices))
         step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
-        predictions = ForeignPredictions(files[1], protocol).attach(truth, truth.keys)
+        predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
         found.append(evaluate.collect(step, {}, predictions, mesh(devices), truth.keys))
     assert found[0]["key"].tolist() == found[1]["key"].tolist() == KEYS.tolist()
     for name in ("mpjpe", "pa_mpjpe", "pve", "pa_pve"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-6, atol=1e-3, err_msg=name)
 
 
-def test_two_processes_agree_with_one_and_share_the_samples(files, scored, tmp_path):
+def test_two_processes_agree_with_one_and_share_the_samples(people_files, scored, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = ["--predictions", files[1], "--data", files[0], "--batch-size", "16", "--output", tmp_path / "two.json"]
+    truth, mine = people_files
+    arguments = ["--predictions", mine, "--data", truth, "--batch-size", "16", "--output", tmp_path / "two.json"]
     both = []
     for process in range(2):
         environment = os.environ | {
@@ -135,9 +126,9 @@ def test_two_processes_agree_with_one_and_share_the_samples(files, scored, tmp_p
         assert summary["metrics"][name] == pytest.approx(value, rel=1e-6), name
 
 
-def test_an_evaluation_that_was_cut_off_goes_on(files, tmp_path, monkeypatch):
+def test_an_evaluation_that_was_cut_off_goes_on(people_files, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "CHUNK", 1)
-    truth = TruthFile(files[0], 16)
+    truth = TruthFile(people_files[0], 16)
     whole = evaluate.collect(fake_step, {}, truth, mesh(), truth.keys)
     identity = {"what": "this"}
     asked = []
@@ -173,13 +164,13 @@ def test_a_damaged_chunk_is_computed_again(tmp_path):
 # ---- failures, counts, labels
 
 
-def test_missing_and_nan_predictions_are_failures_that_are_named(files, scored, tmp_path):
-    arrays = dict(np.load(files[1]))
+def test_missing_and_nan_predictions_are_failures_that_are_named(people_files, scored, tmp_path):
+    arrays = dict(np.load(people_files[1]))
     keep = arrays["keys"] != KEYS[7]
     arrays = {name: value if value.ndim == 0 else value[keep].copy() for name, value in arrays.items()}
     arrays["pose"][arrays["keys"] == KEYS[20]] = np.nan
     np.savez(tmp_path / "holes.npz", **arrays)
-    result = score_file(files, tmp_path / "holes.json", tmp_path / "holes.npz").result
+    result = score_file(people_files, tmp_path / "holes.json", tmp_path / "holes.npz").result
     assert sorted(result.failures) == sorted([KEYS[7], KEYS[20]])
     assert result.count == 37
     assert result.metrics["mpjpe"] > scored.result.metrics["mpjpe"] + 5
@@ -225,15 +216,15 @@ def test_keys_say_which_records_belong_to_a_protocol_and_to_which_sequence():
         summarize(get_protocol("h36m-p2-j14"), other)
 
 
-def test_a_true_mesh_serves_where_no_body_can_be_posed(files, tmp_path):
+def test_a_true_mesh_serves_where_no_body_can_be_posed(people_files, tmp_path):
     """RICH's SMPL-X meshes, say: the prediction's own mesh as truth leaves no error."""
-    arrays = dict(np.load(files[1]))
+    arrays = dict(np.load(people_files[1]))
     posed = jax.jit(skin)(
         load_body_model(), arrays["betas"], axis_angle_to_matrix(arrays["pose"].reshape(37, 24, 3))
     )  # fmt: skip
     np.savez(tmp_path / "mesh.npz", keys=arrays["keys"], topology="hmr-default", vertices=np.asarray(posed.vertices))
     chosen = settings(tmp_path / "mesh.npz", tmp_path / "r.json")
-    (outcome,) = commands.run([], [files[1]], ["rich-24-hips"], chosen, lambda *_: None)
+    (outcome,) = commands.run([], [people_files[1]], ["rich-24-hips"], chosen, lambda *_: None)
     assert outcome.result.count == 37
     assert max(outcome.result.metrics.values()) < 0.01
 
@@ -269,18 +260,18 @@ def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
         ({"keys": np.array([{}] * 37)}, "without pickled objects"),
     ],
 )
-def test_wrong_prediction_files_are_refused_in_one_sentence(files, tmp_path, monkeypatch, change, message):
+def test_wrong_prediction_files_are_refused_in_one_sentence(people_files, tmp_path, monkeypatch, change, message):
     monkeypatch.delenv("HMR_JAX_BODIES", raising=False)
-    arrays = {name: value for name, value in (dict(np.load(files[1])) | change).items() if value is not None}
+    arrays = {name: value for name, value in (dict(np.load(people_files[1])) | change).items() if value is not None}
     np.savez(tmp_path / "wrong.npz", **arrays)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        score_file(files, tmp_path / "x.json", tmp_path / "wrong.npz")
+        score_file(people_files, tmp_path / "x.json", tmp_path / "wrong.npz")
     assert not (tmp_path / "x.json").exists()
 
 
-def test_wrong_options_are_refused_in_one_sentence(files, tmp_path):
-    def run(protocol, predictions=files[1], checkpoint=(), **changes):
-        chosen = settings(files[0], tmp_path / "x.json", **changes)
+def test_wrong_options_are_refused_in_one_sentence(people_files, tmp_path):
+    def run(protocol, predictions=people_files[1], checkpoint=(), **changes):
+        chosen = settings(people_files[0], tmp_path / "x.json", **changes)
         commands.run(checkpoint, [predictions] if predictions else [], [protocol], chosen, lambda *_: None)
 
     with pytest.raises(ValueError, match=r"no protocol 'syntetic': the nearest are synthetic"):
@@ -295,7 +286,7 @@ def test_wrong_options_are_refused_in_one_sentence(files, tmp_path):
         run("synthetic", predictions=None, checkpoint=[Path("hmr_jax/assets/deforhmr_small")])
     with pytest.raises(ValueError, match="two result files, not 1"):
         commands.compare([tmp_path])
-    genders = dict(np.load(files[0])) | {"gender": np.full(37, "x")}
+    genders = dict(np.load(people_files[0])) | {"gender": np.full(37, "x")}
     np.savez(tmp_path / "truth.npz", **genders)
     with pytest.raises(ValueError, match="has the gender 'x'"):
         run("synthetic", data=str(tmp_path / "truth.npz"))

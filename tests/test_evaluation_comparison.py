@@ -5,17 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from scored_people import KEYS, score_file, write_files
+from scored_people import KEYS
 
 from hmr_jax.evaluation import statistics
 from hmr_jax.evaluation.compare import compare_results, comparison_table
 from hmr_jax.evaluation.results import write_result
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scored")
-    return score_file(write_files(folder), folder / "a.json")
 
 
 def worse(scored, tmp_path, offset, **changes):

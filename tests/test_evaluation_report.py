@@ -5,18 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import tiny
-from scored_people import score_file, write_files
 
 from hmr_jax.evaluation.report import calibration, condition_curve, write_evaluation_report
 from hmr_jax.evaluation.step import conditions
 from hmr_jax.evaluation.tables import escape_latex, latex_table
 from hmr_jax.protocols import get_protocol
-
-
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scored")
-    return score_file(write_files(folder), folder / "a.json")
 
 
 def test_a_report_has_tables_charts_and_calibration(scored, tmp_path):

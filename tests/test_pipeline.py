@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from dots import CROP, SIDE, built, reading, take, with_data
+from dots import CROP, SIDE, reading, take, with_data
 
 from data_pipelines import crop
 from data_pipelines.sources import make_source
@@ -13,15 +13,9 @@ from hmr_jax import batch as contract
 from hmr_jax.body.joints import PELVIS_44
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    with built(tmp_path_factory.mktemp("data")) as directory:
-        yield directory
-
-
 @pytest.fixture
-def config(data_dir):
-    return reading(data_dir)
+def config(dots_dir):
+    return reading(dots_dir)
 
 
 def checksum(batch):

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from dots import CROP, built, person, reading, take, with_data
+from dots import CROP, person, reading, take, with_data
 
 from data_pipelines import decode
 from data_pipelines.examples import ExampleMaker
@@ -14,15 +14,9 @@ from data_pipelines.sources import make_source
 from hmr_jax.config import AugmentConfig, DatasetConfig
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    with built(tmp_path_factory.mktemp("data")) as directory:
-        yield directory
-
-
 @pytest.fixture
-def config(data_dir):
-    return reading(data_dir)
+def config(dots_dir):
+    return reading(dots_dir)
 
 
 class Rows(list):
@@ -92,7 +86,7 @@ def test_a_missing_split_is_named(config):
         make_source(config, "val")
 
 
-def test_bodies_are_not_mixed(config, data_dir):
+def test_bodies_are_not_mixed(config, dots_dir):
     with pytest.raises(ValueError, match="'dots' has poses of a 'hmr-default' body, but the model's body is 'smpl'"):
         make_source(config, "train", topology="smpl")
     mixed = with_data(config, datasets=(DatasetConfig("dots"), DatasetConfig("smpl/more_dots")))
@@ -107,8 +101,8 @@ def test_targets_that_records_lack_are_refused(config):
         make_source(with_data(config, dense=("parts",)), "train")
 
 
-def test_a_truncated_file_is_refused(config, data_dir, tmp_path):
-    shutil.copytree(data_dir / "dots", tmp_path / "dots")
+def test_a_truncated_file_is_refused(config, dots_dir, tmp_path):
+    shutil.copytree(dots_dir / "dots", tmp_path / "dots")
     (file,) = (tmp_path / "dots").rglob("*train.array_record*")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"train\.array_record.* is truncated or missing"):

@@ -62,6 +62,13 @@ def _links(x, kernel, y, stride, pad):
 
 
 @native.kernel
+def _rows(link, image, x, y, groups):
+    """One link's first row of the result, row of the kernel and first row of the map, in arrays of one group a row."""
+    result = (image * y.shape[1] * y.shape[2] + link[0]) * groups
+    return result, link[1], (image * x.shape[1] * x.shape[2] + link[2]) * groups
+
+
+@native.kernel
 def _clear(rows):
     for row in range(len(rows)):
         for k in range(rows.shape[1]):
@@ -76,8 +83,7 @@ def _convolve(x, kernel, y, stride, pad):
     _clear(results)
     for image in range(len(x)):
         for i in range(len(links)):
-            result = (image * y.shape[1] * y.shape[2] + links[i, 0]) * groups
-            weight, source = links[i, 1], (image * x.shape[1] * x.shape[2] + links[i, 2]) * groups
+            result, weight, source = _rows(links[i], image, x, y, groups)
             for group in range(groups):
                 for k in range(channels):
                     results[result + group, k] += cells[source + group, k] * weights[weight, k]
@@ -93,8 +99,7 @@ def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
     _clear(grad_weights)
     for image in range(len(x)):
         for i in range(len(links)):
-            result = (image * cotangent.shape[1] * cotangent.shape[2] + links[i, 0]) * groups
-            weight, source = links[i, 1], (image * x.shape[1] * x.shape[2] + links[i, 2]) * groups
+            result, weight, source = _rows(links[i], image, x, cotangent, groups)
             for group in range(groups):
                 for k in range(channels):
                     grad_cells[source + group, k] += grads[result + group, k] * weights[weight, k]
