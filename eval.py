@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 
 
 def main(
@@ -42,7 +42,7 @@ def main(
     """
     from hmr_jax.evaluation import commands
 
-    cli.set_up(inference=True)
+    runtime.set_up(inference=True)
     if compare:
         commands.compare(compare)
         return

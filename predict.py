@@ -1,4 +1,4 @@
-"""Predicts bodies in pictures: python predict.py IMAGE... [--boxes boxes.json] [--output predictions]"""
+"""Predicts bodies in pictures: python files.py IMAGE... [--boxes boxes.json] [--output predictions]"""
 
 import sys
 import warnings
@@ -8,7 +8,7 @@ from typing import Literal
 import tyro
 from tqdm import tqdm
 
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 
 
 def main(
@@ -33,18 +33,17 @@ def main(
         depth: for models that take it: a depth file (for one picture) or a folder of files named as the pictures are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
     """
-    from hmr_jax import predict
-    from hmr_jax.depth_providers import depth_provider
-    from hmr_jax.inference import Predictor
-    from hmr_jax.pictures import find_images
+    from hmr_jax.depth.providers import depth_provider
+    from hmr_jax.inference import Predictor, files
+    from hmr_jax.io.images import find_images
 
-    cli.set_up(inference=True)
+    runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     paths = find_images(images)
-    people, camera = predict.read_boxes(boxes, paths), predict.parse_intrinsics(intrinsics)
+    people, camera = files.read_boxes(boxes, paths), files.parse_intrinsics(intrinsics)
     maps = depth_provider(depth) if depth else None
     predictor = Predictor.from_checkpoint(checkpoint)
-    for path in predict.predict_files(predictor, paths, output, people, camera, axes, maps):
+    for path in files.predict_files(predictor, paths, output, people, camera, axes, maps):
         tqdm.write(str(path))  # clear of the progress bar
 
 

@@ -6,17 +6,17 @@ The same command resumes an interrupted run, and runs on one CPU, one GPU or eve
 import os
 import sys
 
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 
 
 def main() -> None:
     from data_pipelines.sources import make_source
-    from hmr_jax import parallel
-    from hmr_jax.train import train
+    from hmr_jax import distributed
+    from hmr_jax.training.loop import train
 
-    cli.set_up()
+    runtime.set_up()
     config = cli.parse_config(sys.argv[1:], "train.py")
-    parallel.initialize()
+    distributed.initialize()
     batches = make_source(config, "train")
     validation = make_source(config, "validation", examples=config.eval_examples or None)
     window = os.environ.get("HMR_JAX_PROFILE")  # "FIRST:LAST", steps of a profiler trace

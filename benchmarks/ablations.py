@@ -26,18 +26,17 @@ import numpy as np
 from configs.d2a_hmr_quickstart import get_config as d2a_config
 from configs.quickstart import get_config as deforhmr_config
 from data_pipelines.synthetic.source import synthetic_source
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 from hmr_jax.batch import Batch
-from hmr_jax.checkpoint import SHIPPED_ENCODER, load_for_inference, load_initial
+from hmr_jax.checkpoints import SHIPPED_ENCODER, load_for_inference, load_initial
 from hmr_jax.config import Config, OptimConfig
-from hmr_jax.evaluation.step import make_score_step, predict_with
-from hmr_jax.json_files import write_json
+from hmr_jax.evaluation.scores import make_score_step, predict_with
+from hmr_jax.io.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.encoders import build_encoder, normalize_crop
-from hmr_jax.models.variables import init_weights
-from hmr_jax.optim import split_params
+from hmr_jax.models.parameters import init_params, split_params
 from hmr_jax.protocols import get_protocol, load_bodies
-from hmr_jax.steps import init_state, make_train_step, weights_of
+from hmr_jax.training.step import init_state, make_train_step, weights_of
 
 # Row: (MPJPE, PA-MPJPE) in millimetres on 3DPW as D2A-HMR prints them; DeforHMR's numbers could not be had.
 PAPER = {"depth": (92.7, 61.8), "distribution": (90.0, 56.9), "silhouette": (89.5, 62.2), "masking": (84.7, 51.4)} | {
@@ -173,7 +172,7 @@ def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int,
     score = make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model))
     for seed in seeds:
         start = time.perf_counter()
-        weights = init_weights(model.model, jax.random.key(seed), visible(config, data.train[0]))
+        weights = init_params(model.model, jax.random.key(seed), visible(config, data.train[0]))
         trained, frozen = split_params(load_initial(config, weights), config.optim.frozen)
         state = init_state(config, trained)
         for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):
@@ -225,7 +224,7 @@ def main() -> None:
         raise ValueError(
             f"--train {options.train} and --test {options.test} must fill a batch of {options.batch_size}."
         )
-    cli.set_up()
+    runtime.set_up()
     options.output.mkdir(parents=True, exist_ok=True)
     budget = (
         f"{options.steps} steps of {options.batch_size}, {options.train} people to train on, {options.test} to test"

@@ -10,8 +10,8 @@ import timm
 import torch
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
-from hmr_jax.models.hrnet import HRNet
+from hmr_jax import runtime
+from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.weights import convert_hrnet
 
 BATCH, SIZE, REQUIRED = 8, 224, 1.2
@@ -19,7 +19,7 @@ BATCH, SIZE, REQUIRED = 8, 224, 1.2
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu(inference=True)  # as predict.py does
+    runtime.set_up_cpu(inference=True)  # as predict.py does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="HRNet-W40, and fewer rounds")
     quick = parser.parse_args().quick

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
+from hmr_jax import runtime
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import MULTI_TOKENS
@@ -19,7 +19,7 @@ FEATURES, REQUIRED = (8, 16, 12, 1280), 1.3
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu()  # as train.py does
+    runtime.set_up_cpu()  # as train.py does
     show(f"Decoder at DeforHMR's size, features {FEATURES}, forward and backward", "plain", measure())
 
 

@@ -7,8 +7,8 @@ from transformers import DepthAnythingConfig as TheirConfig
 from transformers import DepthAnythingForDepthEstimation, Dinov2Config
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
-from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax import runtime
+from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.weights import convert_depth_anything
 
@@ -17,7 +17,7 @@ SIZE, REQUIRED = (518, 518), 1.2
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu(inference=True)  # as predict.py does
+    runtime.set_up_cpu(inference=True)  # as predict.py does
     show(f"Depth Anything Small, {SIZE[0]}x{SIZE[1]}, float32", "transformers", [measure()])
 
 

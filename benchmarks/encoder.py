@@ -1,7 +1,6 @@
 """ViT-H's forward pass beside transformers' VitPoseBackbone: `python -m benchmarks.encoder`, `--quick` for 8 blocks."""
 
 import argparse
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +9,15 @@ import torch
 from transformers import VitPoseBackbone, VitPoseBackboneConfig
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
-from hmr_jax.models.vit import ViT, arrange_for_inference
-from hmr_jax.ops import dense
+from hmr_jax import runtime
+from hmr_jax.models.backbones.vit import ViT, arrange_for_inference
 
-BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.1
+BATCH, DIM, HEADS, SIZE, REQUIRED = 4, 1280, 16, (256, 192), 1.25
 
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu(inference=True)  # as predict.py does
+    runtime.set_up_cpu(inference=True)  # as predict.py does
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="8 of the 32 blocks")
     depth = 8 if parser.parse_args().quick else 32
@@ -27,7 +25,7 @@ def main() -> None:
 
 
 def measure(depth: int) -> list[Comparison]:
-    """Compares forward passes, with products by MKL, where it is installed, and without; random weights in all."""
+    """Compares forward passes with random weights."""
     config = VitPoseBackboneConfig(
         hidden_size=DIM, num_hidden_layers=depth, num_attention_heads=HEADS, image_size=list(SIZE), mlp_ratio=4
     )
@@ -44,14 +42,10 @@ def measure(depth: int) -> list[Comparison]:
     params = jax.device_put(arrange_for_inference(jax.device_get(params)))  # as eval.py and predict.py do
     inputs = jnp.asarray(images)
 
-    def line(case: str) -> Comparison:
-        step = jax.jit(lambda params, images: model.apply(params, images))  # a new function: traced anew
-        np.testing.assert_equal(step(params, inputs).size, other().numel())
-        return compare(case, lambda: step(params, inputs), other, REQUIRED, rounds=7)
-
-    lines = [line(f"batch {BATCH}, {depth} blocks")] if dense.find_mkl() else []
-    with mock.patch.object(dense, "find_mkl", return_value=None):
-        return [*lines, line(f"batch {BATCH}, {depth} blocks, without MKL")]
+    step = jax.jit(lambda params, images: model.apply(params, images))
+    np.testing.assert_equal(step(params, inputs).size, other().numel())
+    case = f"batch {BATCH}, {depth} blocks"
+    return [compare(case, lambda: step(params, inputs), other, REQUIRED, rounds=7)]
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax import cli, metrics, parallel
+from hmr_jax import distributed, metrics, runtime
 from hmr_jax.body import BodyModel, load_body_model, skin
 from hmr_jax.config import MeshConfig
-from hmr_jax.evaluate import collect
-from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.loop import collect
 from hmr_jax.evaluation.results import summarize, write_result
-from hmr_jax.evaluation.step import make_score_step
+from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.protocols import Bodies, get_protocol
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     options = parser.parse_args()
     os.environ["HMR_JAX_CACHE"] = ""  # compilation counts
-    cli.set_up(inference=True)  # as eval.py does
+    runtime.set_up(inference=True)  # as eval.py does
     bodies = make_bodies()
     with tempfile.TemporaryDirectory() as folder:
         truth, predictions = write_files(Path(folder), options.samples)
@@ -109,7 +109,7 @@ def ours(case, bodies, truth_file, prediction_file, batch_size, folder) -> tuple
     predictions = read_predictions(case, bodies, prediction_file)
     start, processor = time.perf_counter(), time.process_time()
     truth = TruthFile(truth_file, batch_size)
-    mesh = parallel.make_mesh(MeshConfig())
+    mesh = distributed.make_mesh(MeshConfig())
     placed = bodies.on(mesh)
     step = make_score_step(protocol, placed, predict_from_file(placed.neutral))
     samples = collect(step, {}, predictions.attach(truth, truth.keys), mesh, truth.keys)

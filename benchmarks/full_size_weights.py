@@ -131,7 +131,7 @@ def compare(folder: Path, depth: int) -> None:
     import jax
     import jax.numpy as jnp
 
-    from hmr_jax.checkpoint import load_for_inference
+    from hmr_jax.checkpoints import load_for_inference
     from hmr_jax.models.deforhmr import build_encoder
 
     config, params = load_for_inference(folder / "converted")
@@ -145,7 +145,7 @@ def load_ours(folder: Path, depth: int) -> None:
     import jax
     import numpy as np
 
-    from hmr_jax.checkpoint import load_for_inference
+    from hmr_jax.checkpoints import load_for_inference
 
     start = time.perf_counter()
     _, params = load_for_inference(folder / "converted")

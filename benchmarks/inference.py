@@ -1,7 +1,7 @@
 """How long a prediction takes and what of it: `python benchmarks/inference.py --config configs/quickstart.py`.
 
 Prints milliseconds per person for cutting crops, the network with skinning, and the whole call, by batch size, and
-per picture for the files that predict.py writes. Weights are random: they do not change the times.
+per picture for the files that files.py writes. Weights are random: they do not change the times.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from hmr_jax import cli, predict
+from hmr_jax import cli, runtime
 from hmr_jax.batch import zeros
-from hmr_jax.crop import extract_crop
-from hmr_jax.inference import Predictor
+from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.inference import Predictor, files
 from hmr_jax.models import build_model
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--people", type=int, default=64)
     options = parser.parse_args()
-    cli.set_up(inference=True)
+    runtime.set_up(inference=True)
     config = cli.load_config(options.config)
     image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     boxes = np.tile([[500.0, 100, 700, 640]], (options.people, 1))
@@ -44,9 +44,9 @@ def main() -> None:
         whole = milliseconds(lambda: predictor(image, boxes), 3) / options.people  # noqa: B023
         print(f"batch {size:3d}: {whole:6.1f} ms a person, {1e3 / whole:6.1f} people/s, first call {first:.1f} s")
     with tempfile.TemporaryDirectory() as folder:
-        header = predict.header(predictor, Path("image.jpg"), image)
-        files = milliseconds(lambda: predict.write_results(predictor, people, image, header, Path(folder), "image"), 3)
-    print(f"all files of one picture of 1280x720 with one person: {files:.0f} ms")
+        header = files.header(predictor, Path("image.jpg"), image)
+        writing = milliseconds(lambda: files.write_results(predictor, people, image, header, Path(folder), "image"), 3)
+    print(f"all files of one picture of 1280x720 with one person: {writing:.0f} ms")
 
 
 def milliseconds(call: Callable, repeats: int = 20) -> float:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.timing import compare, show
-from hmr_jax import cli
+from hmr_jax import runtime
 from hmr_jax.losses import normalized_error, residual_log_likelihood_loss
+from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.flow import RealNVP
-from hmr_jax.models.resnet import ResNet
 
 BATCH, SIZE, TOKENS, REQUIRED = 2, 224, 14 + 431, 1.03
 
@@ -39,7 +39,7 @@ class Network(nn.Module):
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu()  # as train.py does
+    runtime.set_up_cpu()  # as train.py does
     rng = np.random.default_rng(0)
     images = jnp.asarray(rng.standard_normal((BATCH, SIZE, SIZE, 3), np.float32))
     target = jnp.asarray(rng.standard_normal((BATCH, TOKENS, 4), np.float32) ** 2)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
+from hmr_jax import runtime
 from hmr_jax.ops import sample_points
 
 BATCH, HEIGHT, WIDTH, CHANNELS, POINTS = 8, 16, 12, 1280, 192
@@ -19,7 +19,7 @@ REQUIRED = {1: 1 / 2, 8: 1 / 1.2}
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu()  # as train.py does
+    runtime.set_up_cpu()  # as train.py does
     show("sample_points, forward and backward", "grid_sample", [measure(groups) for groups in REQUIRED])
 
 

@@ -7,7 +7,7 @@ import torch
 from smplx.lbs import lbs
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax import cli
+from hmr_jax import runtime
 from hmr_jax.body import load_body_model, skin
 from hmr_jax.geometry import axis_angle_to_matrix
 
@@ -16,7 +16,7 @@ BATCH, REQUIRED = 64, 1 / 2
 
 def main() -> None:
     """Prints the table."""
-    cli.set_up_cpu(inference=True)  # as predict.py does
+    runtime.set_up_cpu(inference=True)  # as predict.py does
     show("body.skin, 6,890 vertices", "smplx lbs", [measure()])
 
 

@@ -1,7 +1,7 @@
 """A training step without its data: python -m benchmarks.step --config configs/quickstart.py [--FIELD VALUE ...]
 
 Batches of synthetic people stay on the device, whatever data the configuration names; weights are random. With
-MALLOC_ARENA_MAX=0 in the environment freed memory goes back to the system, as in programs without `cli.set_up`.
+MALLOC_ARENA_MAX=0 in the environment freed memory goes back to the system, as in programs without `runtime.set_up`.
 """
 
 import resource
@@ -13,24 +13,23 @@ from dataclasses import replace
 import jax
 
 from data_pipelines.synthetic.source import synthetic_source
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 from hmr_jax.models import build_model
-from hmr_jax.models.variables import init_weights
-from hmr_jax.optim import split_params
-from hmr_jax.steps import init_state, make_train_step
+from hmr_jax.models.parameters import init_params, split_params
+from hmr_jax.training.step import init_state, make_train_step
 
 BATCHES, STEPS = 2, 16
 
 
 def main() -> None:
     """Prints the time of the first step and the median of the later ones."""
-    cli.set_up()
+    runtime.set_up()
     config = cli.parse_config(sys.argv[1:], "benchmarks.step")
     config = replace(config, data=replace(config.data, source="synthetic", datasets=(), evaluation=()))
     people = synthetic_source(config, "train", BATCHES * config.batch_size)(0)
     batches = [jax.device_put(dict(next(people))) for _ in range(BATCHES)]
     model = build_model(config.model)
-    trained, frozen = split_params(init_weights(model, jax.random.key(0), batches[0]), config.optim.frozen)
+    trained, frozen = split_params(init_params(model, jax.random.key(0), batches[0]), config.optim.frozen)
     state = init_state(config, trained)
     step = jax.jit(make_train_step(config, model), donate_argnums=0)
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Comparison, compare, show
-from hmr_jax.checkpoint import load_for_inference
+from hmr_jax.checkpoints import load_for_inference
+from hmr_jax.checkpoints.converted import save_converted
 from hmr_jax.config import Config, EncoderConfig, ModelConfig, to_dict
-from hmr_jax.converted import save_converted
-from hmr_jax.models.vit import ViT
+from hmr_jax.models.backbones.vit import ViT
 
 REQUIRED = 1.0
 

@@ -1,6 +1,6 @@
 """D2A-HMR (Bright et al., CRV 2024) at full size: HRNet-W64 at 224 for image and depth, vertices, all five losses.
 
-What the paper's readable parts leave open is `[default]` in hmr_jax/model_config.py and docs/d2a.md.
+What the paper's readable parts leave open is `[default]` in hmr_jax/config/model.py and docs/d2a.md.
 
     python train.py --config configs/d2a_hmr_paper.py --init-from HRNET_W64 --model.body SMPL_NEUTRAL.npz
 

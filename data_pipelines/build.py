@@ -19,8 +19,8 @@ from typing import Any
 from etils import epath
 
 from data_pipelines.builders import BUILDERS, load_builder
-from data_pipelines.decode import import_tensorflow
-from data_pipelines.storage import resolved
+from data_pipelines.records.reader import import_tensorflow
+from data_pipelines.records.storage import resolved
 
 
 def build(
@@ -57,7 +57,7 @@ def build(
     import tensorflow_datasets as tfds
 
     from data_pipelines.builders.base import RecordBuilder
-    from data_pipelines.shards import publish
+    from data_pipelines.builders.shards import publish
 
     home = resolved(data_dir)
     in_blocks = issubclass(builder_class, RecordBuilder)
@@ -102,7 +102,7 @@ def _check_configuration(name: str, builder_class: Any, chosen: str) -> None:
 
 
 def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epath.Path, workers: int) -> epath.Path:
-    from data_pipelines.shards import build_blocks, only_one
+    from data_pipelines.builders.shards import build_blocks, only_one
 
     if manual_dir is None:
         raise ValueError(f"'{builder.name}' needs --manual-dir. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.decode import BadRecord, MissingSplit, RecordReader, decode_person, find_version
 from data_pipelines.records import Record
+from data_pipelines.records.reader import BadRecord, MissingSplit, RecordReader, decode_person, find_version
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.rendering.charts import column_chart
 from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, write_report
@@ -78,7 +78,7 @@ def inspect(
 
 def contact_sheet(records: Sequence[Record], count: int, body: str = "") -> list[tuple[str, np.ndarray]]:
     """Captions and pictures (side, 2 side, 3) of `count` records, evenly spread."""
-    from data_pipelines.sheet import draw_record
+    from data_pipelines.records.drawing import draw_record
 
     chosen = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
     sheet = []

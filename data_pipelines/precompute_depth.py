@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from hmr_jax.depth import write_depth
-from hmr_jax.depth_providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_of
-from hmr_jax.pictures import SUFFIXES, find_images, read_image
+from hmr_jax.depth.providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_of
+from hmr_jax.io.images import SUFFIXES, find_images, read_image
 
 BATCH = 8  # pictures that a provider gets at a time
 

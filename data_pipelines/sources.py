@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from data_pipelines.index_stream import IndexStream, InOrder, batch_numbers
+from data_pipelines.loading.index_stream import IndexStream, InOrder, batch_numbers
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.config import Config, DatasetConfig
-from hmr_jax.mixture import training_mixture
+from hmr_jax.config import Config, DatasetConfig, training_mixture
 
 if TYPE_CHECKING:
-    from data_pipelines.decode import RecordReader
+    from data_pipelines.records.reader import RecordReader
 
 Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "all")
@@ -80,7 +79,7 @@ class RecordSource:
         process_count: int,
     ):
         """Opens the data sets."""
-        from data_pipelines.examples import ExampleMaker
+        from data_pipelines.loading.examples import ExampleMaker
 
         data, training = config.data, split == "train"
         if "parts" in data.dense:
@@ -128,7 +127,7 @@ class RecordSource:
 
     def __call__(self, step: int) -> Iterator[Batch]:
         """The batches from `step` on; nothing before is computed."""
-        from data_pipelines.pipeline import batches
+        from data_pipelines.loading.pipeline import batches
 
         batch_size = self._config.batch_size
         last = None if self.examples is None else -(-self.examples // batch_size)
@@ -137,7 +136,7 @@ class RecordSource:
 
 def _open(directory: str, datasets: Sequence[DatasetConfig], split: Split) -> list["RecordReader"]:
     """A reader of each data set; for evaluation, of each that has the split."""
-    from data_pipelines.decode import MissingSplit, RecordReader
+    from data_pipelines.records.reader import MissingSplit, RecordReader
 
     readers, missing = [], []
     for dataset in datasets:

@@ -1,16 +1,13 @@
 """What the command lines share: configurations from files with typed overrides, and errors as one sentence."""
 
 import contextlib
-import ctypes
 import difflib
 import importlib.util
-import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
 import tyro
 
 from hmr_jax.config import Config
@@ -60,62 +57,3 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
         usage = f"usage: {program} --config configs/NAME.py [--FIELD VALUE ...]   (--help after the file: all fields)"
         raise ValueError(f"name a configuration file first.\n{usage}")
     return tyro.cli(Config, prog=program, default=load_config(arguments[1]), args=list(arguments[2:]))
-
-
-def set_up(inference: bool = False) -> None:
-    """What every command does first: Orbax's notices off, compiled programs kept on disk, CPUs made the most of.
-
-    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. `inference` is for
-    commands that compute no gradients.
-    """
-    set_up_cpu(inference)
-    logging.getLogger("absl").setLevel(logging.ERROR)
-    directory = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
-    if directory:
-        jax.config.update("jax_compilation_cache_dir", directory)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-def set_up_cpu(inference: bool = False) -> None:
-    """Memory and kernels for CPUs, where jax has no other devices; before jax is first used."""
-    if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
-        keep_freed_memory()
-        choose_kernels(inference)
-
-
-def choose_kernels(inference: bool = False) -> None:
-    """XLA's faster kernels for CPUs, each unless XLA_FLAGS says otherwise (measured in docs/results.md).
-
-    Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. In inference
-    products of matrices too; in training YNNPACK's are faster, as it takes transposed matrices as they are. Sums and
-    maxima stay with YNNPACK, which makes them in half the time. The older generator of kernels, while jaxlib has it:
-    the newer one compiles each kernel as a module of its own, which takes longer, and the kernels are slower.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    by_eigen = ["CONVOLUTION", "DOT"] if inference else ["CONVOLUTION"]
-    without = ",".join(f"-LIBRARY_FUSION_TYPE_INDIVIDUAL_{kind}" for kind in by_eigen)
-    chosen = {"xla_cpu_experimental_ynn_fusion_type": without}
-    if jax.__version_info__ < (0, 11):  # later ones end the process at a flag that they do not know
-        chosen["xla_cpu_use_fusion_emitters"] = "false"
-    ours = [f"--{name}={value}" for name, value in chosen.items() if name not in flags]
-    os.environ["XLA_FLAGS"] = " ".join([flags, *ours]).strip()
-
-
-def keep_freed_memory() -> None:
-    """Lets this process use its freed memory again instead of asking the system for new pages.
-
-    On CPUs, XLA allocates its temporary arrays anew for every run of a program. glibc takes large ones from the system
-    and gives them back each time, so that a training step begins with tens of thousands of page faults. Does nothing
-    where the C library is another one, or where its own variables (MALLOC_ARENA_MAX and others) are set. Not for
-    accelerators: their programs are compiled by many threads, which would wait for each other at the one arena.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        for option, value in _MALLOC_OPTIONS.items():
-            mallopt(option, value)
-
-
-# By the numbers of glibc's malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_ARENA_MAX. Other arenas than
-# the main one cannot hold arrays of over 64 MiB.
-_MALLOC_OPTIONS = {-3: 2**30, -1: 2**31 - 1, -2: 2**26, -8: 1}

@@ -30,11 +30,11 @@ jax.config.update("jax_compilation_cache_dir", os.environ["HMR_JAX_CACHE"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-from hmr_jax import cli, parallel  # noqa: E402  (the environment first)
+from hmr_jax import distributed, runtime  # noqa: E402  (the environment first)
 
-cli.choose_kernels()
-_make_mesh = parallel.make_mesh
-parallel.make_mesh = lambda config, devices=None: _make_mesh(config, devices or jax.devices()[:1])
+runtime.choose_kernels()
+_make_mesh = distributed.make_mesh
+distributed.make_mesh = lambda config, devices=None: _make_mesh(config, devices or jax.devices()[:1])
 
 DATA = Path(__file__).parent / "data"
 
@@ -48,7 +48,7 @@ def reference():
 @pytest.fixture
 def every_device(monkeypatch):
     """All eight devices for a test that is about them; the others use one, for which programs compile much faster."""
-    monkeypatch.setattr(parallel, "make_mesh", _make_mesh)
+    monkeypatch.setattr(distributed, "make_mesh", _make_mesh)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipelines.builders.tar_stream import DamagedTar, read_masks, samples
-from hmr_jax import safe_pickle
-from hmr_jax.body.research_files import _read_npy, _read_npz, _resolve
+from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
+from hmr_jax.io import safe_pickle
+from hmr_jax.io.research_files import _read_npy, _read_npz, _resolve
 
 # Not "compile": NumPy parses the headers of its files with ast.literal_eval.
 FORBIDDEN = ("os.", "subprocess.", "exec", "import", "open", "socket.", "shutil.", "ctypes.", "marshal.")

@@ -9,7 +9,7 @@ from formats import bedlam, checks, smplx  # noqa: E402
 from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.bedlam import Bedlam  # noqa: E402
+from data_pipelines.builders.datasets.bedlam import Bedlam  # noqa: E402
 
 FIT = 2e-3
 """Radians and betas by which a fit to an exact skin is off at most; vertices are off by micrometres."""

@@ -15,7 +15,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders import BUILDERS  # noqa: E402
 from data_pipelines.builders.base import RecordBuilder  # noqa: E402
-from data_pipelines.decode import RecordReader  # noqa: E402
+from data_pipelines.records.reader import RecordReader  # noqa: E402
 
 
 class Squares(RecordBuilder):
@@ -44,7 +44,7 @@ class Squares(RecordBuilder):
             picture = np.full((64, 64, 3), int(line) % 255, np.uint8)
             picture[:, : self.noise] = np.random.default_rng(int(line)).integers(0, 255, (64, self.noise, 3))
             yield self.person(
-                __import__("data_pipelines.builders.cropping", fromlist=["Picture"]).Picture(picture),
+                __import__("data_pipelines.builders.labels.cropping", fromlist=["Picture"]).Picture(picture),
                 key=line, box_center=[32, 32], box_size=40, keypoints_2d=np.tile([30, 30, 1], (44, 1)),
             )  # fmt: skip
 

@@ -17,8 +17,8 @@ from formats.people import people  # noqa: E402
 from data_pipelines import build as command  # noqa: E402
 from data_pipelines import records  # noqa: E402
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders import rich  # noqa: E402
-from data_pipelines.builders.cropping import Picture  # noqa: E402
+from data_pipelines.builders.datasets import rich  # noqa: E402
+from data_pipelines.builders.labels.cropping import Picture  # noqa: E402
 from data_pipelines.inspect import inspect  # noqa: E402
 from data_pipelines.precompute_depth import find_pictures, precompute  # noqa: E402
 from data_pipelines.sources import make_source  # noqa: E402

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from hmr_jax import cli
+from hmr_jax import cli, runtime
 from hmr_jax.config import Config, from_dict, to_dict
 
 ROOT = Path(__file__).parent.parent
@@ -48,14 +48,14 @@ def test_commands_choose_kernels_for_cpus_unless_told_otherwise(monkeypatch, ver
     monkeypatch.setenv("HMR_JAX_CACHE", "")
     monkeypatch.setattr(jax, "__version_info__", version)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == plugin or None)
-    cli.set_up()
+    runtime.set_up()
     assert os.environ["XLA_FLAGS"].split() == ["--xla_dump_to=x", *expected]
 
 
 @pytest.mark.parametrize("inference", [False, True])
 def test_jaxlib_knows_the_chosen_flags(inference):
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
-    code = f"from hmr_jax import cli; cli.choose_kernels({inference}); import jax; print(jax.devices())"
+    code = f"from hmr_jax import runtime; runtime.choose_kernels({inference}); import jax; print(jax.devices())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
 
@@ -116,8 +116,8 @@ def test_wrong_arguments_end_with_two_and_one_sentence(arguments, message):
 def test_freed_memory_is_used_again_instead_of_new_pages():
     """XLA allocates its temporary arrays anew for each run of a program: it should not cost a page fault each time."""
     script = (
-        "import resource, sys, numpy as np; from hmr_jax import cli\n"
-        "if sys.argv[1] == 'kept': cli.keep_freed_memory()\n"
+        "import resource, sys, numpy as np; from hmr_jax import runtime\n"
+        "if sys.argv[1] == 'kept': runtime.keep_freed_memory()\n"
         "faults = lambda: (np.ones(2**23), resource.getrusage(resource.RUSAGE_SELF).ru_minflt)[1]\n"
         "faults(); before = faults(); print(faults() - before)"
     )

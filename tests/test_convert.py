@@ -15,20 +15,20 @@ import tiny
 from by_rule import made_by_rule
 from torch_zip import write_torch_zip
 
-from hmr_jax import checkpoint
+from hmr_jax import checkpoints
 from hmr_jax.body import BodyModel, skin
-from hmr_jax.checkpoint import load_for_inference, load_initial
+from hmr_jax.checkpoints import load_for_inference, load_initial
+from hmr_jax.checkpoints.converted import BACKBONE, load_depth_anything, load_network
 from hmr_jax.config import Config, DataConfig
-from hmr_jax.converted import BACKBONE, load_depth_anything, load_network
-from hmr_jax.evaluation.step import make_score_step, predict_with
+from hmr_jax.evaluation.scores import make_score_step, predict_with
 from hmr_jax.inference import Predictor
+from hmr_jax.io.orbax_arrays import read_item, read_plain_arrays
 from hmr_jax.models import build_model
+from hmr_jax.models.backbones.vit import ViT
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.heads import SMPLHead
-from hmr_jax.models.vit import ViT
-from hmr_jax.plain_arrays import read_item, read_plain_arrays
 from hmr_jax.protocols import get_protocol, load_bodies
-from hmr_jax.steps import init_state, make_train_step
+from hmr_jax.training.step import init_state, make_train_step
 from hmr_jax.weights import convert_hmr2, convert_state, convert_vitpose
 from hmr_jax.weights.convert import content_hash, convert
 from hmr_jax.weights.detect import Options, _encoder_config
@@ -238,7 +238,7 @@ def test_an_encoder_alone_is_loadable_and_predicts_no_bodies(tmp_path, hmr2):
     assert config.model.encoder.image_size == (64, 48)
     with pytest.raises(ValueError, match="predicts no bodies"):
         Predictor.from_checkpoint(tmp_path / "encoder")
-    assert checkpoint.describe(tmp_path / "encoder") == {"name": "encoder", "step": None}
+    assert checkpoints.describe(tmp_path / "encoder") == {"name": "encoder", "step": None}
 
 
 def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):

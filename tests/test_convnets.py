@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from by_rule import made_by_rule
 
-from hmr_jax.models.hrnet import HRNet
-from hmr_jax.models.residual import ConvNorm, he_normal
-from hmr_jax.models.resnet import ResNet
+from hmr_jax.models.backbones.hrnet import HRNet
+from hmr_jax.models.backbones.residual import ConvNorm, he_normal
+from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.weights import convert_hrnet, convert_resnet
 
 CASES = {"resnet50": (ResNet(50), convert_resnet), "hrnet_w40": (HRNet(40), convert_hrnet)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.builders.cropping import BadPicture, Picture, crop_person, person_record
+from data_pipelines.builders.labels.cropping import BadPicture, Picture, crop_person, person_record
 
 W, H = 1600, 1200
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tiny
 
-from hmr_jax import losses, objective
+from hmr_jax import losses
 from hmr_jax.batch import zeros
 from hmr_jax.body import load_body_model, load_coarse_mesh
 from hmr_jax.config import D2AConfig, LossConfig
 from hmr_jax.models import build_model
 from hmr_jax.models.depth_fusion import DepthFusion, GatedFusion, MaskTokens
+from hmr_jax.models.parameters import init_params, to_variables
 from hmr_jax.models.regressors import VertexHead, template_points
 from hmr_jax.models.silhouette import SilhouetteDecoder
-from hmr_jax.models.variables import init_weights, to_variables
+from hmr_jax.training import objective
 
 SMALL = D2AConfig(dim=16, depth=2, num_heads=2, mlp_dim=32, dropout=0.0)
 QUICK = {"xla_backend_optimization_level": 0}
@@ -117,7 +118,7 @@ def test_the_parameter_head_has_every_field_with_every_option(depth_stream, gate
 
 def test_predicted_vertices_come_with_every_field_and_maps_without_depth_count_as_missing():
     model = build_model(tiny.D2A)
-    weights = init_weights(model, jax.random.key(0), zeros(1, 32))  # an example without depth makes both streams
+    weights = init_params(model, jax.random.key(0), zeros(1, 32))  # an example without depth makes both streams
     assert {"encoder", "depth_encoder", "depth_skip", "fusion", "head", "silhouette", "flow"} <= set(weights)
     predict = quick(lambda batch: model.apply(to_variables(weights), batch))
     batch = tiny.d2a_batch(0, size=2)

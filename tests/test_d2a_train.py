@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import tiny
 
-from hmr_jax import checkpoint, objective, parallel
+from hmr_jax import checkpoints, distributed
 from hmr_jax.batch import zeros
+from hmr_jax.checkpoints import runs
 from hmr_jax.config import EncoderConfig, LossConfig, OptimConfig, to_dict
-from hmr_jax.json_files import write_json
+from hmr_jax.io.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.flow import RealNVP
-from hmr_jax.models.variables import STATISTICS, init_weights
-from hmr_jax.optim import split_params
-from hmr_jax.steps import init_state, make_train_step, weights_of
+from hmr_jax.models.parameters import STATISTICS, init_params, split_params
+from hmr_jax.training import objective
+from hmr_jax.training.step import init_state, make_train_step, weights_of
 
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run a few times only
 
@@ -29,7 +30,7 @@ def step():
     """A compiled training step of the non-parametric head, its first state and frozen weights."""
     config = tiny.d2a_config("unused", optim=OptimConfig(learning_rate=1e-3, warmup_steps=1))
     model = build_model(config.model)
-    weights = init_weights(model, jax.random.key(0), zeros(1, 32))
+    weights = init_params(model, jax.random.key(0), zeros(1, 32))
     trained, frozen = split_params(weights, config.optim.frozen)
     state = init_state(config, trained)
     return compiled(make_train_step(config, model), state, frozen, tiny.d2a_batch(0)), state, frozen, model
@@ -82,19 +83,19 @@ def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path)
     folder = tmp_path / "tiny"
     folder.mkdir()
     write_json(folder / "config.json", to_dict(config))
-    checkpoint.save_frozen(folder, frozen)
+    runs.save_frozen(folder, frozen)
     after, _ = run(state, frozen, tiny.d2a_batch(0))
-    with checkpoint.open_manager(folder, config) as manager:
-        checkpoint.save(manager, config, after, {"mpjpe": 1.0})
+    with runs.open_manager(folder, config) as manager:
+        runs.save(manager, config, int(after.step), after.items(), {"mpjpe": 1.0})
         manager.wait_until_finished()
-        restored = checkpoint.restore(manager, state)
+        restored = state.with_items(runs.restore(manager, state.items()))
     jax.tree.map(np.testing.assert_array_equal, restored, after)
-    _, loaded = checkpoint.load_for_inference(folder)
+    _, loaded = checkpoints.load_for_inference(folder)
     jax.tree.map(np.testing.assert_array_equal, loaded, weights_of(after, frozen))
-    checkpoint.export(tmp_path / "exported", config, loaded)
-    _, exported = checkpoint.load_for_inference(tmp_path / "exported")
+    checkpoints.export(tmp_path / "exported", config, loaded)
+    _, exported = checkpoints.load_for_inference(tmp_path / "exported")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), exported, loaded)
-    started = checkpoint.load_initial(dataclasses.replace(config, init_from=str(folder)), weights_of(state, frozen))
+    started = checkpoints.load_initial(dataclasses.replace(config, init_from=str(folder)), weights_of(state, frozen))
     jax.tree.map(np.testing.assert_array_equal, started, loaded)
 
 
@@ -107,12 +108,12 @@ def one_step(devices: int, frozen_groups: tuple[str, ...] = (), accumulate: int 
     optim = OptimConfig(learning_rate=1e-3, warmup_steps=1, frozen=frozen_groups, accumulate=accumulate)
     config = tiny.config("unused", model=CONV, optim=optim)
     model = build_model(CONV)
-    weights = jax.tree.map(np.asarray, init_weights(model, jax.random.key(0), zeros(1, 32)))
+    weights = jax.tree.map(np.asarray, init_params(model, jax.random.key(0), zeros(1, 32)))
     trained, frozen = split_params(weights, frozen_groups)
-    mesh = parallel.make_mesh(config.mesh, jax.devices()[:devices])
+    mesh = distributed.make_mesh(config.mesh, jax.devices()[:devices])
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     state, frozen = jax.device_put((init_state(config, trained), frozen), everywhere)
-    batch = parallel.to_global(tiny.batch(0), mesh)
+    batch = distributed.to_global(tiny.batch(0), mesh)
     return state, compiled(make_train_step(config, model), state, frozen, batch)(state, frozen, batch), frozen
 
 
@@ -135,7 +136,7 @@ def test_a_frozen_encoder_keeps_its_statistics_and_uses_them():
 def test_likelihood_trains_deforhmr_too():
     """Its 44 keypoints get scales; the gradient reaches scales and flow."""
     model = build_model(dataclasses.replace(tiny.MODEL, uncertainty=True))
-    weights = init_weights(model, jax.random.key(0), zeros(1, 32))
+    weights = init_params(model, jax.random.key(0), zeros(1, 32))
     batch = tiny.batch(0)
     flow = RealNVP(dim=3)
 

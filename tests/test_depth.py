@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr_jax.crop import extract_crop
 from hmr_jax.depth import DepthMap, crop_depth, normalize, read_depth, to_levels, write_depth
-from hmr_jax.depth_providers import depth_provider, network_size
+from hmr_jax.depth.providers import depth_provider, network_size
+from hmr_jax.geometry.crops import extract_crop
 
 RAMP = np.linspace(1, 4, 20 * 30, dtype=np.float32).reshape(20, 30)
 

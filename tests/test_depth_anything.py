@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from by_rule import made_by_rule
 
-from hmr_jax import converted
+from hmr_jax.checkpoints import converted
 from hmr_jax.config import to_dict
-from hmr_jax.depth_anything_config import DepthAnythingConfig
-from hmr_jax.depth_network import DepthNetwork, network_size, prepare, resize_linear
-from hmr_jax.depth_providers import depth_provider
+from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.depth.network import DepthNetwork, network_size, prepare, resize_linear
+from hmr_jax.depth.providers import depth_provider
+from hmr_jax.models.backbones.dinov2 import resize_positions
 from hmr_jax.models.depth_anything import resize_bilinear
-from hmr_jax.models.dinov2 import resize_positions
 from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.weights import convert_depth_anything, convert_state
 from hmr_jax.weights.detect import Options

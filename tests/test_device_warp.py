@@ -9,13 +9,13 @@ import pytest
 pytest.importorskip("tensorflow_datasets")
 
 from hmr_jax import batch as contract
-from hmr_jax import parallel
+from hmr_jax import distributed
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DatasetConfig, MeshConfig
 from hmr_jax.ops import warp_images
 
 
 def test_warps_equal_the_hosts_kernel():
-    from data_pipelines import crop
+    from data_pipelines.loading import crops
 
     rng = np.random.default_rng(0)
     stored = rng.integers(0, 256, (4, 48, 48, 3), np.uint8)
@@ -24,8 +24,8 @@ def test_warps_equal_the_hosts_kernel():
     affine = np.concatenate([turn * scale[:, None, None], rng.uniform(-10, 25, (4, 2, 1))], 2)
     gain = rng.uniform(0.8, 1.2, (4, 3))
     host = np.empty((4, 32, 32, 3), np.uint8)
-    for i, table in enumerate(crop.gain_table(gain)):
-        crop.warp(stored[i], affine[i], table, host[i])
+    for i, table in enumerate(crops.gain_table(gain)):
+        crops.warp(stored[i], affine[i], table, host[i])
     device = np.asarray(jax.jit(warp_images, static_argnames="size")(stored, affine, gain, size=32))
     assert device.dtype == np.uint8
     difference = np.abs(device.astype(int) - host)
@@ -55,19 +55,19 @@ def first_batch(config, **changes):
 
 
 def test_batches_are_equal_whoever_cuts_the_crops(config, every_device):
-    mesh = parallel.make_mesh(MeshConfig())
+    mesh = distributed.make_mesh(MeshConfig())
     host, shipped = first_batch(config), first_batch(config, warp="device")
     contract.check(shipped)
     assert "image" not in shipped
     assert shipped["stored"].shape == (8, 80, 80, 3)
-    on_device = parallel.to_global(shipped, mesh)
+    on_device = distributed.to_global(shipped, mesh)
     assert on_device.keys() == host.keys()
     for name, expected in host.items():
         if name == "image":
             difference = np.abs(np.asarray(on_device[name]).astype(int) - expected)
             assert difference.max() <= 3
             assert difference.mean() < 0.4
-            assert on_device[name].sharding.is_equivalent_to(parallel.batch_sharding(mesh), 4)
+            assert on_device[name].sharding.is_equivalent_to(distributed.batch_sharding(mesh), 4)
         else:
             np.testing.assert_array_equal(on_device[name], expected)
 

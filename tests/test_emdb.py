@@ -9,7 +9,7 @@ from formats import checks, emdb  # noqa: E402
 from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.emdb import Emdb  # noqa: E402
+from data_pipelines.builders.datasets.emdb import Emdb  # noqa: E402
 
 
 class EmdbTest(checks.BuilderTestCase):

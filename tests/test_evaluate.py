@@ -11,9 +11,9 @@ import tiny
 from hmr_jax.batch import Prediction, check, zeros
 from hmr_jax.body import joint_set_matrix, load_body_model, skin
 from hmr_jax.body.joints import EVALUATION_14_OF_44, KEYPOINTS_44_FLIP, SMPL_24_FLIP
-from hmr_jax.evaluate import evaluate, mean_body_errors
 from hmr_jax.evaluation.flip import average_mirrored, mirror_batch, mirror_partners
-from hmr_jax.evaluation.step import predict_with
+from hmr_jax.evaluation.loop import evaluate, mean_body_errors
+from hmr_jax.evaluation.scores import predict_with
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models import build_model

@@ -14,17 +14,17 @@ import pytest
 import tiny
 from scored_people import KEYS, score_file, settings
 
-from hmr_jax import evaluate, parallel
+from hmr_jax import distributed
 from hmr_jax.body import load_body_model, skin
 from hmr_jax.config import MeshConfig
-from hmr_jax.evaluation import commands, statistics
-from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation import commands, loop, statistics
+from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import read_result, summarize
-from hmr_jax.evaluation.step import make_score_step
+from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.json_files import read_json
+from hmr_jax.io.json_files import read_json
 from hmr_jax.protocols import Bodies, get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +41,7 @@ def fake_step(params, batch):
 
 
 def mesh(devices=None):
-    return parallel.make_mesh(MeshConfig(), devices)
+    return distributed.make_mesh(MeshConfig(), devices)
 
 
 # ---- every sample exactly once
@@ -70,7 +70,7 @@ def test_one_device_and_eight_agree(people_files, scored):
     bodies = load_bodies(protocol, body).on(mesh(jax.devices()))
     step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
     predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
-    rows = evaluate.collect(step, {}, predictions, mesh(jax.devices()), truth.keys)
+    rows = loop.collect(step, {}, predictions, mesh(jax.devices()), truth.keys)
     assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
     for name in protocol.metrics:
         np.testing.assert_allclose(rows[name], scored.result.per_sample[name], rtol=1e-6, atol=1e-3, err_msg=name)
@@ -91,7 +91,7 @@ def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(peo
         bodies = Bodies(body, (taller, smaller)).on(mesh(devices))
         step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
         predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
-        found.append(evaluate.collect(step, {}, predictions, mesh(devices), truth.keys))
+        found.append(loop.collect(step, {}, predictions, mesh(devices), truth.keys))
     assert found[0]["key"].tolist() == found[1]["key"].tolist() == KEYS.tolist()
     for name in ("mpjpe", "pa_mpjpe", "pve", "pa_pve"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-6, atol=1e-3, err_msg=name)
@@ -127,9 +127,9 @@ def test_two_processes_agree_with_one_and_share_the_samples(people_files, scored
 
 
 def test_an_evaluation_that_was_cut_off_goes_on(people_files, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "CHUNK", 1)
+    monkeypatch.setattr(loop, "CHUNK", 1)
     truth = TruthFile(people_files[0], 16)
-    whole = evaluate.collect(fake_step, {}, truth, mesh(), truth.keys)
+    whole = loop.collect(fake_step, {}, truth, mesh(), truth.keys)
     identity = {"what": "this"}
     asked = []
 
@@ -141,8 +141,8 @@ def test_an_evaluation_that_was_cut_off_goes_on(people_files, tmp_path, monkeypa
             yield batch
 
     with pytest.raises(OSError, match="disk"):
-        evaluate.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
-    resumed = evaluate.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
+        loop.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
+    resumed = loop.collect(fake_step, {}, breaking, mesh(), truth.keys, PartialResults(tmp_path / "p", identity))
     assert asked == [0, 2]
     for name, rows in whole.items():
         np.testing.assert_array_equal(rows, resumed[name], err_msg=name)

@@ -8,7 +8,7 @@ import pytest
 from scored_people import KEYS
 
 from hmr_jax.evaluation import statistics
-from hmr_jax.evaluation.compare import compare_results, comparison_table
+from hmr_jax.evaluation.comparison import compare_results, comparison_table
 from hmr_jax.evaluation.results import write_result
 
 

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from hmr_jax.evaluation.report import calibration, condition_curve, write_evaluation_report
-from hmr_jax.evaluation.step import conditions
+from hmr_jax.evaluation.scores import conditions
 from hmr_jax.evaluation.tables import escape_latex, latex_table
 from hmr_jax.protocols import get_protocol
 

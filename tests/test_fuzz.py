@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("tensorflow_datasets")
 
-from hmr_jax import safe_pickle
+from hmr_jax.io import safe_pickle
 
 
 def test_random_files_break_no_reader():

@@ -14,9 +14,9 @@ from formats.hmr2_tars import detection, person_of, write_tar  # noqa: E402
 from formats.people import jpeg, people  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders import hmr2_filters  # noqa: E402
-from data_pipelines.builders.hmr2_filters import Filters, PosePrior  # noqa: E402
-from data_pipelines.builders.hmr2_tars import CORRUPT, Hmr2Tars  # noqa: E402
+from data_pipelines.builders.formats.hmr2_tars import CORRUPT, Hmr2Tars  # noqa: E402
+from data_pipelines.builders.labels import hmr2_filters  # noqa: E402
+from data_pipelines.builders.labels.hmr2_filters import Filters, PosePrior  # noqa: E402
 from data_pipelines.records import decode_mask  # noqa: E402
 
 FOLDER = "aic-train-vitpose"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_pipelines.index_stream import SLOTS, IndexStream, InOrder, batch_numbers
+from data_pipelines.loading.index_stream import SLOTS, IndexStream, InOrder, batch_numbers
 
 
 def test_every_block_holds_the_exact_mixture():

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from hmr_jax import inference
 from hmr_jax.batch import zeros
-from hmr_jax.checkpoint import export
+from hmr_jax.checkpoints import export
 from hmr_jax.config import Config, DataConfig, DecoderConfig, EncoderConfig, ModelConfig
-from hmr_jax.crop import extract_crop, square_box
 from hmr_jax.depth import DepthMap, crop_depth
+from hmr_jax.geometry.boxes import square_box
+from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.inference import predictor as inference
 from hmr_jax.models import build_model
 from hmr_jax.models.deforhmr import DeforHMR
 

@@ -14,9 +14,9 @@ from formats.people import people
 
 from data_pipelines import records
 from data_pipelines.build import build
-from data_pipelines.decode import decode_person
 from data_pipelines.inspect import main, reprojection
-from data_pipelines.sheet import SIDE, draw_record, place_body
+from data_pipelines.records.drawing import SIDE, draw_record, place_body
+from data_pipelines.records.reader import decode_person
 
 
 def record(**changes):

@@ -15,11 +15,11 @@ import pytest
 import tiny
 
 from data_pipelines import mixtures
-from data_pipelines.index_stream import IndexStream
+from data_pipelines.loading.index_stream import IndexStream
 from data_pipelines.sources import make_source
 from hmr_jax.cli import load_config
-from hmr_jax.config import DataConfig, DatasetConfig
-from hmr_jax.mixture import contributions, names, per_dataset, training_mixture
+from hmr_jax.config import DataConfig, DatasetConfig, training_mixture
+from hmr_jax.training.mixture import contributions, names, per_dataset
 
 ROOT = Path(__file__).parent.parent
 
@@ -80,7 +80,7 @@ def paper_data(tmp_path_factory):
     from formats import hmr2_tars, three_dpw
 
     from data_pipelines.build import build
-    from data_pipelines.builders.hmr2_sets import HMR2_SETS
+    from data_pipelines.builders.formats.hmr2_tars import HMR2_SETS
 
     manual, data = tmp_path_factory.mktemp("manual"), tmp_path_factory.mktemp("data")
     for dataset in mixtures.HMR2B:

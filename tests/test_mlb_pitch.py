@@ -11,8 +11,8 @@ from formats import checks, mlb_pitch  # noqa: E402
 from formats.checks import read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders import capture  # noqa: E402
-from data_pipelines.builders.mlb_pitch import MlbPitch  # noqa: E402
+from data_pipelines.builders.datasets.mlb_pitch import MlbPitch  # noqa: E402
+from data_pipelines.builders.formats import capture  # noqa: E402
 from hmr_jax.body.joints import KEYPOINTS_44  # noqa: E402
 
 

@@ -10,7 +10,7 @@ from formats import checks, mpi_inf_3dhp  # noqa: E402
 from formats.checks import read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.mpi_inf_3dhp import MpiInf3dhp  # noqa: E402
+from data_pipelines.builders.datasets.mpi_inf_3dhp import MpiInf3dhp  # noqa: E402
 
 
 class MpiInf3dhpTest(checks.BuilderTestCase):

@@ -12,9 +12,9 @@ from formats import camerahmr_npz, checks, hmr2_eval_npz  # noqa: E402
 from formats.checks import check_box, check_labels_land_on_the_picture, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders import npz_rows  # noqa: E402
-from data_pipelines.builders.camerahmr_npz import CamerahmrNpz  # noqa: E402
-from data_pipelines.builders.hmr2_eval_npz import Hmr2EvalNpz  # noqa: E402
+from data_pipelines.builders.formats import npz_rows  # noqa: E402
+from data_pipelines.builders.formats.camerahmr_npz import CamerahmrNpz  # noqa: E402
+from data_pipelines.builders.formats.hmr2_eval_npz import Hmr2EvalNpz  # noqa: E402
 
 
 class CamerahmrNpzTest(checks.BuilderTestCase):
@@ -33,7 +33,7 @@ class Hmr2EvalNpzTest(checks.BuilderTestCase):
 
 def test_camerahmr_comes_through_unchanged_and_lands_on_the_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(npz_rows, "BLOCK_ROWS", 3)  # two blocks
-    monkeypatch.setattr("data_pipelines.builders.camerahmr_npz.BLOCK_ROWS", 3)
+    monkeypatch.setattr("data_pipelines.builders.formats.camerahmr_npz.BLOCK_ROWS", 3)
     truth = camerahmr_npz.write(tmp_path / "m")
     report = build("camerahmr_npz/aic", tmp_path, tmp_path / "m", body="default")
     assert report == {"train": {"read": 4, "kept": 4, "dropped": {}}}

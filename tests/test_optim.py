@@ -7,9 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from hmr_jax import parallel
+from hmr_jax import distributed
 from hmr_jax.config import Config, MeshConfig, OptimConfig
-from hmr_jax.optim import make_optimizer
+from hmr_jax.training.optimizer import make_optimizer
 
 RATE = 0.01
 MATRICES = {
@@ -93,7 +93,7 @@ def test_arrays_in_a_stack_keep_steps_of_their_own():
 def test_stacks_are_split_like_their_arrays(every_device):
     config = Config(optim=OptimConfig(frozen=()))
     params = {"head": {name: {"kernel": jnp.zeros((8, 16))} for name in "abcdefgh"}}
-    mesh = parallel.make_mesh(MeshConfig(fsdp=2))
+    mesh = distributed.make_mesh(MeshConfig(fsdp=2))
     state = jax.eval_shape(make_optimizer(config).init, params)
-    specs = {s.spec for s in jax.tree.leaves(parallel.parameter_sharding(mesh, state, min_size=64))}
+    specs = {s.spec for s in jax.tree.leaves(distributed.parameter_sharding(mesh, state, min_size=64))}
     assert specs == {jax.P(), jax.P(None, None, "fsdp")}

@@ -8,7 +8,7 @@ from PIL import Image
 
 from hmr_jax.body import load_body_model
 from hmr_jax.inference import PersonPrediction
-from hmr_jax.predict import header, write_results
+from hmr_jax.inference.files import header, write_results
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
 from hmr_jax.rendering.plots import caption, draw_points, draw_sampling, grid
 

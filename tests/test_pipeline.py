@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from dots import CROP, SIDE, reading, take, with_data
 
-from data_pipelines import crop
+from data_pipelines.loading import crops
 from data_pipelines.sources import make_source
 from hmr_jax import batch as contract
 from hmr_jax.body.joints import PELVIS_44
@@ -50,7 +50,7 @@ def test_pseudo_depth_rides_in_the_batch_when_asked_for(config):
 def test_labels_agree_with_one_another_after_augmentation(config):
     (batch,) = take(make_source(config, "train"), 1)
     image = batch["keypoints_3d"][..., :3] @ batch["intrinsics"].transpose(0, 2, 1)
-    points = crop.to_crop(image[..., :2] / image[..., 2:], batch["box_center"], batch["box_size"])
+    points = crops.to_crop(image[..., :2] / image[..., 2:], batch["box_center"], batch["box_size"])
     np.testing.assert_allclose(points, batch["keypoints_2d"][..., :2], atol=1e-4)
     person = batch["mask"] > 0
     assert 0.02 < person.mean() < 0.8

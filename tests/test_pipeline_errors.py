@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from dots import CROP, person, reading, take, with_data
 
-from data_pipelines import decode
-from data_pipelines.examples import ExampleMaker
+from data_pipelines.loading.examples import ExampleMaker
+from data_pipelines.records import reader
 from data_pipelines.sources import make_source
 from hmr_jax.config import AugmentConfig, DatasetConfig
 
@@ -65,10 +65,10 @@ def test_dense_targets_that_a_record_lacks_are_marked():
 
 def test_a_data_set_of_nothing_but_bad_records_ends_the_run(config, monkeypatch):
     def bad(self, index):
-        raise decode.BadRecord("it is empty")
+        raise reader.BadRecord("it is empty")
 
     source = make_source(config, "train")
-    monkeypatch.setattr(decode.RecordReader, "__getitem__", bad)
+    monkeypatch.setattr(reader.RecordReader, "__getitem__", bad)
     with pytest.raises(ValueError, match=r"100 records in a row of '.*' cannot be used"):
         take(source, 1)
 

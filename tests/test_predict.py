@@ -13,11 +13,11 @@ from PIL import Image
 from test_inference import random_parameters
 from tiny import config
 
-from hmr_jax import inference
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
-from hmr_jax.checkpoint import export
-from hmr_jax.pictures import read_image
-from hmr_jax.predict import read_boxes
+from hmr_jax.checkpoints import export
+from hmr_jax.inference import predictor as inference
+from hmr_jax.inference.files import read_boxes
+from hmr_jax.io.images import read_image
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 

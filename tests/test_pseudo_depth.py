@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from data_pipelines import precompute_depth, records
-from data_pipelines.decode import BadRecord, decode_person
-from data_pipelines.examples import ExampleMaker
-from data_pipelines.pseudo_depth import EXACT, fill_background, pseudo_depth, stored_depth
+from data_pipelines.loading.examples import ExampleMaker
+from data_pipelines.loading.pseudo_depth import EXACT, fill_background, pseudo_depth, stored_depth
+from data_pipelines.records.reader import BadRecord, decode_person
 from data_pipelines.synthetic.people import SyntheticPeople
 from data_pipelines.synthetic.source import make_batch, synthetic_source
 from hmr_jax import batch as contract
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DepthCorruptionConfig
 from hmr_jax.depth import DepthMap, crop_depth, read_depth
-from hmr_jax.depth_providers import DiskDepth
+from hmr_jax.depth.providers import DiskDepth
 
 SIDE, CROP = 64, 32
 CONFIG = DepthCorruptionConfig()

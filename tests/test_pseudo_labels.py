@@ -13,10 +13,10 @@ from formats import checks, human36m, spin_npz  # noqa: E402
 from formats.checks import check_box, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.cdf import read_variable  # noqa: E402
-from data_pipelines.builders.coco_pose import CocoPose  # noqa: E402
-from data_pipelines.builders.human36m import Human36m  # noqa: E402
-from data_pipelines.builders.mpii import Mpii  # noqa: E402
+from data_pipelines.builders.datasets.coco_pose import CocoPose  # noqa: E402
+from data_pipelines.builders.datasets.human36m import Human36m  # noqa: E402
+from data_pipelines.builders.datasets.mpii import Mpii  # noqa: E402
+from data_pipelines.builders.formats.cdf import read_variable  # noqa: E402
 
 NAMES = ["a/0.jpg", "a/1.jpg", "a/2.jpg"]
 DATA = epath.Path(__file__).parent / "data" / "cdf"

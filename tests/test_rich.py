@@ -11,8 +11,8 @@ from formats import checks, rich, smplx  # noqa: E402
 from formats.checks import check_labels_land_on_the_picture, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.rich import Rich  # noqa: E402
-from data_pipelines.builders.rich_eval_npz import RichEvalNpz  # noqa: E402
+from data_pipelines.builders.datasets.rich import Rich  # noqa: E402
+from data_pipelines.builders.formats.rich_eval_npz import RichEvalNpz  # noqa: E402
 
 FIT = 2e-3
 """Radians and betas by which a fit to an exact skin is off at most; keypoints are off by less than 0.1 mm."""

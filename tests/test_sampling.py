@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmr_jax import parallel
+from hmr_jax import distributed
 from hmr_jax.config import MeshConfig
 from hmr_jax.ops import sample_points
 
@@ -66,10 +66,12 @@ def test_the_kernel_of_cpus_equals_the_product_of_accelerators_with_gradients(mo
     features = jax.random.normal(jax.random.key(0), (8, 6, 5, 12))
     points = jax.random.uniform(jax.random.key(1), (8, groups, 40, 2), minval=-2, maxval=7)
     points = jnp.where(jnp.arange(40)[:, None] < 20, jnp.round(points), points)
-    mesh = parallel.make_mesh(MeshConfig())
+    mesh = distributed.make_mesh(MeshConfig())
     results = []
     for backend, place in (
-        ("gpu", jnp.asarray), ("cpu", jnp.asarray), ("cpu", lambda x: jax.device_put(x, parallel.batch_sharding(mesh))),
+        ("gpu", jnp.asarray),
+        ("cpu", jnp.asarray),
+        ("cpu", lambda x: jax.device_put(x, distributed.batch_sharding(mesh))),
     ):  # fmt: skip
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         y, backward = jax.vjp(jax.jit(lambda *x: sample_points(*x)), place(features), place(points))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hmr_jax import safe_pickle
 from hmr_jax.body import joint_set_matrix, keypoint_vertices, load_body_model
 from hmr_jax.body.joints import J19, SMPL_24, SMPL_PARENTS
+from hmr_jax.io import safe_pickle
 
 DATA = Path(__file__).parent / "data"
 V = 100

@@ -9,7 +9,7 @@ from formats import checks, three_dpw  # noqa: E402
 from formats.checks import check_labels_land_on_the_picture, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders.three_dpw import ThreeDpw  # noqa: E402
+from data_pipelines.builders.datasets.three_dpw import ThreeDpw  # noqa: E402
 
 
 class ThreeDpwTest(checks.BuilderTestCase):

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import tiny
 
-from hmr_jax import checkpoint, parallel
+from hmr_jax import checkpoints, distributed
 from hmr_jax.batch import zeros
+from hmr_jax.checkpoints import runs
 from hmr_jax.config import CheckpointConfig, MeshConfig, OptimConfig
-from hmr_jax.logging import RunLogger
+from hmr_jax.io.orbax_arrays import read_item
 from hmr_jax.models import build_model
-from hmr_jax.optim import split_params
-from hmr_jax.plain_arrays import read_item
-from hmr_jax.steps import init_state, make_train_step
-from hmr_jax.train import train
+from hmr_jax.models.parameters import split_params
+from hmr_jax.training.logger import RunLogger
+from hmr_jax.training.loop import train
+from hmr_jax.training.step import init_state, make_train_step
 from tools import export_weights
 
 HERE = Path(__file__).parent
@@ -29,7 +30,7 @@ TWENTY = {"steps": 20, "checkpoint": CheckpointConfig(every=10, keep=2)}
 
 
 def params_at(run: Path, step: int):
-    return checkpoint.load_for_inference(run / "checkpoints" / str(step))[1]
+    return checkpoints.load_for_inference(run / "checkpoints" / str(step))[1]
 
 
 def assert_equal_trees(a, b):
@@ -119,16 +120,16 @@ def two_steps(devices: int, **changes):
     optim = OptimConfig(learning_rate=1e-3, warmup_steps=1, accumulate=changes.pop("accumulate", 1))
     config = tiny.config("unused", optim=optim, **changes)
     model = build_model(config.model)
-    mesh = parallel.make_mesh(config.mesh, jax.devices()[:devices])
+    mesh = distributed.make_mesh(config.mesh, jax.devices()[:devices])
     params = jax.jit(model.init)(jax.random.key(0), zeros(1, 32))["params"]
     trained, frozen = split_params(jax.tree.map(np.asarray, params), config.optim.frozen)
-    shardings = parallel.parameter_sharding(
+    shardings = distributed.parameter_sharding(
         mesh, jax.eval_shape(lambda: init_state(config, trained)), config.mesh.min_shard_size
     )
     state = jax.jit(lambda params: init_state(config, params), out_shardings=shardings)(trained)
     step = jax.jit(make_train_step(config, model), out_shardings=(shardings, None))
     for number in range(2):
-        state, scalars = step(state, frozen, parallel.to_global(tiny.batch(number), mesh))
+        state, scalars = step(state, frozen, distributed.to_global(tiny.batch(number), mesh))
     return state.params, scalars, shardings
 
 
@@ -204,11 +205,11 @@ def test_the_best_and_the_latest_checkpoints_stay(tmp_path, monkeypatch):
         result.metrics = {"mpjpe": next(errors)}
         return result
 
-    monkeypatch.setattr("hmr_jax.train.evaluate", evaluate)
+    monkeypatch.setattr("hmr_jax.training.loop.evaluate", evaluate)
     config = tiny.config(tmp_path, steps=8, eval_every=2, checkpoint=CheckpointConfig(every=2, keep=1))
     run = train(config, tiny.source(), tiny.source(end=1))
     assert sorted(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit()) == [4, 8]
-    assert checkpoint.describe(run)["step"] == 4
+    assert checkpoints.describe(run)["step"] == 4
 
 
 @pytest.mark.parametrize(
@@ -242,19 +243,19 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         if path.is_file() and path.stat().st_size:
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match="cannot be read"):
-        checkpoint.load_for_inference(run / "checkpoints" / "4")
+        checkpoints.load_for_inference(run / "checkpoints" / "4")
 
 
 def test_export_keeps_the_parameters_to_half_precision(tmp_path):
     run = train(tiny.config(tmp_path), tiny.source())
-    config, params = checkpoint.load_for_inference(run)
+    config, params = checkpoints.load_for_inference(run)
     export_weights.main(run, tmp_path / "out")
-    again_config, again = checkpoint.load_for_inference(tmp_path / "out")
+    again_config, again = checkpoints.load_for_inference(tmp_path / "out")
     assert again_config == config
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), again, params)
 
     export_weights.main(run, tmp_path / "mean", groups=("head",), average_with=(run / "checkpoints" / "2",))
-    _, mean = checkpoint.load_for_inference(tmp_path / "mean")
+    _, mean = checkpoints.load_for_inference(tmp_path / "mean")
     expected = jax.tree.map(lambda a, b: (a + b) / 2, params["head"], params_at(run, 2)["head"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), mean, {"head": expected})
     with pytest.raises(ValueError, match="has no group 'flow'; it has decoder"):
@@ -274,14 +275,14 @@ def test_initial_weights_must_fit(tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stay(tmp_path, monkeypatch):
-    save = checkpoint.save
+    save = runs.save
 
-    def full(manager, config, state, metrics):
-        if int(state.step) == 4:
+    def full(manager, config, step, items, metrics):
+        if step == 4:
             raise OSError(28, "No space left on device")
-        save(manager, config, state, metrics)
+        save(manager, config, step, items, metrics)
 
-    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(runs, "save", full)
     with pytest.raises(OSError, match=r"No space left on device.*up to step 2 are whole"):
         train(tiny.config(tmp_path), tiny.source())
-    assert checkpoint.describe(tmp_path / "tiny")["step"] == 2
+    assert checkpoints.describe(tmp_path / "tiny")["step"] == 2

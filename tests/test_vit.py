@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmr_jax.models.vit import ViT, resize_position_embedding, unstack_blocks
+from hmr_jax.models.backbones.vit import ViT, resize_position_embedding, unstack_blocks
 from hmr_jax.weights import convert_vitpose
 
 

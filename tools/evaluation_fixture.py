@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.synthetic.draws import Draws
+from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic.poses import PosePrior
 from hmr_jax.body import BodyModel, load_body_model, skin
 from hmr_jax.geometry import axis_angle_to_matrix

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from hmr_jax import cli
-from hmr_jax.checkpoint import export, load_for_inference
+from hmr_jax.checkpoints import export, load_for_inference
 from hmr_jax.config import Config
 
 

@@ -8,20 +8,20 @@ import difflib
 from importlib import import_module
 
 BUILDERS = {
-    "synthetic_people": "data_pipelines.builders.synthetic_people:SyntheticPeople",
-    "three_dpw": "data_pipelines.builders.three_dpw:ThreeDpw",
-    "hmr2_tars": "data_pipelines.builders.hmr2_tars:Hmr2Tars",
-    "human36m": "data_pipelines.builders.human36m:Human36m",
-    "coco_pose": "data_pipelines.builders.coco_pose:CocoPose",
-    "mpii": "data_pipelines.builders.mpii:Mpii",
-    "hmr2_eval_npz": "data_pipelines.builders.hmr2_eval_npz:Hmr2EvalNpz",
-    "camerahmr_npz": "data_pipelines.builders.camerahmr_npz:CamerahmrNpz",
-    "bedlam": "data_pipelines.builders.bedlam:Bedlam",
-    "emdb": "data_pipelines.builders.emdb:Emdb",
-    "mlb_pitch": "data_pipelines.builders.mlb_pitch:MlbPitch",
-    "mpi_inf_3dhp": "data_pipelines.builders.mpi_inf_3dhp:MpiInf3dhp",
-    "rich_eval_npz": "data_pipelines.builders.rich_eval_npz:RichEvalNpz",
-    "rich": "data_pipelines.builders.rich:Rich",
+    "synthetic_people": "data_pipelines.builders.datasets.synthetic_people:SyntheticPeople",
+    "three_dpw": "data_pipelines.builders.datasets.three_dpw:ThreeDpw",
+    "hmr2_tars": "data_pipelines.builders.formats.hmr2_tars:Hmr2Tars",
+    "human36m": "data_pipelines.builders.datasets.human36m:Human36m",
+    "coco_pose": "data_pipelines.builders.datasets.coco_pose:CocoPose",
+    "mpii": "data_pipelines.builders.datasets.mpii:Mpii",
+    "hmr2_eval_npz": "data_pipelines.builders.formats.hmr2_eval_npz:Hmr2EvalNpz",
+    "camerahmr_npz": "data_pipelines.builders.formats.camerahmr_npz:CamerahmrNpz",
+    "bedlam": "data_pipelines.builders.datasets.bedlam:Bedlam",
+    "emdb": "data_pipelines.builders.datasets.emdb:Emdb",
+    "mlb_pitch": "data_pipelines.builders.datasets.mlb_pitch:MlbPitch",
+    "mpi_inf_3dhp": "data_pipelines.builders.datasets.mpi_inf_3dhp:MpiInf3dhp",
+    "rich_eval_npz": "data_pipelines.builders.formats.rich_eval_npz:RichEvalNpz",
+    "rich": "data_pipelines.builders.datasets.rich:Rich",
 }
 """Name of the data set: module and class of its builder."""
 

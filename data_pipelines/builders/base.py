@@ -16,12 +16,12 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import records
-from data_pipelines.builders.bodies import HEIGHTS, load_bodies
-from data_pipelines.builders.cropping import LIMIT, MARGIN, Picture, person_record
-from data_pipelines.builders.depth_files import DepthFiles
+from data_pipelines.builders.labels.bodies import HEIGHTS, load_bodies
+from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, Picture, person_record
+from data_pipelines.builders.labels.depth_files import DepthFiles
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
-from data_pipelines.storage import absolute
+from data_pipelines.records.storage import absolute
 
 Block = tuple[str | int, ...]
 """Names a part of a split, such as a file or a range of rows; plain values, so that it can go to another process."""

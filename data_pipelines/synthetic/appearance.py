@@ -8,7 +8,7 @@ Letters: B examples, V vertices.
 
 import numpy as np
 
-from data_pipelines.synthetic.draws import Draws
+from data_pipelines.random_streams import Draws
 from hmr_jax.body.joints import LANDMARKS_21, SMPL_24
 
 PATTERNS = ("plain", "stripes", "checks", "dots", "camouflage", "panel")

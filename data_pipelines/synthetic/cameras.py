@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic import kernels
-from data_pipelines.synthetic.draws import Draws
 from hmr_jax.config import AugmentConfig
 
 BOX_PADDING = 1.2  # a person's box is this much larger than the tight one

@@ -15,10 +15,10 @@ import numba
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic import kernels, paint
 from data_pipelines.synthetic.appearance import body_plan, sample_looks
 from data_pipelines.synthetic.cameras import frame, place, sample_views
-from data_pipelines.synthetic.draws import Draws
 from data_pipelines.synthetic.poses import PosePrior, rotation_vectors
 from data_pipelines.synthetic.scenes import add_sensor, sample_scenes, transmit
 from hmr_jax.body import BodyModel, load_body_model

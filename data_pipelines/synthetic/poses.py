@@ -24,7 +24,7 @@ import numba
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.synthetic.draws import Draws
+from data_pipelines.random_streams import Draws
 from hmr_jax.body.joints import SMPL_24, SMPL_24_FLIP
 
 Range = tuple[float, float]

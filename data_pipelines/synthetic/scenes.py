@@ -11,8 +11,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic.appearance import fabric_colors
-from data_pipelines.synthetic.draws import Draws
 
 TEXTURES = ("plain", "tiles", "planks", "noise", "bricks", "blotches")
 SHAPES = ("none", "box", "ellipse", "bar")

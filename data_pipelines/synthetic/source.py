@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from data_pipelines.pseudo_depth import pseudo_depth
+from data_pipelines.loading.pseudo_depth import pseudo_depth
 from data_pipelines.synthetic.background import Prefetch, in_processes
+from data_pipelines.synthetic.echoing import reused
 from data_pipelines.synthetic.people import STILL, SyntheticPeople
-from data_pipelines.synthetic.reuse import reused
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import PELVIS_44

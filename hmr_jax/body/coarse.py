@@ -30,6 +30,7 @@ from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import joint_set_matrix
 from hmr_jax.body.skinning import skin
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.io.cache import cache_folder
 
 NUM_COARSE, NUM_MIDDLE = 431, 1723  # METRO's levels
 NEIGHBOURS = 8
@@ -94,12 +95,12 @@ def load_coarse_mesh(model: BodyModel) -> CoarseMesh:
         )
     if model.topology == TOPOLOGY:
         return read_coarse_mesh(_ASSET)
-    folder = os.environ.get("HMR_JAX_CACHE", str(Path.home() / ".cache" / "hmr_jax"))
-    path = Path(folder) / f"coarse_{model.topology}_{_fingerprint(model)}.npz"
-    if folder and path.is_file():
+    folder = cache_folder()
+    path = None if folder is None else folder / f"coarse_{model.topology}_{_fingerprint(model)}.npz"
+    if path is not None and path.is_file():
         return read_coarse_mesh(path)
     mesh = build_coarse_mesh(model)
-    if folder:
+    if path is not None:
         save_coarse_mesh(mesh, path)
     return mesh
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from hmr_jax.body.model import Array, BodyModel
-from hmr_jax.body.research_files import read_contents
 from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, read_smpl
+from hmr_jax.io.research_files import read_contents
 
 _SMPL = "SMPL for Python at smpl.is.tue.mpg.de"
 _SPIN = "SPIN's data archive"

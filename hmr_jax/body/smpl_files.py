@@ -13,7 +13,7 @@ import numpy as np
 from hmr_jax.body.default_body import load_default_body
 from hmr_jax.body.joints import SMPL_LANDMARK_VERTICES, SMPL_PARENTS
 from hmr_jax.body.model import Array, BodyModel
-from hmr_jax.body.research_files import read_contents
+from hmr_jax.io.research_files import read_contents
 
 NUM_JOINTS, NUM_BETAS = 24, 10
 NUM_VERTICES, NUM_FACES = 6890, 13776

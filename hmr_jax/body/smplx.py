@@ -16,10 +16,10 @@ import numpy as np
 import scipy.sparse
 
 from hmr_jax.body.model import BodyModel
-from hmr_jax.body.research_files import read_contents
 from hmr_jax.body.skinning import BodyOutput, skin
 from hmr_jax.body.smpl_files import NUM_VERTICES, identify
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.io.research_files import read_contents
 
 NUM_JOINTS, BODY_JOINTS, HAND_START = 55, 22, 25
 HAND = 15  # joints of a hand

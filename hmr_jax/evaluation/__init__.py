@@ -1,1 +1,1 @@
-"""Around `hmr_jax.evaluate`: one step, many hosts, results, comparison, report."""
+"""Around `hmr_jax.evaluation.loop`: one step, many hosts, results, comparison, report."""

@@ -10,20 +10,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from hmr_jax import parallel
-from hmr_jax.batch import BatchSource
+from hmr_jax import distributed
 from hmr_jax.body import BodyModel, load_body_model
-from hmr_jax.checkpoint import describe, load_for_inference
+from hmr_jax.checkpoints import describe, load_for_inference
 from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
-from hmr_jax.evaluate import collect, evaluate
-from hmr_jax.evaluation.foreign import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.fingerprints import hash_json, hash_params
+from hmr_jax.evaluation.loop import collect, evaluate
+from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.partial import PartialResults
-from hmr_jax.evaluation.results import Evaluation, hash_json, hash_params, summarize, write_result
-from hmr_jax.evaluation.step import make_score_step
+from hmr_jax.evaluation.results import Evaluation, summarize, write_result
+from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.evaluation.tables import align, text_table
 from hmr_jax.models import build_model
-from hmr_jax.models.vit import arrange_for_inference
-from hmr_jax.protocols import Bodies, Protocol, get_protocol, load_bodies
+from hmr_jax.models.backbones.vit import arrange_for_inference
+from hmr_jax.protocols import Protocol, get_protocol, load_bodies
 
 OpenSource = Callable[..., Any]
 
@@ -41,19 +42,6 @@ class Settings:
     output: Path | None
     many: bool
     """Whether there are several results, so that `output` is a folder."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One result and what a report needs to look at single samples again."""
-
-    name: str
-    path: Path
-    result: Evaluation
-    source: BatchSource | None = None
-    config: Config | None = None
-    params: Any = None
-    bodies: Bodies | None = None
 
 
 def run(
@@ -81,7 +69,7 @@ def run(
     if not checkpoints and not predictions:
         raise ValueError("Name a --checkpoint, a file of --predictions, or two results to --compare.")
     chosen = [_parse(text) for text in protocols]
-    parallel.initialize()
+    distributed.initialize()
     outcomes: list[Outcome] = []
     for checkpoint in checkpoints:
         config, params = load_for_inference(checkpoint)
@@ -101,7 +89,7 @@ def run(
 
 def compare(paths: Sequence[Path]) -> None:
     """Prints the paired differences of two result files."""
-    from hmr_jax.evaluation.compare import compare_results, comparison_table
+    from hmr_jax.evaluation.comparison import compare_results, comparison_table
 
     if len(paths) != 2:
         raise ValueError(f"--compare takes two result files, not {len(paths)}.")
@@ -202,7 +190,7 @@ def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
         "examples": settings.examples,
     }
     partial = PartialResults(output.with_suffix(".partial"), identity)
-    mesh = parallel.make_mesh(MeshConfig())
+    mesh = distributed.make_mesh(MeshConfig())
     bodies = bodies.on(mesh)
     step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
     keys = _keys(source)

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hmr_jax.json_files import read_json, write_json
+from hmr_jax.io.json_files import read_json, write_json
 
 Rows = dict[str, np.ndarray]
 

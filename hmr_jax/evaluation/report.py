@@ -6,12 +6,12 @@ Letters: N samples, K keypoints.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hmr_jax import __version__
-from hmr_jax.evaluation.pictures import case_pictures
+from hmr_jax.evaluation.cases import case_pictures
+from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.results import Evaluation
 from hmr_jax.evaluation.statistics import rank_correlation
 from hmr_jax.evaluation.tables import best, latex_table, warnings_of
@@ -19,9 +19,6 @@ from hmr_jax.protocols import METRICS, Protocol
 from hmr_jax.protocols.published import published_rows
 from hmr_jax.rendering.charts import bar_chart, line_chart
 from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, Text, write_report
-
-if TYPE_CHECKING:
-    from hmr_jax.evaluation.commands import Outcome
 
 BINS = 40  # of a histogram, at most
 GROUPS = 8  # of a condition
@@ -33,7 +30,7 @@ _CONDITIONS = {
 }
 
 
-def write_evaluation_report(folder: Path, outcomes: Sequence["Outcome"]) -> Path:
+def write_evaluation_report(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     """Writes index.html and results.tex.
 
     Args:
@@ -77,7 +74,7 @@ def write_evaluation_report(folder: Path, outcomes: Sequence["Outcome"]) -> Path
     )
 
 
-def comparison_block(protocol: Protocol, outcomes: Sequence["Outcome"]) -> Table:
+def comparison_block(protocol: Protocol, outcomes: Sequence[Outcome]) -> Table:
     """Our results above the published rows of the protocol."""
     names = [name for name in protocol.metrics if any(name in outcome.result.metrics for outcome in outcomes)]
     rows: list[list] = []
@@ -98,7 +95,7 @@ def comparison_block(protocol: Protocol, outcomes: Sequence["Outcome"]) -> Table
     return Table(f"{protocol.name}: {len(protocol.joints)} points, root {protocol.root_name}", header, rows, note)
 
 
-def latex_of(protocol: Protocol, outcomes: Sequence["Outcome"]) -> str:
+def latex_of(protocol: Protocol, outcomes: Sequence[Outcome]) -> str:
     """The same as a LaTeX table, the best of our rows marked by an asterisk where there are several."""
     names = [name for name in protocol.metrics if any(name in outcome.result.metrics for outcome in outcomes)]
     tops = {name: best(name, [o.result.metrics[name] for o in outcomes if name in o.result.metrics]) for name in names}
@@ -158,7 +155,7 @@ def calibration(sigma: np.ndarray, errors: np.ndarray) -> tuple[float, dict[str,
     }
 
 
-def _details(outcome: "Outcome") -> list[Block]:
+def _details(outcome: Outcome) -> list[Block]:
     result = outcome.result
     protocol = result.protocol
     assert protocol is not None

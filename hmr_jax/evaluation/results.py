@@ -5,23 +5,20 @@
 Letters: N samples, P evaluated points, F frames.
 """
 
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax import __version__, metrics
+from hmr_jax.evaluation.fingerprints import hash_samples
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
-from hmr_jax.json_files import read_json, write_json
-from hmr_jax.optim import Params
+from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.protocols import Protocol
 
 SCHEMA = 1
@@ -171,28 +168,6 @@ def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
             f"'{name}' is not finite for samples {keys[bad].tolist()[:20]}, though their predictions are: "
             "their labels are damaged."
         )
-
-
-def hash_params(params: Params) -> str:
-    """A fingerprint of a network's parameters, whatever file they came from."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
-        array = np.ascontiguousarray(value)
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def hash_samples(samples: dict[str, np.ndarray], what: str) -> str:
-    """A fingerprint of the "labels" or the "picture" of all samples, whatever their order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for key, value in sorted(zip(samples["key"].tolist(), samples[what].tolist(), strict=True)):
-        digest.update(f"{key} {value:x}\n".encode())
-    return digest.hexdigest()
-
-
-def hash_json(value: Any) -> str:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -1,11 +1,12 @@
 """Losses as pure functions: arrays in, per-sample values out."""
 
-from hmr_jax.losses.dense import depth_loss, heatmap_loss, heatmap_points, part_loss
+from hmr_jax.losses.dense import dense_targets, depth_loss, heatmap_loss, heatmap_points, part_loss
 from hmr_jax.losses.keypoints import keypoint_2d_loss, keypoint_3d_loss, parameter_loss
 from hmr_jax.losses.rle import normalized_error, residual_log_likelihood_loss
 from hmr_jax.losses.surface import silhouette_loss, vertex_loss
 
 __all__ = [
+    "dense_targets",
     "depth_loss",
     "heatmap_loss",
     "heatmap_points",

@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from hmr_jax.batch import Batch
+from hmr_jax.geometry.crops import centre_columns
+
 HEATMAP_SIGMA = 1.5  # cells
 
 
@@ -80,3 +83,8 @@ def heatmap_points(logits: jax.Array) -> jax.Array:
     weights = weights.reshape(logits.shape)
     points = jnp.stack([(weights * x[:, None]).sum((1, 2)), (weights * y[..., None]).sum((1, 2))], -1)
     return (points - jnp.array([(width - 1) / 2, (height - 1) / 2])) / height
+
+
+def dense_targets(output: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+    """Body parts and depth of the centre columns: those that the encoder sees."""
+    return {name: centre_columns(batch[name], output["depth"].shape[2]) for name in ("parts", "depth")}

@@ -1,6 +1,7 @@
 """Metrics as documented pure functions."""
 
 from hmr_jax.metrics.angles import geodesic_angle, mpjae, pa_mpjae, world_rotations
+from hmr_jax.metrics.dense import dense_errors
 from hmr_jax.metrics.motion import acceleration_error
 from hmr_jax.metrics.pose import (
     depth_error,
@@ -18,6 +19,7 @@ from hmr_jax.metrics.thresholds import auc, pck
 __all__ = [
     "acceleration_error",
     "auc",
+    "dense_errors",
     "depth_error",
     "geodesic_angle",
     "mpjae",

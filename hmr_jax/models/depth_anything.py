@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.depth_anything_config import DepthAnythingConfig
-from hmr_jax.models.dinov2 import DinoV2
+from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.models.backbones.dinov2 import DinoV2
 
 
 class ResidualUnit(nn.Module):

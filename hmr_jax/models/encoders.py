@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.config import EncoderConfig
-from hmr_jax.models.hrnet import HRNet
-from hmr_jax.models.residual import ConvNorm
-from hmr_jax.models.resnet import ResNet
-from hmr_jax.models.vit import ViT
+from hmr_jax.geometry.crops import centre_columns
+from hmr_jax.models.backbones.hrnet import HRNet
+from hmr_jax.models.backbones.residual import ConvNorm
+from hmr_jax.models.backbones.resnet import ResNet
+from hmr_jax.models.backbones.vit import ViT
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -34,12 +35,6 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
         )
     image = centre_columns(image, width)
     return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
-
-
-def centre_columns(maps: jax.Array, width: int) -> jax.Array:
-    """(B, H, H, ...) -> (B, H, width, ...): what an encoder of that width sees of the crop."""
-    left = (maps.shape[2] - width) // 2
-    return maps[:, :, left : left + width]
 
 
 def build_encoder(

@@ -27,7 +27,7 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
             f"A kernel {kernel.shape} does not fit features {x.shape}: it must be (k, k, 1, {x.shape[-1]})."
         )
     if jax.default_backend() == "cpu":  # whose grouped convolution takes 20 times as long
-        from hmr_jax.ops.depthwise_cpu import depthwise_on_cpu  # Numba is loaded where it is needed
+        from hmr_jax.ops.cpu.depthwise_kernels import depthwise_on_cpu  # Numba is loaded where it is needed
 
         return depthwise_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
     batch, height, width, groups, channels = x.shape

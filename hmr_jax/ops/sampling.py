@@ -47,7 +47,7 @@ def sample_points(
         raise ValueError(f"padding must be 'zeros' or 'border', not {padding!r}.")
     maps = jnp.asarray(features).reshape(batch, height * width, groups, channels // groups)
     if method == "matmul" and jax.default_backend() == "cpu":
-        from hmr_jax.ops.sampling_cpu import sample_on_cpu  # Numba is loaded where it is needed
+        from hmr_jax.ops.cpu.sampling_kernels import sample_on_cpu  # Numba is loaded where it is needed
 
         sampled = sample_on_cpu(jnp.asarray(features, jnp.float32), points).astype(maps.dtype)
     elif method == "matmul":

@@ -12,8 +12,8 @@ from hmr_jax.ops.sampling import sample_points
 def warp_images(stored: jax.Array, affine: jax.Array, gain: jax.Array, size: int) -> jax.Array:
     """Samples pictures bilinearly under affine maps and changes the gain of their channels.
 
-    The host's kernel (`data_pipelines.crop.warp`) rounds positions and weights a little coarser; the two agree to a
-    grey level or two.
+    The host's kernel (`data_pipelines.loading.crops.warp`) rounds positions and weights a little coarser; the two agree
+    to a grey level or two.
 
     Args:
         stored: (B, P, P, 3) uint8, black beyond the picture.

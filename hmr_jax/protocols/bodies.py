@@ -18,10 +18,10 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hmr_jax.body import BodyModel, BodyOutput, load_body_model, skin
-from hmr_jax.body.research_files import read_contents
 from hmr_jax.body.skinning import check_parameters, pose_joints, rest_joints, skin_vertices
 from hmr_jax.body.smpl_files import REGRESSOR_FILES
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.io.research_files import read_contents
 from hmr_jax.protocols.protocol import Protocol
 
 GENDERS = ("neutral", "male", "female")

@@ -18,16 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from hmr_jax import __version__, cli
+from hmr_jax import __version__, cli, runtime
 from hmr_jax.batch import zeros
+from hmr_jax.checkpoints.converted import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
 from hmr_jax.config import Config, to_dict
-from hmr_jax.converted import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
-from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.models import build_model
+from hmr_jax.models.backbones.hrnet import HRNet
+from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.deforhmr import build_encoder
 from hmr_jax.models.depth_anything import DepthAnything
-from hmr_jax.models.hrnet import HRNet
-from hmr_jax.models.resnet import ResNet
 from hmr_jax.weights.detect import Converted, Options, convert_state
 from hmr_jax.weights.torch_files import checkpoint_files, read_torch_checkpoint
 
@@ -176,7 +176,7 @@ def main(
         encoder_only: take the image encoder alone, also of networks built on HMR2.0 (TokenHMR, CameraHMR).
         body: of HMR2.0's predictions: a path to SMPL_NEUTRAL.npz, or "default" for the built-in body.
     """
-    cli.set_up()
+    runtime.set_up()
     body = str(Path(body).resolve()) if body != "default" else body
     print(convert(source, to, Options(heads, head_dim, image_size, expert, encoder_only, body)))
 

@@ -15,7 +15,7 @@ from hmr_jax.config import (
     ModelConfig,
     OptimConfig,
 )
-from hmr_jax.depth_anything_config import DepthAnythingConfig
+from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.weights.depth_anything import convert_depth_anything, is_original, num_patches_side
 from hmr_jax.weights.hmr2 import convert_hmr2
 from hmr_jax.weights.hrnet import convert_hrnet

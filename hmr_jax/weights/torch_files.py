@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hmr_jax.safe_pickle import RefusedPickleError
+from hmr_jax.io.safe_pickle import RefusedPickleError
 from hmr_jax.weights import torch_pickle
 from hmr_jax.weights.safetensors_file import is_safetensors, read_safetensors
 from hmr_jax.weights.torch_pickle import Storage, Tensor

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
-from hmr_jax import safe_pickle
-from hmr_jax.safe_pickle import Opaque, RefusedPickleError
+from hmr_jax.io import safe_pickle
+from hmr_jax.io.safe_pickle import Opaque, RefusedPickleError
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines.builders.bodies import load_bodies
-from data_pipelines.decode import RecordReader
+from data_pipelines.builders.labels.bodies import load_bodies
+from data_pipelines.records.reader import RecordReader
 
 
 class BuilderTestCase(tfds.testing.DatasetBuilderTestCase):

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 from scipy.io import savemat
 
-from data_pipelines.builders.keypoints import H36M_17_TO_SPIN
-from data_pipelines.builders.mpi_inf_3dhp import FROM_28, FROM_TEST_17
+from data_pipelines.builders.datasets.mpi_inf_3dhp import FROM_28, FROM_TEST_17
+from data_pipelines.builders.labels.keypoints import H36M_17_TO_SPIN
 from formats.people import jpeg, people
 
 FRAMES = 21

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.builders.bodies import load_bodies
+from data_pipelines.builders.labels.bodies import load_bodies
 
 SIZE = 160
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
-from data_pipelines.builders.bodies import load_bodies
+from data_pipelines.builders.labels.bodies import load_bodies
 from formats.people import people
 from hmr_jax.body import load_body_model
 from hmr_jax.body.smplx import SMPLX_PARENTS

@@ -1,0 +1,90 @@
+"""MLBPitchDB, D2A-HMR's baseball pitchers, or any other capture in the format of `capture`.
+
+    <manual>/{train,validation,test}.json, or <manual>/{train,validation,test}/*.json
+    <manual>/...                                          pictures, where the JSON files say
+
+MLBPitchDB is in-house: whoever has it, or pictures of another sport, writes them in this format.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from etils import epath
+
+from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.formats import capture
+from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.keypoints import ENLARGE, box_of_points
+from data_pipelines.builders.labels.projection import project
+from data_pipelines.records import Record
+
+SPLITS = ("train", "validation", "test")
+BLOCK_PEOPLE = 1000
+MAX_OFFSET = 0.2  # median distance of projected 3-D points from 2-D ones, in units of the box
+
+
+class MlbPitch(RecordBuilder):
+    """Pictures with named 2-D and 3-D joints."""
+
+    name = "mlb_pitch"
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Write train.json, validation.json and test.json in the format that data_pipelines/builders/formats/capture.py "
+        "describes, with the pictures beside them."
+    )
+    DESCRIPTION = "Captured people with named 2-D and 3-D joints, such as MLBPitchDB's pitchers."
+
+    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        found: dict[str, list[Block]] = {}
+        for split in SPLITS:
+            single = manual_dir / f"{split}.json"
+            files = ([single] if single.exists() else []) + sorted((manual_dir / split).glob("*.json"))
+            blocks: list[Block] = []
+            for path in files:
+                count = len(capture.read(path))
+                blocks += [
+                    (str(path), start, min(start + BLOCK_PEOPLE, count)) for start in range(0, count, BLOCK_PEOPLE)
+                ]
+            if blocks:
+                found[split] = blocks
+        return found
+
+    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
+        file = capture.read(epath.Path(block[0]))
+        for number in range(int(block[1]), int(block[2])):
+            yield self._row(file, number)
+
+    def _row(self, file: capture.Capture, number: int) -> Record | str:
+        path = file.image(number)
+        if not path.exists():
+            return "image: missing"
+        try:
+            picture = Picture(path)
+        except BadPicture as error:
+            return str(error)
+        person = file.person(number)
+        flat, solid, intrinsics, given = (
+            person[name] for name in ("keypoints_2d", "keypoints_3d", "intrinsics", "box")
+        )
+        if given is not None:
+            box = (given[:2] + given[2:]) / 2, ENLARGE * float((given[2:] - given[:2]).max())
+        elif (found := box_of_points(flat)) is None:
+            return "keypoints: none, and no box"
+        else:
+            box = found
+        both = (flat[:, 2] > 0) & (solid[:, 3] > 0)
+        if intrinsics is not None and both.any():
+            drawn = project(solid[both, :3], intrinsics)
+            if not drawn[:, 2].all():
+                return "keypoints_3d: behind the camera"
+            if np.median(np.linalg.norm(drawn[:, :2] - flat[both, :2], axis=1)) > MAX_OFFSET * box[1]:
+                return "keypoints: 3-D ones do not project onto 2-D ones"
+        return self.person(
+            picture,
+            key=file.key(number),
+            box_center=box[0],
+            box_size=box[1],
+            keypoints_2d=flat,
+            keypoints_3d=solid,
+            intrinsics=intrinsics,
+        )

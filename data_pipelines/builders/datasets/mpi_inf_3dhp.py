@@ -1,0 +1,177 @@
+"""MPI-INF-3DHP (Mehta et al., 3DV 2017): people in a studio and outdoors, joints from markerless capture.
+
+    <manual>/S1 ... S8/Seq1, Seq2/annot.mat                           MATLAB 5; annot2, annot3 of 14 cameras
+    <manual>/S1 ... S8/Seq1, Seq2/camera.calibration
+    <manual>/S1 ... S8/Seq1, Seq2/imageFrames/video_<v>/frame_%06d.jpg    from 1; option frames=imageFrames
+    <manual>/TS1 ... TS6/annot_data.mat                               HDF5; also under mpi_inf_3dhp_test_set/
+    <manual>/TS1 ... TS6/imageSequence/img_%06d.jpg                   from 1
+
+Train: absolute camera axes, so that 3-D points project onto the 2-D ones. Test: relative to the pelvis and on the
+"universal" skeleton, as the metrics want it. Letters: F frames.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.keypoints import H36M_17_TO_SPIN, box_of_points, from_spin_24
+from data_pipelines.builders.labels.projection import with_confidence
+from data_pipelines.records import Record
+
+CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
+"""The cameras at chest height that SPIN trains on."""
+FROM_28 = (4, 18, 19, 20, 23, 24, 25, 3, 5, 6, 7, 9, 10, 11, 14, 15, 16)
+FROM_TEST_17 = (14, 11, 12, 13, 8, 9, 10, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4)
+PELVIS = 0  # of the 17 in either order
+STRIDE = 10
+LINES = 7  # of camera.calibration for each camera
+
+
+class MpiInf3dhp(RecordBuilder):
+    """MPI-INF-3DHP: 2-D and 3-D joints, no body parameters."""
+
+    name = "mpi_inf_3dhp"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Get MPI-INF-3DHP from vcai.mpi-inf.mpg.de/3dhp-dataset with its own scripts: S1 ... S8 and TS1 ... TS6 in one "
+        "folder, frames of the videos extracted to imageFrames/video_V/frame_000001.jpg and so on."
+    )
+    DESCRIPTION = "MPI-INF-3DHP: 2-D and 3-D joints of people from markerless capture."
+    HOMEPAGE = "https://vcai.mpi-inf.mpg.de/3dhp-dataset"
+
+    def __init__(
+        self, *, stride: int = STRIDE, cameras: Sequence[int] = CAMERAS, frames: str = "imageFrames", **kwargs: Any
+    ):
+        """Says what is kept.
+
+        Args:
+            stride: Every which training frame is taken, from the first; of the test set all valid ones are.
+            cameras: Of the training set.
+            frames: Name of the folder of the extracted frames in each sequence.
+            **kwargs: See `RecordBuilder`.
+
+        Raises:
+            ValueError: The stride is not positive.
+        """
+        super().__init__(**kwargs)
+        if stride < 1:
+            raise ValueError(f"stride must be at least 1, not {stride}.")
+        self.stride, self.cameras, self.frames = stride, tuple(cameras), frames
+
+    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        found: dict[str, list[Block]] = {}
+        training = sorted(manual_dir.glob("S[1-8]/Seq[12]/annot.mat"))
+        if training:
+            found["train"] = [(str(path.parent), camera) for path in training for camera in self.cameras]
+        roots = (manual_dir, manual_dir / "mpi_inf_3dhp_test_set")
+        tests = [path for root in roots for path in sorted(root.glob("TS[1-6]/annot_data.mat"))]
+        if tests:
+            found["test"] = [(str(path.parent),) for path in tests]
+        return found
+
+    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
+        folder = epath.Path(block[0])
+        if split == "train":
+            yield from self._train(folder, int(block[1]))
+        else:
+            yield from self._test(folder)
+
+    def _train(self, folder: epath.Path, camera: int) -> Iterator[Record | str]:
+        flat, solid = _read_train(folder / "annot.mat", camera)
+        calibration = folder / "camera.calibration"
+        cameras = read_calibration(calibration) if calibration.exists() else {}
+        if cameras and camera not in cameras:
+            raise ValueError(f"{calibration} has no camera {camera}; it has {', '.join(map(str, cameras))}.")
+        intrinsics = cameras[camera] if cameras else None
+        for frame in range(0, len(flat), self.stride):
+            path = folder / self.frames / f"video_{camera}" / f"frame_{frame + 1:06d}.jpg"
+            key = f"{folder.parent.name}-{folder.name}-{camera}-{frame:06d}"
+            yield self._person(path, key, flat[frame], solid[frame], intrinsics)
+
+    def _test(self, folder: epath.Path) -> Iterator[Record | str]:
+        flat, solid, valid = _read_test(folder / "annot_data.mat")
+        solid = solid - solid[:, PELVIS : PELVIS + 1]
+        for frame in range(len(flat)):
+            if not valid[frame]:
+                yield "frame: not valid"
+                continue
+            path = folder / "imageSequence" / f"img_{frame + 1:06d}.jpg"
+            yield self._person(path, f"{folder.name}-{frame:06d}", flat[frame], solid[frame], None)
+
+    def _person(self, path: epath.Path, key: str, flat: np.ndarray, solid: np.ndarray, intrinsics) -> Record | str:
+        """A record of (17, 2) px and (17, 3) metres."""
+        if not (np.isfinite(flat).all() and np.isfinite(solid).all()):
+            return "labels: not finite"
+        if not path.exists():
+            return "image: missing"
+        try:
+            picture = Picture(path)
+        except BadPicture as error:
+            return str(error)
+        if (flat < 0).any() or (flat >= (picture.width, picture.height)).any():
+            return "annot2: a joint outside the picture"
+        points, places = np.zeros((24, 3)), np.zeros((24, 4))
+        points[list(H36M_17_TO_SPIN)] = with_confidence(flat)
+        places[list(H36M_17_TO_SPIN)] = with_confidence(solid)
+        box = box_of_points(points)
+        assert box is not None
+        return self.person(
+            picture,
+            key=key,
+            box_center=box[0],
+            box_size=box[1],
+            keypoints_2d=from_spin_24(points),
+            keypoints_3d=from_spin_24(places),
+            intrinsics=intrinsics,
+        )
+
+
+def read_calibration(path: epath.Path) -> dict[int, np.ndarray]:
+    """Camera: intrinsics (3, 3) px, from the seven lines of each camera after a first one.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    found = {}
+    lines = path.read_text().splitlines()
+    try:
+        for start in range(1, len(lines) - 1, LINES):
+            number, intrinsic = lines[start].split()[1], lines[start + 4].split()
+            if intrinsic[0] != "intrinsic":
+                raise ValueError("'intrinsic' is not where it should be")
+            found[int(number)] = np.array(intrinsic[1:], np.float64).reshape(4, 4)[:3, :3]
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path} is not a camera.calibration of MPI-INF-3DHP: {error}.") from None
+    return found
+
+
+def _read_train(path: epath.Path, camera: int) -> tuple[np.ndarray, np.ndarray]:
+    """(F, 17, 2) px and (F, 17, 3) metres of a camera."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        with path.open("rb") as file:
+            annotation = loadmat(file, variable_names=("annot2", "annot3"))
+        flat, solid = (np.asarray(annotation[name][camera][0], np.float64) for name in ("annot2", "annot3"))
+        return flat.reshape(-1, 28, 2)[:, FROM_28], solid.reshape(-1, 28, 3)[:, FROM_28] / 1000
+    except (MatReadError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        reason = re.sub(r"\s+", " ", str(error))
+        raise ValueError(f"{path} is not an annot.mat of MPI-INF-3DHP with camera {camera}: {reason}.") from None
+
+
+def _read_test(path: epath.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(F, 17, 2) px, (F, 17, 3) metres, (F,) valid."""
+    import h5py
+
+    try:
+        with path.open("rb") as raw, h5py.File(raw, "r") as file:
+            flat, solid = (np.asarray(file[name], np.float64)[:, 0] for name in ("annot2", "univ_annot3"))
+            valid = np.asarray(file["valid_frame"]).reshape(-1) == 1
+        return flat[:, FROM_TEST_17], solid[:, FROM_TEST_17] / 1000, valid
+    except (OSError, KeyError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} is not an annot_data.mat of MPI-INF-3DHP: {error}.") from None

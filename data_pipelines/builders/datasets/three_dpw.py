@@ -1,0 +1,119 @@
+"""3DPW (von Marcard et al., ECCV 2018): its own pickles and pictures, people as SPIN, ProHMR and HMR2.0 number them.
+
+    <manual>/sequenceFiles/{train,validation,test}/<sequence>.pkl      Python 2 pickles
+    <manual>/imageFiles/<sequence>/image_%05d.jpg                      from 0
+
+World to camera: x_camera = R x_world + t from `cam_poses`. Letters: F frames.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.formats.sequence_pickle import read_sequence
+from data_pipelines.builders.labels.bodies import camera_translation, gender_of, load_bodies, rotate_root
+from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
+from data_pipelines.records import Record
+
+SPLITS = ("train", "validation", "test")
+NEEDED = ("poses", "betas", "trans", "poses2d", "cam_poses", "campose_valid", "cam_intrinsics", "genders")
+
+
+class ThreeDpw(RecordBuilder):
+    """3DPW: people outdoors, SMPL from IMUs and a moving camera."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Get sequenceFiles.zip and imageFiles.zip from virtualhumans.mpi-inf.mpg.de/3DPW and unpack both into one "
+        "folder: it then has sequenceFiles/{train,validation,test} and imageFiles."
+    )
+    DESCRIPTION = "3DPW: people outdoors with SMPL parameters from IMUs and a moving camera."
+    HOMEPAGE = "https://virtualhumans.mpi-inf.mpg.de/3DPW"
+
+    def __init__(self, *, body: str = "", **kwargs: Any):
+        """Says which bodies the labels mean.
+
+        Args:
+            body: Folder with SMPL_MALE and SMPL_FEMALE, "default" for labels of the built-in body, or "": then records
+                have neither 3-D keypoints nor translation, which need the body.
+            **kwargs: See `RecordBuilder`.
+        """
+        super().__init__(**kwargs)
+        self.body = body
+
+    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        found: dict[str, list[Block]] = {}
+        for split in SPLITS:
+            files = sorted((manual_dir / "sequenceFiles" / split).glob("*.pkl"))
+            found[split] = [(str(manual_dir), path.name) for path in files]
+        return found
+
+    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
+        manual_dir, name = epath.Path(block[0]), str(block[1])
+        path = manual_dir / "sequenceFiles" / split / name
+        sequence = read_sequence(path, NEEDED, "3DPW")
+        images = manual_dir / "imageFiles" / path.stem
+        if not images.exists():
+            raise FileNotFoundError(f"There are no pictures of {path.name}: {images} is missing.")
+        for person in range(len(sequence["poses"])):
+            yield from self._track(sequence, person, path.stem, images)
+
+    def _track(self, sequence: dict, person: int, name: str, images: epath.Path) -> Iterator[Record | str]:
+        """The records of one person of a sequence."""
+        valid = np.asarray(sequence["campose_valid"][person]).astype(bool)
+        gender = gender_of(sequence["genders"][person])
+        if gender is None:
+            yield from ["gender: not known"] * len(valid)
+            return
+        # The files hold 10 or 300 betas; those from 10 on are 0.
+        betas = np.tile(np.asarray(sequence["betas"][person], np.float64)[:10], (len(valid), 1))
+        extrinsics = np.asarray(sequence["cam_poses"], np.float64)  # (F, 4, 4)
+        rotation, shift = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
+        pose = np.asarray(sequence["poses"][person], np.float64)
+        finite = np.isfinite(np.concatenate([pose, extrinsics.reshape(len(pose), -1), betas], 1)).all(1)
+        extra: dict[str, np.ndarray] = {}
+        topology = "smpl"
+        if self.body:
+            bodies = load_bodies(self.body)
+            topology = bodies.topology
+            root = bodies.root(gender, np.nan_to_num(betas))
+            world = np.asarray(sequence["trans"][person], np.float64)
+            extra["translation"] = camera_translation(rotation, shift, world, root)
+        used = np.flatnonzero(valid & finite)
+        turned = np.zeros_like(pose)
+        turned[used] = rotate_root(rotation[used], pose[used])
+        if self.body:
+            solid = np.zeros((len(valid), 44, 4))
+            solid[used, :, :3] = bodies.keypoints(gender, turned[used], betas[used], extra["translation"][used])
+            solid[used, :, 3] = 1
+            extra["keypoints_3d"] = solid
+
+        for frame, detected in enumerate(sequence["poses2d"][person]):
+            points = from_coco_18(np.asarray(detected, np.float64).T)
+            box = box_of_points(points)
+            if not valid[frame]:
+                yield "camera: pose not valid"
+            elif not finite[frame]:
+                yield "smpl: not finite"
+            elif box is None:
+                yield "poses2d: no point"
+            else:
+                path = images / f"image_{frame:05d}.jpg"
+                if not path.exists():
+                    yield "image: missing"
+                    continue
+                yield self.person(
+                    path,
+                    key=f"{name}-{person}-{frame:05d}",
+                    box_center=box[0],
+                    box_size=box[1],
+                    keypoints_2d=points,
+                    pose=turned[frame],
+                    betas=betas[frame],
+                    intrinsics=sequence["cam_intrinsics"],
+                    topology=topology,
+                    gender=gender,
+                    **{label: values[frame] for label, values in extra.items()},
+                )

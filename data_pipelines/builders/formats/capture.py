@@ -1,0 +1,224 @@
+"""A format for anybody's motion capture: pictures, and a JSON file with named 2-D and 3-D joints, units and cameras.
+
+    {
+      "format": "hmr-jax-capture-1",
+      "units": "m",                                  m, cm, mm, in or ft: of keypoints_3d and translations
+      "axes": "world",                               of keypoints_3d: "world", or "camera"
+      "pixels": "centers",                           (0, 0) is the first pixel's centre, or "corners": its corner
+      "joints": ["right_ankle", "right_knee", ...],  what the rows of the keypoints are, see `JOINTS`
+      "cameras": {"home": {"intrinsics": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]],
+                           "rotation": 3 x 3, "translation": [x, y, z]}},    x_camera = rotation x_world + translation
+      "people": [{"image": "images/0001.jpg", "camera": "home", "id": "pitcher-17",
+                  "keypoints_2d": [[x, y, confidence] or [x, y] or null, ...],
+                  "keypoints_3d": [[x, y, z, confidence] or [x, y, z] or null, ...],
+                  "box": [left, top, right, bottom]}, ...]
+    }
+
+Camera axes: x right, y down, z forward. Paths count from the JSON file's folder. Of a person, `image` and one kind of
+keypoints are needed; `camera` where there are 3-D ones in world axes. "id" tells people of one picture apart.
+
+`read` checks all of it and says in sentences what is wrong; `Capture.person` gives one person in the records' terms.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from data_pipelines.builders.labels.projection import project
+from hmr_jax.body.joints import J19, KEYPOINTS_44, OPENPOSE_25, PELVIS_44
+
+FORMAT = "hmr-jax-capture-1"
+UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
+"""Metres in a unit."""
+SHOWN = 10  # sentences of an error
+
+
+def _joints() -> dict[str, int]:
+    names = {name: place for place, name in enumerate(KEYPOINTS_44)}  # "openpose_left_knee", "neck_lsp"
+    plain = {name: place for place, name in enumerate(OPENPOSE_25)}
+    plain |= {name: 25 + place for place, name in enumerate(J19)}
+    for name in J19[12:]:  # "neck", "head_top", "pelvis", "thorax", "spine", "jaw", "head"
+        plain[name.rpartition("_")[0]] = 25 + J19.index(name)
+    return plain | names
+
+
+JOINTS = _joints()
+"""Name: place among the 44 keypoints. A name that two sets share, such as "left_knee", means the anatomical point of
+the last 19; "openpose_left_knee" means OpenPose's."""
+HIPS = (JOINTS["right_hip"], JOINTS["left_hip"])
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A file that has been checked."""
+
+    path: epath.Path
+    document: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.document["people"])
+
+    def image(self, number: int) -> epath.Path:
+        """Path of a person's picture."""
+        return self.path.parent / self.document["people"][number]["image"]
+
+    def key(self, number: int) -> str:
+        """Unique name of a person."""
+        person = self.document["people"][number]
+        return f"{self.path.stem}-{person['image']}-{person.get('id', number)}"
+
+    def person(self, number: int) -> dict[str, Any]:
+        """A person's keypoints_2d (44, 3) px, keypoints_3d (44, 4) metres in camera axes, intrinsics (3, 3) or None,
+        and box (4,) px or None. Without 2-D keypoints these are the projected 3-D ones; a missing pelvis is the middle
+        of the hips."""
+        person, shift = self.document["people"][number], 0.5 * (self.document.get("pixels", "centers") == "corners")
+        places = [JOINTS[name] for name in self.document["joints"]]
+        flat, solid, intrinsics = np.zeros((44, 3)), np.zeros((44, 4)), None
+        camera = self.document.get("cameras", {}).get(person.get("camera"))
+        if camera:
+            intrinsics = np.array(camera["intrinsics"], np.float64)
+            intrinsics[:2, 2] -= shift
+        if points := person.get("keypoints_2d"):
+            flat[places] = _rows(points, 2)
+            flat[:, :2] -= shift * (flat[:, 2:] > 0)
+        if points := person.get("keypoints_3d"):
+            solid[places] = _rows(points, 3)
+            solid[:, :3] *= UNITS[self.document["units"]]
+            if self.document.get("axes", "camera") == "world":
+                rotation = np.array(camera["rotation"], np.float64)
+                moved = np.array(camera["translation"], np.float64) * UNITS[self.document["units"]]
+                solid[:, :3] = np.where(solid[:, 3:] > 0, solid[:, :3] @ rotation.T + moved, 0)
+        for points in (flat, solid):
+            if points[PELVIS_44, -1] == 0 and points[HIPS, -1].all():
+                points[PELVIS_44] = points[HIPS, :].mean(0)
+        if not person.get("keypoints_2d") and intrinsics is not None:
+            flat = project(solid[:, :3], intrinsics) * (solid[:, 3:] > 0)
+        box = None if person.get("box") is None else np.array(person["box"], np.float64) - shift
+        return {"keypoints_2d": flat, "keypoints_3d": solid, "intrinsics": intrinsics, "box": box}
+
+
+@lru_cache(maxsize=1)
+def read(path: epath.Path) -> Capture:
+    """Reads and checks a file; the last one is kept, as its people come in blocks.
+
+    Raises:
+        ValueError: It is not JSON or not of the format; the message has a sentence for each of the first problems.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}.") from None
+    found = problems(document)
+    if found:
+        more = [f"... and {len(found) - SHOWN} more."] if len(found) > SHOWN else []
+        raise ValueError("\n  ".join([f"{path} is not of the format '{FORMAT}':", *found[:SHOWN], *more]))
+    return Capture(path, document)
+
+
+def problems(document: Any) -> list[str]:
+    """A sentence for each thing that is wrong with the contents of a file."""
+    if not isinstance(document, dict):
+        return ["It should be an object with format, units, joints, cameras and people."]
+    found = []
+    if document.get("format") != FORMAT:
+        found.append(f"'format' should be \"{FORMAT}\", not {document.get('format')!r}.")
+    if unknown := document.keys() - {"format", "units", "axes", "pixels", "joints", "cameras", "people"}:
+        found.append(
+            f"There is no field {_hint(min(unknown), ('units', 'axes', 'pixels', 'joints', 'cameras', 'people'))}"
+        )
+    for name, choices in (("units", tuple(UNITS)), ("axes", ("world", "camera")), ("pixels", ("centers", "corners"))):
+        if name in document and document[name] not in choices:
+            found.append(f"'{name}' should be one of {', '.join(choices)}, not {document[name]!r}.")
+    joints = document.get("joints")
+    if not isinstance(joints, list) or not joints or not all(isinstance(name, str) for name in joints):
+        return [*found, "'joints' should be a list of names."]
+    found += [f"There is no joint {_hint(name, tuple(JOINTS))}" for name in joints if name not in JOINTS]
+    places = [JOINTS[name] for name in joints if name in JOINTS]
+    found += [f"The joint '{name}' is there twice." for name in joints if joints.count(name) > 1][:1]
+    if len(set(places)) < len(places) == len(set(joints)):
+        found.append("Two of 'joints' name the same keypoint.")
+    cameras = document.get("cameras", {})
+    if not isinstance(cameras, dict):
+        return [*found, "'cameras' should be an object of cameras by name."]
+    world = document.get("axes", "camera") == "world"
+    for name, camera in cameras.items():
+        found += _camera_problems(name, camera, world)
+    people = document.get("people")
+    if not isinstance(people, list):
+        return [*found, "'people' should be a list."]
+    for number, person in enumerate(people):
+        found += _person_problems(f"Person {number}", person, len(joints), cameras, world, "units" in document)
+    return found
+
+
+def _camera_problems(name: str, camera: Any, world: bool) -> list[str]:
+    if not isinstance(camera, dict):
+        return [f"The camera '{name}' should be an object with intrinsics."]
+    found = []
+    inner = _array(camera.get("intrinsics"), (3, 3))
+    if inner is None or inner[0, 0] <= 0 or inner[1, 1] <= 0 or inner[2].tolist() != [0, 0, 1]:
+        found.append(f"The camera '{name}' needs intrinsics [[fx, 0, cx], [0, fy, cy], [0, 0, 1]].")
+    if world or "rotation" in camera:
+        rotation = _array(camera.get("rotation"), (3, 3))
+        if rotation is None or np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            found.append(f"The camera '{name}' needs a rotation matrix 3 x 3 from world to camera axes.")
+        if _array(camera.get("translation"), (3,)) is None:
+            found.append(f"The camera '{name}' needs a translation of three numbers.")
+    return found
+
+
+def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: bool, units: bool) -> list[str]:
+    if not isinstance(person, dict) or not isinstance(person.get("image"), str):
+        return [f"{who} should be an object with an image."]
+    fields = ("image", "camera", "id", "keypoints_2d", "keypoints_3d", "box")
+    found = [f"{who} has no field {_hint(name, fields)}" for name in person if name not in fields]
+    if not person.get("keypoints_2d") and not person.get("keypoints_3d"):
+        found.append(f"{who} has neither keypoints_2d nor keypoints_3d.")
+    for name, size in (("keypoints_2d", 2), ("keypoints_3d", 3)):
+        rows = person.get(name)
+        if not rows:
+            continue
+        if not isinstance(rows, list) or len(rows) != joints:
+            found.append(f"{who} should have {joints} {name}, one for each joint.")
+        elif not all(
+            row is None or _array(row, (size,)) is not None or _array(row, (size + 1,)) is not None for row in rows
+        ):
+            found.append(f"{who} has {name} that are neither {size} or {size + 1} numbers nor null.")
+    if "camera" in person and person["camera"] not in cameras:
+        found.append(f"{who} was seen by a camera that is not there: {_hint(str(person['camera']), tuple(cameras))}")
+    if person.get("keypoints_3d"):
+        if not units:
+            found.append(f"{who} has keypoints_3d, but the file does not say its 'units'.")
+        if "camera" not in person and (world or not person.get("keypoints_2d")):
+            found.append(f"{who} needs a camera for its keypoints_3d.")
+    box = person.get("box")
+    if box is not None and ((sides := _array(box, (4,))) is None or (sides[2:] <= sides[:2]).any()):
+        found.append(f"{who} needs a box [left, top, right, bottom] with right > left and bottom > top.")
+    return found
+
+
+def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Finite numbers of a shape, or None."""
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return array if array.shape == shape and np.isfinite(array).all() else None
+
+
+def _rows(rows: list, size: int) -> np.ndarray:
+    """(N, size + 1) points with confidence in [0, 1]; null is absent."""
+    full = [np.zeros(size + 1) if row is None else np.array([*row, 1.0][: size + 1], np.float64) for row in rows]
+    points = np.stack(full)
+    points[:, -1] = np.clip(points[:, -1], 0, 1)
+    return points
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"'{name}'; did you mean '{near[0]}'?" if near else f"'{name}'; there are {', '.join(known[:30])}."

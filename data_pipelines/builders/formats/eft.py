@@ -1,0 +1,97 @@
+"""EFT's pseudo labels (Joo et al., 3DV 2021): json files of SMPL fits to COCO, MPII and others.
+
+Each entry of "data": parm_pose (24, 3, 3), parm_shape (10,), parm_cam (3,) weak perspective s, tx, ty of the crop,
+bbox_scale of 200 px, bbox_center (2,) px, gt_keypoint_2d (49, 3) px and confidence in SPIN's order, imageName.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from etils import epath
+from scipy.spatial.transform import Rotation
+
+from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.formats.npz_rows import Pictures, row_blocks
+from data_pipelines.builders.labels.bodies import load_bodies
+from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.keypoints import from_spin_24
+from data_pipelines.records import MAX_OFFSET, Record
+
+SHAPES = {
+    "parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "gt_keypoint_2d": (49, 3),
+}  # fmt: skip
+
+
+def eft_blocks(path: epath.Path) -> list[Block]:
+    """The blocks of a file."""
+    return row_blocks(path, len(load_eft(str(path))))
+
+
+@lru_cache(maxsize=1)
+def load_eft(path: str) -> list[dict[str, Any]]:
+    """The entries of a file, read once for each process.
+
+    Raises:
+        ValueError: It is not EFT's json.
+    """
+    try:
+        contents = json.loads(epath.Path(path).read_text())
+        entries = contents["data"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a json file of EFT with a list 'data': {error}") from None
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} is not a json file of EFT: 'data' is no list.")
+    return entries
+
+
+def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], body: str) -> Iterator[Record | str]:
+    """The records of a block; with a body, fits that miss their keypoints are dropped."""
+    start = int(block[1])
+    pictures = Pictures(*images)
+    for number, entry in enumerate(load_eft(str(block[0]))[start : int(block[2])], start):
+        try:
+            labels = {name: np.asarray(entry[name], np.float64).reshape(shape) for name, shape in SHAPES.items()}
+            size, name = 200 * float(np.ravel(entry["bbox_scale"])[0]), str(entry["imageName"])
+        except (KeyError, ValueError, TypeError, IndexError):
+            yield "labels: missing, or of another shape"
+            continue
+        if not all(np.isfinite(values).all() for values in labels.values()):
+            yield "labels: not finite"
+            continue
+        spin = labels["gt_keypoint_2d"]
+        points = from_spin_24(spin[25:], spin[:25])
+        points[:, 2] = np.clip(points[:, 2], 0, 1)
+        pose = labels["parm_pose"]
+        if np.abs(pose @ pose.mT - np.eye(3)).max() > 0.01 or (np.linalg.det(pose) < 0).any():
+            yield "smpl: not rotations"
+            continue
+        vectors = Rotation.from_matrix(pose).as_rotvec().reshape(72)
+        topology = "smpl"
+        if body:
+            bodies = load_bodies(body)
+            topology = bodies.topology
+            solid = bodies.keypoints("n", vectors[None], labels["parm_shape"][None])[0]
+            scale, shift = labels["parm_cam"][0], labels["parm_cam"][1:]
+            place = labels["bbox_center"] + scale * (solid[:, :2] + shift) * size / 2
+            seen = points[:, 2] > 0
+            if seen.any() and np.median(np.linalg.norm(place - points[:, :2], axis=1)[seen]) > MAX_OFFSET * size:
+                yield "fit: does not project onto the 2-D keypoints"
+                continue
+        try:
+            picture = pictures(name)
+        except BadPicture as error:
+            yield str(error)
+            continue
+        yield builder.person(
+            picture,
+            key=f"{name}-{number}",
+            box_center=labels["bbox_center"],
+            box_size=size,
+            keypoints_2d=points,
+            pose=vectors,
+            betas=labels["parm_shape"],
+            topology=topology,
+        )

@@ -1,0 +1,132 @@
+"""The evaluation files of ProHMR and HMR2.0, and others of the same columns.
+
+    <manual>/{h36m_val_p2,3dpw_test,coco_val,posetrack_2018_val,hr-lspet_train}.npz
+    <manual>/images/...                                     or the folder of the option `images`
+
+Columns: imgname, center (N, 2) px, scale (N,) or (N, 2), here in px though SPIN's files of like names have units of
+200 px: which it is, is found out. Optional: body_pose (N, 72), has_body_pose, betas (N, 10), has_betas,
+body_keypoints_2d (N, 25, 3), extra_keypoints_2d (N, 19, 3), body_keypoints_3d (N, 25, 4), extra_keypoints_3d
+(N, 19, 4), gender.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.formats.npz_rows import (
+    BLOCK_ROWS,
+    Pictures,
+    check_columns,
+    extent_of,
+    read_rows,
+    row_blocks,
+    scale_unit,
+    text,
+)  # fmt: skip
+from data_pipelines.builders.labels.bodies import gender_of, load_bodies
+from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.records import Record
+
+NEEDED = ("imgname", "center", "scale")
+OPTIONAL = (
+    "body_pose", "has_body_pose", "betas", "has_betas", "body_keypoints_2d", "extra_keypoints_2d",
+    "body_keypoints_3d", "extra_keypoints_3d", "gender",
+)  # fmt: skip
+FILES = {
+    "h36m_val_p2": ("h36m_val_p2.npz", "test"),
+    "3dpw_test": ("3dpw_test.npz", "test"),
+    "coco_val": ("coco_val.npz", "validation"),
+    "posetrack_2018_val": ("posetrack_2018_val.npz", "validation"),
+    "hr-lspet_train": ("hr-lspet_train.npz", "train"),
+}
+"""Configuration: its file and split."""
+
+
+class Hmr2EvalNpz(RecordBuilder):
+    """HMR2.0's evaluation files."""
+
+    BUILDER_CONFIGS = [  # noqa: RUF012
+        tfds.core.BuilderConfig(name=name, description=f"{file}.") for name, (file, _) in FILES.items()
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Get hmr2_evaluation_data.tar.gz of 4D-Humans (github.com/shubham-goel/4D-Humans): it has "
+        f"{', '.join(file for file, _ in FILES.values())}. Put the pictures that they name into the folder images "
+        "beside them, or say where they are with --option images=DIR."
+    )
+    DESCRIPTION = "Evaluation sets as ProHMR and HMR2.0 distribute them: boxes, 44 keypoints, SMPL where known."
+    HOMEPAGE = "https://github.com/shubham-goel/4D-Humans"
+
+    def __init__(self, *, body: str = "", images: str = "", scale_unit: int = 0, **kwargs: Any):
+        """Says where things are.
+
+        Args:
+            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+                unchecked.
+            images: Folder of the pictures; "": images, or beside the labels.
+            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
+            **kwargs: See `RecordBuilder`.
+        """
+        super().__init__(**kwargs)
+        self.body, self.topology = body, load_bodies(body).topology if body else "smpl"
+        self.images, self.scale_unit = images, scale_unit
+
+    def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
+        file, split = FILES[self.builder_config.name]
+        path = manual_dir / file
+        if not path.exists():
+            return {}
+        rows = check_columns(path, NEEDED)["center"][0]
+        first = read_rows(path, 0, BLOCK_ROWS, ("scale", "body_keypoints_2d", "extra_keypoints_2d"))
+        points = [first[name] for name in ("body_keypoints_2d", "extra_keypoints_2d") if name in first]
+        extent = extent_of(np.concatenate(points, 1)) if points else None
+        unit = self.scale_unit or scale_unit(first["scale"], extent, path)
+        return {split: row_blocks(path, rows, unit)}
+
+    def rows(self, split: str, block: Block) -> Iterator[Record | str]:
+        path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
+        labels = read_rows(path, start, stop, NEEDED + OPTIONAL)
+        count = len(labels["center"])
+        flat, solid = _both(labels, "2d", count, 3), _both(labels, "3d", count, 4)
+        solid[:, 1:15, 3] = 0  # HMR2.0 distrusts OpenPose's body joints in 3-D: the extra ones are the same, better
+        roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
+        pictures = Pictures(*roots)
+        for row, name in enumerate(map(text, labels["imgname"])):
+            gender = gender_of(text(labels["gender"][row])) if "gender" in labels else "n"
+            has_pose, has_betas = (
+                column in labels and bool(labels[f"has_{column}"][row] if f"has_{column}" in labels else True)
+                for column in ("body_pose", "betas")
+            )
+            try:
+                picture = pictures(name)
+            except BadPicture as error:
+                yield str(error)
+                continue
+            if gender is None:
+                yield "gender: not known"
+            else:
+                yield self.person(
+                    picture,
+                    key=f"{name}-{start + row}",
+                    box_center=labels["center"][row],
+                    box_size=unit * float(np.max(labels["scale"][row])),
+                    keypoints_2d=flat[row],
+                    keypoints_3d=solid[row],
+                    pose=labels["body_pose"][row] if has_pose else None,
+                    betas=labels["betas"][row][:10] if has_betas else None,
+                    topology=self.topology if "body_pose" in labels or "betas" in labels else "",
+                    gender=gender,
+                )
+
+
+def _both(labels: dict[str, np.ndarray], kind: str, count: int, width: int) -> np.ndarray:
+    """(N, 44, width) body and extra keypoints, absent where the file has none."""
+    points = np.zeros((count, 44, width))
+    for name, place in ((f"body_keypoints_{kind}", slice(0, 25)), (f"extra_keypoints_{kind}", slice(25, 44))):
+        if name in labels:
+            points[:, place] = labels[name]
+    points[..., -1] = np.clip(points[..., -1], 0, 1)
+    return points

@@ -1,0 +1,1 @@
+"""What builders make of labels: bodies, keypoints, projections, crops, depth, and filters of what to trust."""

@@ -1,0 +1,1 @@
+"""From records to batches: which record comes when, augmentation, crops, pseudo-depth, and the tf.data pipeline."""

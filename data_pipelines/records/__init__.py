@@ -1,0 +1,29 @@
+"""Records: one person each, the only contract between data sets and training; their schema and their reader."""
+
+from data_pipelines.records.schema import (
+    DEPTH_STEP,
+    FIELDS,
+    MAX_OFFSET,
+    Record,
+    decode_depth,
+    decode_mask,
+    encode,
+    encode_depth,
+    features,
+    nest,
+    problems,
+)
+
+__all__ = [
+    "DEPTH_STEP",
+    "FIELDS",
+    "MAX_OFFSET",
+    "Record",
+    "decode_depth",
+    "decode_mask",
+    "encode",
+    "encode_depth",
+    "features",
+    "nest",
+    "problems",
+]

@@ -1,0 +1,106 @@
+"""Draws a record: its keypoints on the picture, and beside them the body that its labels describe.
+
+The body is placed by the record's translation and camera. Where these are absent (HMR2.0's data) it is placed so that
+its keypoints meet the 2-D ones best, with a camera of HMR2.0's focal length.
+"""
+
+import jax
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.spatial.transform import Rotation
+
+from data_pipelines.builders.labels.bodies import Bodies, Gender, load_bodies
+from data_pipelines.records import Record
+from data_pipelines.records.reader import Person
+from hmr_jax.body import skin
+from hmr_jax.body.joints import KEYPOINTS_44
+from hmr_jax.rendering.overlay import draw_bodies
+from hmr_jax.rendering.plots import caption, draw_points
+
+SIDE = 320
+"""Of a panel, px."""
+FOCAL = 5000 / 256
+"""Focal length in units of the box where the camera is not known (HMR2.0)."""
+_skin = jax.jit(skin)
+COLORS = tuple(
+    (255, 170, 60) if "right" in name else (90, 190, 255) if "left" in name else (120, 230, 140)
+    for name in KEYPOINTS_44
+)
+"""Right orange, left blue, middle green: left and right swapped are seen."""
+
+
+def draw_record(record: Record, person: Person, body: str = "") -> np.ndarray:
+    """(SIDE, 2 SIDE, 3) uint8: keypoints, and the body.
+
+    Args:
+        record: The record.
+        person: What it decodes to.
+        body: Source of the SMPL bodies, see `bodies.Bodies`; "": the built-in one, for labels of it.
+    """
+    image = person.image
+    flat = record["keypoints_2d"]
+    factor = SIDE / max(image.shape[:2])
+    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    small = np.zeros((SIDE, SIDE, 3), np.uint8)
+    small[: size[1], : size[0]] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+    points = np.where(flat[:, 2:] > 0, (flat[:, :2] + 0.5) * factor - 0.5, np.nan)
+    box = [(record["box/center"] + 0.5 + side * record["box/size"] / 2) * factor for side in (-1, 1)]
+    left = _frame(draw_points(small, points, COLORS, radius=3), box)
+    right, reason = small, ""
+    if not record["smpl/has_pose"]:
+        reason = "no pose"
+    elif body or record["topology"] == "hmr-default":
+        right = _with_body(record, small, factor, load_bodies(body or "default"))
+    else:
+        reason = f"a '{record['topology']}' body: give --body"
+    return np.concatenate([left, caption(right, reason) if reason else right], 1)
+
+
+def _with_body(record: Record, image: np.ndarray, factor: float, bodies: Bodies) -> np.ndarray:
+    gender: Gender = record["gender"]
+    pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
+    betas = record["smpl/betas"][None]
+    if record["camera/has_intrinsics"]:
+        intrinsics = record["camera/intrinsics"].astype(np.float64)
+    else:
+        focal = FOCAL * record["box/size"]
+        intrinsics = np.array([[focal, 0, record["box/center"][0]], [0, focal, record["box/center"][1]], [0, 0, 1]])
+    if record["smpl/has_translation"]:
+        place = record["smpl/translation"]
+    else:
+        place = place_body(bodies.keypoints(gender, pose, betas)[0], record["keypoints_2d"], intrinsics)
+    turns = Rotation.from_rotvec(pose.reshape(24, 3)).as_matrix()[None].astype(np.float32)
+    model = bodies.model(gender)
+    vertices = np.asarray(_skin(model, betas, turns).vertices)[0] + place
+    if vertices[:, 2].min() < 0.1:
+        return caption(image, "behind the camera")
+    scaled = intrinsics.copy()
+    scaled[:2] *= factor
+    scaled[:2, 2] = (intrinsics[:2, 2] + 0.5) * factor - 0.5
+    return draw_bodies(image, [vertices], model.faces, scaled, opacity=0.75)
+
+
+def place_body(solid: np.ndarray, flat: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """(3,) translation with which points (K, 3) project best onto px (K, 3 with confidence): linear least squares.
+
+    (x - cx) (Z + tz) = fx (X + tx), and alike for y, is linear in the translation.
+    """
+    seen = flat[:, 2] > 0
+    if seen.sum() < 3:
+        return np.array([0, 0, 10.0])
+    ray = (flat[seen, :2] - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]  # (k, 2)
+    known = solid[seen]
+    rows, right = [], []
+    for axis in range(2):
+        coefficients = np.zeros((len(ray), 3))
+        coefficients[:, axis], coefficients[:, 2] = 1, -ray[:, axis]
+        rows.append(coefficients)
+        right.append(ray[:, axis] * known[:, 2] - known[:, axis])
+    return np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
+
+
+def _frame(image: np.ndarray, corners: list[np.ndarray]) -> np.ndarray:
+    """A thin white box on a copy of a picture."""
+    picture = Image.fromarray(image)
+    ImageDraw.Draw(picture).rectangle([*corners[0].tolist(), *corners[1].tolist()], outline=(255, 255, 255))
+    return np.asarray(picture)

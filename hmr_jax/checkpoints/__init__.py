@@ -1,0 +1,17 @@
+"""Checkpoints: those of runs, exported and converted folders, and what inference and training load of them.
+
+A run's folder holds
+
+    config.json            the experiment
+    frozen/                parameters that are not trained, written once
+    checkpoints/<step>/    items `params` (trained), `train` (optimiser, averages), `config`, `data`
+    metrics.jsonl          the log
+
+An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16). A converted
+one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params/ and source.json: where it is from.
+"""
+
+from hmr_jax.checkpoints.exported import SHIPPED_ENCODER, SHIPPED_MODEL, export
+from hmr_jax.checkpoints.loading import describe, load_for_inference, load_initial
+
+__all__ = ["SHIPPED_ENCODER", "SHIPPED_MODEL", "describe", "export", "load_for_inference", "load_initial"]

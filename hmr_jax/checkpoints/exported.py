@@ -1,0 +1,43 @@
+"""Exported folders: config.json and params.npz (all parameters, float16), as the package ships them."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import flax
+import numpy as np
+
+from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.models.parameters import Params
+
+ASSETS = Path(str(resources.files("hmr_jax"))) / "assets"
+SHIPPED_ENCODER = ASSETS / "encoder_tiny"
+SHIPPED_MODEL = ASSETS / "deforhmr_small"
+
+
+def is_exported(folder: Path) -> bool:
+    """Whether `export` wrote it."""
+    return (folder / "params.npz").exists()
+
+
+def export(directory: Path, config: Config, params: Params) -> None:
+    """Writes config.json and params.npz (float16), whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True)
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
+    part = directory / "params.npz.part"
+    with part.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_json(directory / "config.json", to_dict(config))
+    os.replace(part, directory / "params.npz")
+
+
+def load_exported(directory: Path) -> tuple[Config, Params]:
+    """What `export` wrote, float32; raises ValueError where it cannot be read."""
+    try:
+        with np.load(directory / "params.npz", allow_pickle=False) as arrays:
+            flat = {name: arrays[name].astype(np.float32) for name in arrays.files}
+    except Exception as error:
+        raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
+    return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(flat, sep="/")

@@ -1,0 +1,118 @@
+"""What inference and training load: any folder of parameters, whoever wrote it."""
+
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import numpy as np
+
+from hmr_jax.checkpoints.converted import BACKBONE, is_converted, load_converted, load_network
+from hmr_jax.checkpoints.exported import SHIPPED_ENCODER, SHIPPED_MODEL, is_exported, load_exported
+from hmr_jax.checkpoints.runs import open_manager
+from hmr_jax.config import Config, from_dict
+from hmr_jax.io.json_files import read_json
+from hmr_jax.io.orbax_arrays import read_item
+from hmr_jax.models.parameters import STATISTICS, Params, merge
+
+
+def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
+    """Configuration and all parameters, as NumPy arrays, from a folder.
+
+    Args:
+        directory: a run's folder (its best checkpoint by the configured metric, else the latest), one of its
+            checkpoints, an exported or converted folder, or None for the shipped model.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint in the folder.
+        ValueError: if there is one that cannot be read.
+    """
+    run, step = _locate(directory)
+    if step is None:
+        return load_converted(run) if is_converted(run) else load_exported(run)
+    config = from_dict(read_json(run / "config.json"))
+    path = run / "checkpoints" / str(step)
+    try:
+        params = read_item(path / "params")
+        if config.optim.ema:
+            params |= read_item(path / "train")["ema"]
+        if config.optim.frozen:
+            params = merge(params, read_item(run / "frozen"))
+    except Exception as error:
+        raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
+    return config, params
+
+
+def describe(directory: str | Path | None) -> dict[str, Any]:
+    """Which checkpoint `load_for_inference` takes: its folder's name and its step (None for an exported folder)."""
+    run, step = _locate(directory)
+    return {"name": run.name, "step": step}
+
+
+def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
+    """The run's or exported folder, and the step of a run."""
+    folder = SHIPPED_MODEL if directory is None else Path(directory).resolve()
+    if is_exported(folder) or is_converted(folder):
+        return folder, None
+    if folder.name.isdigit() and folder.parent.name == "checkpoints":
+        if not folder.is_dir():
+            raise FileNotFoundError(f"There is no checkpoint {folder}.")
+        return folder.parent.parent, int(folder.name)
+    if not (folder / "checkpoints").is_dir():
+        raise FileNotFoundError(
+            f"There is no checkpoint in {folder}: name a run's folder (it holds 'checkpoints'), one of its "
+            "checkpoints, an exported folder (it holds 'params.npz') or a converted one (it holds 'params')."
+        )
+    config = from_dict(read_json(folder / "config.json"))
+    with open_manager(folder, config, read_only=True) as manager:
+        step = manager.best_step()
+        step = manager.latest_step() if step is None else step
+    if step is None:
+        raise FileNotFoundError(f"{folder} holds no finished checkpoint: train for longer.")
+    return folder, step
+
+
+def load_initial(config: Config, params: Params) -> Params:
+    """Replaces initial parameter groups by those of `config.init_from`; shapes that differ raise ValueError."""
+    if not config.init_from:
+        return params
+    source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
+    loaded = _load_groups(source)
+    wanted = set(config.init_groups or params) - {STATISTICS}
+    if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
+        shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
+        # D2A-HMR draws both streams with one letter: equal networks start equal.
+        loaded = _copy_group(loaded, "encoder", "depth_encoder") if shapes[0] == shapes[1] else loaded
+    missing = [name for name in config.init_groups if name not in loaded or name not in params]
+    if missing:
+        raise ValueError(
+            f"init_groups names {', '.join(missing)}, but {source} holds {', '.join(loaded)} and this model has "
+            f"{', '.join(params)}."
+        )
+    taken = {name: group for name, group in loaded.items() if name in wanted}
+    if not taken:
+        raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
+    statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in taken}
+    if STATISTICS in params:
+        taken[STATISTICS] = params[STATISTICS] | statistics
+    for name, group in taken.items():
+        here, there = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
+        for key in sorted(set(here) | set(there)):
+            shapes = [np.shape(tree[key]) if key in tree else None for tree in (here, there)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
+    return params | taken
+
+
+def _copy_group(weights: Params, source: str, target: str) -> Params:
+    copied = weights | {target: weights[source]}
+    if source in weights.get(STATISTICS, {}):
+        copied[STATISTICS] = weights[STATISTICS] | {target: weights[STATISTICS][source]}
+    return copied
+
+
+def _load_groups(source: Path) -> Params:
+    """Parameter groups of any checkpoint that training can start from."""
+    if is_converted(source) and BACKBONE in read_json(source / "config.json"):
+        return load_network(source, BACKBONE)[1]
+    return load_for_inference(source)[1]

@@ -1,0 +1,132 @@
+"""Depth maps of whole images by Depth Anything inside JAX: no PyTorch, batched, on the accelerator.
+
+    depth = DepthNetwork.from_checkpoint("weights/depth_anything_v2_small")
+    map = depth(image)              # (H, W) float32, larger is nearer
+    maps = depth.batch(images)      # images of any sizes, those of one network size together
+
+Make the checkpoint with `python -m hmr_jax.weights.convert`. Letters: H, W an image, h, w what the network is shown.
+"""
+
+import functools
+import math
+import operator
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.checkpoints.converted import load_depth_anything
+from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.models.backbones.dinov2 import cubic_taps
+from hmr_jax.models.depth_anything import DepthAnything
+from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from hmr_jax.models.parameters import Params
+
+
+class DepthNetwork:
+    """Depth Anything and its parameters behind one call."""
+
+    def __init__(self, config: DepthAnythingConfig, params: Params, batch_size: int | None = None):
+        """Args: config and params of a checkpoint; `batch_size` images go through the network at a time.
+
+        Every batch is padded to that size, so there is one compilation for each size of images. By default 1 on a CPU
+        and 8 elsewhere. On accelerators the encoder computes in bfloat16.
+        """
+        cpu = jax.default_backend() == "cpu"
+        self.config = config
+        self.batch_size = batch_size or (1 if cpu else 8)
+        self.kind = "metric" if config.max_depth else "inverse"
+        """What the maps hold: "inverse" depth without a unit, or "metric" depth in metres."""
+        self._params = jax.device_put(params)
+        model = DepthAnything(config, jnp.float32 if cpu else jnp.bfloat16)
+        self._step = jax.jit(lambda params, images: model.apply({"params": params}, images))
+
+    @classmethod
+    def from_checkpoint(cls, directory: str | Path, batch_size: int | None = None) -> "DepthNetwork":
+        """Loads a folder that `hmr_jax.weights.convert` wrote.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if it is of another network, or cannot be read.
+        """
+        return cls(*load_depth_anything(directory), batch_size)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> (H, W) float32; see `kind`."""
+        return self.batch([image])[0]
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Maps of images of any sizes, in their order.
+
+        Raises:
+            ValueError: for an image that is not uint8 (H, W, 3); the message says which.
+        """
+        buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, image in enumerate(images):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+                raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
+            buckets[network_size(image.shape[:2], self.config)].append(index)
+        maps: list = [None] * len(images)
+        running: tuple = ()
+        for size, members in buckets.items():
+            for at in range(0, len(members), self.batch_size):
+                chunk = members[at : at + self.batch_size]
+                inputs = np.stack([prepare(images[index], size) for index in chunk])
+                inputs = np.concatenate([inputs, np.repeat(inputs[-1:], self.batch_size - len(chunk), 0)])
+                result = self._step(self._params, inputs)
+                self._collect(maps, images, *running)  # while the network is busy with the next
+                running = chunk, result
+        self._collect(maps, images, *running)
+        return maps
+
+    @staticmethod
+    def _collect(maps: list, images: Sequence[np.ndarray], chunk: Sequence[int] = (), result: object = ()) -> None:
+        for index, depth in zip(chunk, np.asarray(result), strict=False):
+            maps[index] = resize_linear(depth, images[index].shape[:2])
+
+
+def network_size(size: tuple[int, ...], config: DepthAnythingConfig) -> tuple[int, int]:
+    """(h, w) that an image (H, W) is resized to: its smaller side `config.size`, both multiples of the patch.
+
+    The original's rule: sides are rounded to the nearest multiple, but up where that would be less than `config.size`.
+    """
+    scale = max(config.size / side for side in size[:2])
+
+    def multiple(side: float) -> int:
+        near = round(side / config.patch_size) * config.patch_size
+        return near if near >= config.size else math.ceil(side / config.patch_size) * config.patch_size
+
+    height, width = (multiple(scale * side) for side in size[:2])
+    return height, width
+
+
+def prepare(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3) float32: resized bicubically, as OpenCV does, and normalised as for ImageNet."""
+    x = image.astype(np.float32) / 255
+    for axis, target in enumerate(size):
+        if x.shape[axis] != target:
+            indices, weights = cubic_taps(x.shape[axis], target)
+            shape = (-1, *[1] * (x.ndim - 1 - axis))
+            x = functools.reduce(
+                operator.add,
+                (
+                    np.take(x, index, axis) * weight.astype(np.float32).reshape(shape)
+                    for index, weight in zip(indices, weights, strict=True)
+                ),
+            )
+    return (x - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def resize_linear(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(h, w) -> (H, W), bilinear, corners on corners."""
+    for axis, target in enumerate(size):
+        source = depth.shape[axis]
+        positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
+        low = np.minimum(positions.astype(int), source - 1)
+        weight = (positions - low).astype(np.float32).reshape((-1, *[1] * (1 - axis)))
+        lower, upper = np.take(depth, low, axis), np.take(depth, np.minimum(low + 1, source - 1), axis)
+        depth = lower + (upper - lower) * weight
+    return depth

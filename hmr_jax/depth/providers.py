@@ -1,0 +1,178 @@
+"""Where the depth of a picture comes from: files on disk, or a network that estimates it.
+
+    provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
+    maps = provider([image], [path])
+
+Letters: H, W the picture.
+"""
+
+import difflib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from hmr_jax.depth import SUFFIXES, DepthMap, Kind, read_depth
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's, which depth networks are fed with
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+SHORT_SIDE, MULTIPLE = 518, 14  # Depth Anything V2: sides of at least 518 px, multiples of its patch
+
+
+class DepthProvider(Protocol):
+    """Depth maps of whole pictures."""
+
+    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
+        """Maps of the pictures, of their size; None where there is none.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, of any sizes.
+            paths: the files that they are from, whose names are the maps' names.
+
+        Raises:
+            ValueError: for a map that cannot be used, naming it.
+        """
+        ...
+
+
+def maps_of(
+    provider: DepthProvider, images: Sequence[np.ndarray], paths: Sequence[Path]
+) -> list[DepthMap | None | ValueError]:
+    """The provider's maps, and for pictures whose map cannot be used the reason instead."""
+    try:
+        return list(provider(images, paths))
+    except ValueError as error:
+        if len(images) == 1:
+            return [error]
+        return [one for pair in zip(images, paths, strict=True) for one in maps_of(provider, [pair[0]], [pair[1]])]
+
+
+class DiskDepth:
+    """Precomputed maps: FOLDER/NAME.npz, .npy or .png of pictures NAME.*, or one file for one picture."""
+
+    def __init__(self, path: str, kind: Kind = "inverse"):
+        """Args: path of the folder or file; kind of maps that do not say it. FileNotFoundError if it is not there."""
+        self.path, self.kind = Path(path), kind
+        if not self.path.exists():
+            raise FileNotFoundError(f"There is no depth file or folder {self.path}.")
+
+    def find(self, name: str) -> Path | None:
+        """The file of the picture of this name (without suffix)."""
+        if self.path.is_file():
+            return self.path
+        return next((file for suffix in SUFFIXES if (file := self.path / f"{name}{suffix}").is_file()), None)
+
+    def check_count(self, pictures: int) -> None:
+        """Raises ValueError where one file should serve several pictures."""
+        if self.path.is_file() and pictures > 1:
+            raise ValueError(f"{self.path} is the depth of one picture, not of {pictures}: name a folder of maps.")
+
+    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
+        self.check_count(len(paths))
+        return [self._read(image, path) for image, path in zip(images, paths, strict=True)]
+
+    def _read(self, image: np.ndarray, path: Path) -> DepthMap | None:
+        file = self.find(path.stem)
+        if file is None:
+            return None
+        depth = read_depth(file, self.kind)
+        depth.check_size((image.shape[1], image.shape[0]), str(file))
+        return depth
+
+
+class OnnxDepth:
+    """A network in an ONNX file: one float input (1, 3, h, w), one output (1, h, w) or (1, 1, h, w).
+
+    Pictures are resized with their aspect kept, as Depth Anything V2 wants it, or to the size that the file fixes.
+    """
+
+    def __init__(self, path: str, kind: Kind = "inverse"):
+        """Args: path of the file; kind of the network's output."""
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no ONNX file {path}.")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError("An ONNX depth network needs onnxruntime: `pip install 'hmr_jax[onnx]'`.") from error
+        try:
+            self._session: Any = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        except Exception as error:  # onnxruntime has classes of its own for each failure
+            raise ValueError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None, "channels"):
+            shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
+            raise ValueError(f"{path} takes {shapes}; a depth network takes one picture (1, 3, height, width).")
+        self.path, self.kind, self._input = path, kind, inputs[0].name
+        height, width = inputs[0].shape[2:]
+        self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
+
+    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
+        return [self._estimate(image) for image in images]
+
+    def _estimate(self, image: np.ndarray) -> DepthMap:
+        size = image.shape[1], image.shape[0]
+        small = Image.fromarray(image).resize(self._fixed or network_size(size), Image.Resampling.BICUBIC)
+        pixels = (np.asarray(small, np.float32) / 255 - MEAN) / STD
+        output = self._session.run(None, {self._input: np.moveaxis(pixels, -1, 0)[None]})[0]
+        values = np.asarray(output, np.float32)
+        while values.ndim > 2 and values.shape[0] == 1:
+            values = values[0]
+        depth = DepthMap.from_values(values, self.kind, f"The output of {self.path}")
+        resized = Image.fromarray(depth.values).resize(size, Image.Resampling.BILINEAR)
+        return DepthMap.from_values(np.asarray(resized), self.kind)
+
+
+class FlaxDepth:
+    """Depth Anything inside JAX, from a folder that `python -m hmr_jax.weights.convert` wrote."""
+
+    def __init__(self, path: str):
+        """Args: path of the folder. FileNotFoundError if there is no checkpoint in it."""
+        from hmr_jax.depth.network import DepthNetwork  # the models, which the other providers do not need
+
+        self._network = DepthNetwork.from_checkpoint(path)
+
+    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
+        return [DepthMap.from_values(values, self._network.kind) for values in self._network.batch(images)]
+
+
+def network_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a picture as Depth Anything V2 takes it: both at least 518 and multiples of 14."""
+    scale = SHORT_SIDE / min(size)
+    width, height = (max(SHORT_SIDE, round(side * scale / MULTIPLE) * MULTIPLE) for side in size)
+    return width, height
+
+
+PROVIDERS: dict[str, Callable[[str], DepthProvider]] = {
+    "disk": DiskDepth,
+    "disk-metric": partial(DiskDepth, kind="metric"),
+    "onnx": OnnxDepth,
+    "onnx-metric": partial(OnnxDepth, kind="metric"),
+    "flax": FlaxDepth,
+}
+"""By the name before the colon; called with what stands after it."""
+
+
+def depth_provider(text: str) -> DepthProvider:
+    """The provider that "NAME:PATH" or the path of a depth file or folder names.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: for an unknown provider, with the nearest names.
+    """
+    name, colon, path = text.partition(":")
+    if name in PROVIDERS and path:
+        return PROVIDERS[name](path)
+    if Path(text).exists():
+        return DiskDepth(text)
+    if not colon:
+        raise FileNotFoundError(f"There is no depth file or folder {text}; a provider is named NAME:PATH ({_names()}).")
+    near = difflib.get_close_matches(name, PROVIDERS, 1)
+    hint = f"; did you mean '{near[0]}'?" if near and near[0] != name else f": use {_names()}, followed by :PATH."
+    raise ValueError(f"'{text}' names no depth provider{hint}")
+
+
+def _names() -> str:
+    return ", ".join(PROVIDERS)

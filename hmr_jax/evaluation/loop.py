@@ -1,0 +1,226 @@
+"""Evaluation of a model on a finite stream of batches, under a named protocol.
+
+Letters: N samples, P evaluated points.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from hmr_jax import distributed, metrics
+from hmr_jax.batch import Batch, BatchSource
+from hmr_jax.body import skin
+from hmr_jax.config import MeshConfig
+from hmr_jax.evaluation.fingerprints import DIGEST, fingerprints
+from hmr_jax.evaluation.partial import PartialResults
+from hmr_jax.evaluation.results import Evaluation, summarize
+from hmr_jax.evaluation.scores import make_score_step, predict_with
+from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.models.parameters import Params, to_variables
+from hmr_jax.protocols import (
+    Bodies,
+    Protocol,
+    body_subject,
+    get_protocol,
+    keypoint_subject,
+    load_bodies,
+    score,
+    true_body,
+)
+
+Rows = dict[str, np.ndarray]
+Step = Callable[[Params, Batch], dict[str, jax.Array]]
+CHUNK = 50  # batches between two writes of partial results
+IN_FLIGHT = 2  # batches that the devices work on while the host prepares the next
+
+
+def evaluate(
+    model: Any,
+    params: Params,
+    batches: BatchSource | Iterable[Batch],
+    mesh: Mesh | None = None,
+    baseline: bool = False,
+    progress: bool = False,
+    *,
+    protocol: Protocol | None = None,
+    bodies: Bodies | None = None,
+    flip_test: bool = False,
+    keys: Callable[[np.ndarray], Sequence[str]] | None = None,
+    partial: PartialResults | None = None,
+) -> Evaluation:
+    """Every valid sample once, in batches of one shape.
+
+    Args:
+        model: the network.
+        params: all its parameters.
+        batches: finite; samples with valid = 0 are padding.
+        mesh: devices; by default all of them, data parallel.
+        baseline: also score the mean body of the same samples.
+        progress: show a progress bar.
+        protocol: how; None: "synthetic". Not read for a network without a body.
+        bodies: those of the protocol; None: the model's own.
+        flip_test: average with the prediction for the mirrored picture.
+        keys: names of examples by their numbers, asked on the host that has read them; None: the numbers.
+        partial: where to keep results so far, and to find those of a run that was cut off; needs a `BatchSource`.
+
+    Raises:
+        ValueError: there is no sample, the truth of one is not finite, or one was seen twice.
+    """
+    mesh = distributed.make_mesh(MeshConfig()) if mesh is None else mesh
+    params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    body = getattr(model, "body", None)
+    if body is None:
+        return summarize(None, collect(_dense_step(model), params, batches, mesh, keys, partial, progress))
+    protocol = protocol or get_protocol("synthetic")
+    bodies = bodies or load_bodies(protocol, body)
+    step = make_score_step(protocol, bodies.on(mesh), predict_with(model, flip_test), labels=baseline)
+    samples = collect(step, params, batches, mesh, keys, partial, progress)
+    labels = {name: samples.pop(f"label/{name}") for name in ("pose", "betas", "keypoints_3d") if baseline}
+    return summarize(protocol, samples, mean_body_errors(protocol, bodies, labels) if baseline else {})
+
+
+def _dense_step(model: Any) -> Step:
+    """The step of a network without a body."""
+
+    @jax.jit
+    def step(params: Params, batch: Batch) -> dict[str, jax.Array]:
+        output = model.apply(to_variables(params), batch, train=False)
+        return metrics.dense_errors(output, batch) | {"index": batch["index"], "valid": batch["valid"]}
+
+    return step
+
+
+def collect(
+    step: Step,
+    params: Params,
+    batches: BatchSource | Iterable[Batch],
+    mesh: Mesh,
+    keys: Callable[[np.ndarray], Sequence[str]] | None = None,
+    partial: PartialResults | None = None,
+    progress: bool = False,
+) -> Rows:
+    """Runs a step over all batches and keeps the rows of the valid samples, in the order of their numbers.
+
+    Args:
+        step: (params, batch) -> rows (B, ...), "index" and "valid" among them.
+        params: first argument of the step.
+        batches: finite.
+        mesh: devices.
+        keys: see `evaluate`.
+        partial: see `evaluate`.
+        progress: show a progress bar.
+
+    Returns:
+        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "picture" (N,) fingerprints.
+
+    Raises:
+        ValueError: there is no sample, or a number or a key came twice.
+    """
+    replicate = jax.jit(lambda rows: rows, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    distributed.agree(0)  # the first host has opened the folder of partial results before the others look into it
+    first, parts = partial.load() if partial else (0, [])
+    if distributed.agree(first) != first:
+        raise ValueError(
+            f"{partial.folder if partial else ''} must be one folder for all hosts: results so far differ."
+        )
+    stream: Iterator[Batch] = batches(first) if callable(batches) else iter(batches)
+    running: deque[dict[str, jax.Array]] = deque()
+    rows: list[Rows] = []
+    names: dict[int, bytes] = {}
+    at = first
+
+    def await_rows(limit: int) -> None:
+        while len(running) > limit:
+            whole = jax.device_get(running.popleft())
+            valid = whole.pop("valid") > 0
+            rows.append({name: array[valid] for name, array in whole.items()})
+
+    def close_chunk() -> None:
+        nonlocal rows, names, first
+        await_rows(0)
+        if rows:
+            whole = distributed.gather_named(list(names), list(names.values()))
+            parts.append(_with_names({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, whole))
+            if partial:
+                partial.save(first, at, parts[-1])
+        rows, names, first = [], {}, at
+
+    bar = tqdm(stream, disable=not progress, unit="batch", initial=first)
+    for batch in bar:
+        if bar.total is None and (examples := getattr(batches, "examples", None)):
+            bar.total = -(-examples // (len(batch["index"]) * jax.process_count()))
+        running.append(replicate(step(params, distributed.to_global(batch, mesh))))
+        mine = np.asarray(batch["valid"]) > 0
+        numbers = np.asarray(batch["index"])[mine]
+        named = keys(numbers) if keys else [str(number) for number in numbers]
+        prints = [pair for pair, valid in zip(fingerprints(batch), mine, strict=True) if valid]
+        for number, name, pair in zip(numbers.tolist(), named, prints, strict=True):
+            names[number] = b"".join(pair) + name.encode()
+        await_rows(IN_FLIGHT)
+        at += 1
+        if at - first == CHUNK:
+            close_chunk()
+    close_chunk()
+    if not parts or not sum(len(part["index"]) for part in parts):
+        raise ValueError("There is nothing to evaluate: the data set holds no sample.")
+    samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name in ("index", "key"):
+        values, counts = np.unique(samples[name], return_counts=True)
+        if (counts > 1).any():
+            twice = ", ".join(map(str, values[counts > 1][:5].tolist()))
+            raise ValueError(f"{int((counts > 1).sum())} samples came more than once, by their {name}: {twice}.")
+    order = np.argsort(samples["index"])
+    return {name: array[order] for name, array in samples.items()}
+
+
+def _with_names(rows: Rows, names: dict[int, bytes]) -> Rows:
+    """Adds key and fingerprints of each row."""
+    texts = [names[int(number)] for number in rows["index"]]
+    size = DIGEST
+    prints = np.frombuffer(b"".join(text[: 2 * size] for text in texts), np.uint64).reshape(-1, 2)
+    keys = np.array([text[2 * size :].decode() for text in texts], dtype=str)
+    return rows | {"key": keys, "labels": prints[:, 0].copy(), "picture": prints[:, 1].copy()}
+
+
+def mean_body_errors(
+    protocol: Protocol, bodies: Bodies, labels: dict[str, np.ndarray], chunk: int = 64
+) -> dict[str, float]:
+    """Errors of the best constant body: each joint's mean rotation (the global one too) and the mean betas.
+
+    The means are taken over the very samples that are scored, which makes the baseline slightly stronger than a
+    mean of training data.
+
+    Args:
+        protocol: of a kind whose truth needs no gendered body.
+        bodies: its bodies.
+        labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4).
+        chunk: samples at a time.
+    """
+    rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
+    u, _, vt = np.linalg.svd(rotations.mean(0))
+    u[..., -1] *= np.linalg.det(u @ vt)[..., None]
+    neutral = bodies.neutral
+    posed = skin(neutral, jnp.asarray(labels["betas"].mean(0))[None], jnp.asarray(u @ vt, jnp.float32)[None])
+    mean = body_subject(protocol, neutral, posed.vertices, posed.joints)
+
+    @jax.jit
+    def errors(bodies, pose, betas, keypoints):
+        body = true_body(bodies, pose, betas, None)
+        truth = body_subject(protocol, neutral, body.vertices, body.joints)
+        if protocol.truth == "keypoints":
+            truth = keypoint_subject(protocol, keypoints[..., :3], truth)
+        constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:])), mean)
+        return {name: value for name, value in score(protocol, constant, truth).items() if name in protocol.metrics}
+
+    placed = jax.device_put(Bodies(neutral))
+    parts = [
+        jax.device_get(errors(placed, *(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
+        for at in range(0, len(rotations), chunk)
+    ]
+    return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}

@@ -1,0 +1,23 @@
+"""One result of an evaluation, and what a report needs to look at single samples again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hmr_jax.batch import BatchSource
+from hmr_jax.config import Config
+from hmr_jax.evaluation.results import Evaluation
+from hmr_jax.protocols import Bodies
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One result and what a report needs to look at single samples again."""
+
+    name: str
+    path: Path
+    result: Evaluation
+    source: BatchSource | None = None
+    config: Config | None = None
+    params: Any = None
+    bodies: Bodies | None = None

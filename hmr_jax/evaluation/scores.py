@@ -1,0 +1,166 @@
+"""What the devices do with a batch in an evaluation: predict, score, describe.
+
+Letters: B batch, K keypoints, J joints, P evaluated points.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax import metrics
+from hmr_jax.batch import Batch, Prediction
+from hmr_jax.body import BodyModel
+from hmr_jax.body.joints import PELVIS_44
+from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
+from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.models.parameters import Params, to_variables
+from hmr_jax.protocols import CONFIDENT, Bodies, Protocol, Subject, body_subject, keypoint_subject, score, true_body
+
+Rows = dict[str, jax.Array]
+
+
+class Truth(NamedTuple):
+    """The true side of a protocol."""
+
+    subject: Subject
+    weights: jax.Array | None
+    """(B, P) confidence of the points; None: all count."""
+    exists: jax.Array
+    """(B,) where the sample is labelled at all."""
+
+
+def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
+    """(params, batch) -> prediction, jitted; with a flip test, the mean of the crop and its mirror image."""
+
+    @jax.jit
+    def predict(params: Params, batch: Batch) -> Prediction:
+        prediction = model.apply(to_variables(params), batch, train=False)
+        if not flip_test:
+            return prediction
+        mirrored = model.apply(to_variables(params), mirror_batch(batch), train=False)
+        return average_mirrored(model.body, prediction, mirrored, model.config.focal_length)
+
+    return predict
+
+
+def make_score_step(
+    protocol: Protocol, bodies: Bodies, predict: Callable[[Params, Batch], Prediction], labels: bool = False
+) -> Callable[[Params, Batch], Rows]:
+    """(params, batch) -> rows of the samples, (B, ...) each.
+
+    Prediction, truth and scores are three programs: in one, XLA would pose a mesh anew for each sum over its vertices.
+
+    Args:
+        protocol: what is scored.
+        bodies: see `load_bodies`; on the mesh (`Bodies.on`) where there are several devices.
+        predict: see `predict_with`; not jitted here.
+        labels: also return "pose", "betas" and "keypoints_3d", for the mean body.
+    """
+    bodies = jax.tree.map(jnp.asarray, bodies)
+    neutral = bodies.neutral
+
+    @jax.jit
+    def read_labels(bodies: Bodies, batch: Batch) -> tuple[Truth, Rows]:
+        truth = true_subject(protocol, neutral, bodies, batch)
+        rows = {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
+        if labels:
+            rows |= {f"label/{name}": batch[name] for name in ("pose", "betas", "keypoints_3d")}
+        return truth, rows | {"index": batch["index"], "valid": batch["valid"]}
+
+    @jax.jit
+    def compare(prediction: Prediction, truth: Truth, batch: Batch) -> Rows:
+        rows = score(protocol, predicted_subject(protocol, neutral, prediction), truth.subject, truth.weights)
+        if prediction.sigma is not None and protocol.space == "3d":
+            rows |= sigma_rows(prediction, batch)
+        return rows
+
+    def step(params: Params, batch: Batch) -> Rows:
+        truth, rows = read_labels(bodies, batch)
+        return rows | compare(predict(params, batch), truth, batch)
+
+    return step
+
+
+def predicted_subject(protocol: Protocol, body: BodyModel, prediction: Prediction) -> Subject:
+    """What the protocol scores of a prediction; `body` as in `true_subject`."""
+    if protocol.space == "2d":
+        return keypoint_subject(protocol, prediction.keypoints_2d)
+    rotations = None
+    if protocol.angle_parts and prediction.global_orient is not None:
+        rotations = prediction.rotations
+    return body_subject(protocol, body, prediction.vertices, prediction.joints, rotations)
+
+
+def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Batch) -> Truth:
+    """What the protocol compares it with, as far as the batch is labelled.
+
+    Args:
+        protocol: says what.
+        body: the neutral one; not traced, for its regressors become small constants.
+        bodies: those to pose.
+        batch: the labels.
+    """
+    if protocol.space == "2d":
+        points = batch["keypoints_2d"]
+        weights = points[:, np.array(protocol.keypoints), 2]
+        return Truth(keypoint_subject(protocol, points[..., :2]), weights, (weights > CONFIDENT).any(1))
+    label = None
+    if protocol.truth == "body" or "pve" in protocol.metrics:
+        if "vertices" in batch:  # of a truth file: a mesh that no body model of ours can pose, such as SMPL-X's
+            label = body_subject(protocol, body, batch["vertices"], None)
+        else:
+            posed = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
+            rotations = axis_angle_to_matrix(batch["pose"]) if protocol.angle_parts else None
+            label = body_subject(protocol, body, posed.vertices, posed.joints, rotations)
+        if protocol.truth == "body":
+            return Truth(label, None, has_body(batch))
+    points = keypoint_subject(protocol, batch["keypoints_3d"][..., :3], label)
+    confidence = (batch["keypoints_3d"][..., 3] > 0).astype(jnp.float32)
+    weights = confidence[:, np.array(protocol.keypoints)]
+    rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
+    return Truth(points, weights, rooted * (weights.max(1) > 0))
+
+
+def has_body(batch: Batch) -> jax.Array:
+    """(B,) 1 where a body is labelled."""
+    return batch["has_pose"] * batch["has_betas"]
+
+
+def sigma_rows(prediction: Prediction, batch: Batch) -> Rows:
+    """The predicted error of each keypoint beside its true one, pelvis-aligned, mm; NaN where there is no label."""
+    truth = batch["keypoints_3d"]
+    pred = metrics.root_align(prediction.keypoints_3d, prediction.keypoints_3d[:, PELVIS_44])
+    true = metrics.root_align(truth[..., :3], truth[:, PELVIS_44, :3])
+    labelled = (truth[..., 3] > 0) & (truth[:, PELVIS_44, 3] > 0)[:, None]
+    error = jnp.where(labelled, metrics.per_joint_error(pred, true), jnp.nan)
+    assert prediction.sigma is not None
+    return {"sigma": 1000 * prediction.sigma, "sigma_error": 1000 * error}
+
+
+def conditions(batch: Batch) -> Rows:
+    """What makes a sample hard, read off its labels.
+
+    Returns:
+        "occlusion" (B,): share of the keypoints without 2-D label (confidence 0); "truncation" (B,): share of the crop
+        beyond the picture's edge, or of the labelled keypoints beyond the crop's where the picture's size is not known;
+        "viewpoint" (B,): degrees from which the body is seen, 0 from its front, 90 from its right, NaN without a pose.
+    """
+    keypoints = batch["keypoints_2d"]
+    labelled = keypoints[..., 2] > 0
+    rows = {"occlusion": 1 - labelled.mean(1)}
+    if "image_size" in batch and "box_center" in batch:
+        half = batch["box_size"][:, None] / 2
+        low = jnp.maximum(batch["box_center"] - half, 0)
+        high = jnp.minimum(batch["box_center"] + half, batch["image_size"])
+        inside = jnp.prod(jnp.maximum(high - low, 0), -1) / jnp.maximum(batch["box_size"] ** 2, 1e-9)
+        rows["truncation"] = 1 - inside
+    else:
+        outside = (jnp.abs(keypoints[..., :2]) > 0.5).any(-1) & labelled
+        rows["truncation"] = outside.sum(1) / jnp.maximum(labelled.sum(1), 1)
+    front = axis_angle_to_matrix(batch["pose"])[:, 0, :, 2]  # (B, 3) where the chest points, camera axes
+    angle = jnp.rad2deg(jnp.arctan2(front[:, 0], -front[:, 2]))
+    rows["viewpoint"] = jnp.where(batch["has_pose"] > 0, angle, jnp.nan)
+    return rows

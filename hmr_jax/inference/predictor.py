@@ -1,0 +1,286 @@
+"""Images and boxes in, posed bodies in the camera of the whole image out.
+
+    predictor = Predictor.from_checkpoint("runs/deforhmr")
+    people = predictor([image], [boxes])
+    people[0].vertices + people[0].translation
+
+Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pixels of the image as given. For Flax
+and JAX users the way is the usual one: `load_for_inference` gives configuration and parameters, `build_model` the
+module.
+
+Letters: B batch, P people, H, W image, S side of the crop, V vertices.
+"""
+
+import dataclasses
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.body import BodyModel
+from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
+from hmr_jax.config import Config
+from hmr_jax.depth import DepthMap, crop_depth
+from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
+from hmr_jax.geometry.boxes import ENLARGE, check_box, square_box
+from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
+from hmr_jax.models.backbones.vit import arrange_for_inference
+from hmr_jax.models.parameters import Params, to_variables
+
+
+@dataclass(frozen=True)
+class PersonPrediction:
+    """One person: the fields of `hmr_jax.batch.Prediction` without the batch axis, and where the person is.
+
+    Place the body in the camera by adding `translation` to `vertices`, `joints` or `keypoints_3d`.
+    """
+
+    image_index: int
+    """Which of the images given."""
+    box: np.ndarray
+    """(4,) left, top, right, bottom as given, px."""
+    box_center: np.ndarray
+    """(2,) of the square crop, px."""
+    box_size: float
+    """Side of the square crop, px."""
+    focal_length: np.ndarray
+    """(2,) along x and y, px: as given, or `ModelConfig.focal_length` / 256 * max(W, H)."""
+    principal_point: np.ndarray
+    """(2,) px: as given, or the image's centre (W / 2, H / 2)."""
+    translation: np.ndarray
+    """(3,) of the body in the image's camera, metres; as true as the focal length is."""
+    global_orient: np.ndarray
+    """(1, 3, 3)."""
+    body_pose: np.ndarray
+    """(23, 3, 3)."""
+    betas: np.ndarray
+    """(10,)."""
+    camera: np.ndarray
+    """(3,) weak-perspective scale and shift in the crop."""
+    joints: np.ndarray
+    """(24, 3)."""
+    keypoints_3d: np.ndarray
+    """(44, 3)."""
+    keypoints_2d: np.ndarray
+    """(44, 2) in crop coordinates, [-0.5, 0.5]."""
+    keypoints_image: np.ndarray
+    """(44, 2) px: keypoints_3d + translation, projected into the image."""
+    vertices: np.ndarray
+    """(V, 3)."""
+    crop: np.ndarray
+    """(S, S, 3) uint8: what the network was shown."""
+    sigma: np.ndarray | None = None
+    """(44,) predicted error of each keypoint, metres."""
+    silhouette: np.ndarray | None = None
+    """(h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
+    sampling_points: np.ndarray | None = None
+    """(L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
+    gates: np.ndarray | None = None
+    """(L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion (D2A-HMR)."""
+
+
+class Predictor:
+    """A network and its parameters behind one call."""
+
+    def __init__(self, config: Config, params: Params, batch_size: int | None = None):
+        """Args: config and params of a checkpoint; `batch_size` crops go through the network at a time.
+
+        Every batch is padded to that size, so there is one compilation. By default 1 on a CPU and 16 elsewhere.
+        """
+        if config.model.name == "dense":
+            raise ValueError("This checkpoint predicts no bodies: it is an encoder for training to start from.")
+        self.config = config
+        self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
+        self.model = build_model(config.model)
+        self.checkpoint: dict[str, Any] = {"name": None, "step": None}
+        """Where the parameters are from; written into result files."""
+        self._takes_depth = needs_depth(config.model)
+        self._params = jax.device_put(arrange_for_inference(params))
+        self._step = jax.jit(self._predict)
+
+    @classmethod
+    def from_checkpoint(cls, directory: str | Path | None = None, batch_size: int | None = None) -> "Predictor":
+        """Loads a run's folder, one of its checkpoints, an exported folder, or by default the shipped model.
+
+        Raises:
+            FileNotFoundError: if there is no checkpoint.
+            ValueError: if it cannot be read, or does not predict bodies.
+        """
+        if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
+            raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
+        predictor = cls(*load_for_inference(directory), batch_size)
+        predictor.checkpoint = describe(directory)
+        return predictor
+
+    @property
+    def body(self) -> BodyModel:
+        """The body model, with `faces` and `topology`."""
+        return self.model.body
+
+    def check_takes_depth(self, given: bool) -> None:
+        """Raises ValueError where depth is given to a network that takes none."""
+        if given and not self._takes_depth:
+            raise ValueError(
+                f"This checkpoint's network, {self.config.model.name}, takes no depth: leave the depth out, or choose "
+                f"a checkpoint of {' or '.join(DEPTH_MODELS)}."
+            )
+
+    def __call__(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        boxes: Sequence | np.ndarray | None = None,
+        intrinsics: Sequence | np.ndarray | None = None,
+        enlarge: float = ENLARGE,
+        depth: DepthMap | Sequence[DepthMap | None] | None = None,
+    ) -> list[PersonPrediction]:
+        """Predicts the person in every box; the crops of all images share batches.
+
+        Args:
+            images: list of (H, W, 3) uint8 RGB, or one.
+            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: the whole
+                image is taken for one person, with a warning.
+            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; None: the default of `PersonPrediction`.
+            enlarge: factor of the boxes; 1.2 makes tight boxes what the network was trained on.
+            depth: for a network that takes it, per image a map of its size, or None where there is none; for one image,
+                its map. Without depth such a network goes on with "missing", with a warning.
+
+        Returns:
+            One prediction per box, in the order of images and boxes.
+
+        Raises:
+            ValueError: for a box, an image or a depth map that cannot be used; the message names it.
+        """
+        if isinstance(images, np.ndarray) and images.ndim == 3:
+            images, boxes = [images], None if boxes is None else [boxes]
+        if isinstance(depth, DepthMap):
+            depth = [depth]
+        self._check_depth(images, depth)
+        if boxes is None:
+            warnings.warn("No boxes given: each whole image is taken for one person.", stacklevel=2)
+            boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
+            enlarge = 1.0  # there is room around the person already
+        if len(boxes) != len(images):
+            raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
+        people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
+        return list(self._run(images, people, depth))
+
+    def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
+        """Raises where depth cannot be used, warns where it is wanting."""
+        self.check_takes_depth(depth is not None)
+        if not self._takes_depth:
+            return
+        if depth is None:
+            warnings.warn("No depth given: the network goes on without, less exactly.", stacklevel=3)
+            return
+        if len(depth) != len(images):
+            raise ValueError(f"{len(images)} images but {len(depth)} depth maps: give one, or None, per image.")
+        for number, (image, one) in enumerate(zip(images, depth, strict=True)):
+            if one is not None:
+                one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
+
+    def _people(self, images, boxes, intrinsics, enlarge) -> Iterator[dict]:
+        """What is known of each person before the network runs."""
+        for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
+            size = image.shape[1], image.shape[0]
+            focal_length, principal_point = camera_of(size, intrinsics, self.config.model.focal_length)
+            image_boxes = np.asarray(image_boxes, np.float32)
+            if image_boxes.size and image_boxes.shape[-1] != 4:
+                raise ValueError(f"The boxes of image {index} have shape {image_boxes.shape}; expected (n, 4).")
+            for number, box in enumerate(image_boxes.reshape(-1, 4)):
+                check_box(box, size, f"Box {number} of image {index}")
+                center, side = square_box(box, enlarge)
+                yield {
+                    "image_index": index, "box": box, "box_center": center, "box_size": side,
+                    "focal_length": focal_length, "principal_point": principal_point,
+                }  # fmt: skip
+
+    def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
+        """Cuts the crops of a batch while the network is busy with the one before."""
+        running: tuple = ()
+        for batch in _batched(people, self.batch_size):
+            crops = np.stack([self._crop(images, person) for person in batch])
+            placing = [np.array([person[name] for person in batch], np.float32) for name in _PLACING]
+            shown = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
+            shown = {name: _pad(array, self.batch_size) for name, array in shown.items()}
+            fields = self._step(self._params, shown, *(_pad(array, self.batch_size) for array in placing))
+            if running:
+                yield from _unbatch(*running)
+            running = batch, crops, fields
+        if running:
+            yield from _unbatch(*running)
+
+    def _crop(self, images, person: dict) -> np.ndarray:
+        image = images[person["image_index"]]
+        return extract_crop(image, person["box_center"], person["box_size"], self.config.data.crop_size)
+
+    def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
+        """What the network is shown beside the crops; the people of a batch may be from several images."""
+        size = self.config.data.crop_size
+        cut = [
+            crop_depth(depth and depth[one["image_index"]], one["box_center"], one["box_size"], size) for one in batch
+        ]
+        maps, has = zip(*cut, strict=True)
+        return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
+
+    def _predict(self, params, shown, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
+        prediction: Any = self.model.apply(to_variables(params), shown, train=False)
+        focal = focal_length.mean(1)
+        translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
+        # Pixels that are not square: keep the pelvis where it is in the picture.
+        translation = translation * jnp.ones_like(translation).at[:, :2].set(focal[:, None] / focal_length)
+        wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
+        fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
+        return fields | {
+            "translation": translation,
+            "keypoints_image": project(prediction.keypoints_3d, translation, focal_length, principal_point),
+        }
+
+
+_PLACING = ("box_center", "box_size", "focal_length", "principal_point")
+
+
+def camera_of(
+    image_size: tuple[int, int], intrinsics: Sequence | np.ndarray | None, crop_focal_length: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Focal length (2,) and principal point (2,), px, as given or else HMR2.0's for an image of (width, height).
+
+    Raises:
+        ValueError: if the intrinsics are not (3, 3) or fx, fy, cx, cy, finite, with positive focal lengths.
+    """
+    if intrinsics is None:
+        focal = crop_focal_length / NOMINAL_CROP * max(image_size)
+        return np.full(2, focal, np.float32), np.array(image_size, np.float32) / 2
+    matrix = np.asarray(intrinsics, np.float32)
+    if matrix.shape == (3, 3):
+        matrix = matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
+    if matrix.shape != (4,) or not np.isfinite(matrix).all() or (matrix[:2] <= 0).any():
+        raise ValueError(
+            f"Intrinsics {np.asarray(intrinsics).tolist()}: give fx, fy, cx, cy in pixels or a 3x3 matrix."
+        )
+    return matrix[:2], matrix[2:]
+
+
+def _batched(items: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def _pad(array: np.ndarray, size: int) -> np.ndarray:
+    """Repeats the last row: padding must not make numbers that are not finite."""
+    return np.concatenate([array, np.repeat(array[-1:], size - len(array), 0)])
+
+
+def _unbatch(people: list[dict], crops: np.ndarray, fields: dict[str, jax.Array]) -> Iterator[PersonPrediction]:
+    arrays = jax.device_get(fields)
+    for i, (person, crop) in enumerate(zip(people, crops, strict=True)):
+        yield PersonPrediction(**person, crop=crop, **{name: array[i] for name, array in arrays.items()})

@@ -1,0 +1,118 @@
+"""Contents of .pkl, .npz and .npy files as plain arrays, safely: no code from the file runs, no chumpy, no scipy.
+
+SMPL's own files are Python 2 pickles whose arrays hide in chumpy objects and old scipy.sparse matrices; later ones
+keep pickled objects inside npz files. All of that becomes NumPy arrays here; what cannot be evaluated becomes None.
+"""
+
+import zipfile
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from hmr_jax.io import safe_pickle
+from hmr_jax.io.safe_pickle import Opaque, opaque_class
+
+_MAX_DEPTH = 16  # of chumpy expressions
+
+
+def read_contents(path: str | Path) -> Any:
+    """Reads a file by what it is, whatever its name: an array for npy, a dictionary for npz, anything for a pickle.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is none of the three, damaged, or asks for code to be run.
+    """
+    path = path if isinstance(path, PurePath) else Path(path)  # epath's paths are not only of disks
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+            file.seek(0)
+            if start.startswith(b"PK"):
+                return _read_npz(file)
+            if start == b"\x93NUMPY":
+                return _read_npy(file)
+            return evaluate(safe_pickle.load(file, _resolve))
+    except safe_pickle.RefusedPickleError as error:
+        raise safe_pickle.RefusedPickleError(f"{path} was not read: {error}") from None
+    except Exception as error:  # damage can surface anywhere: in zip, zlib, NumPy or the indices of a matrix
+        raise ValueError(f"{path} is not a readable .pkl, .npz or .npy file: {error}") from error
+
+
+def evaluate(item: Any, depth: int = 0) -> Any:
+    """Replaces chumpy and scipy.sparse stand-ins by dense arrays, and what has no value in the file by None."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("Objects are nested too deeply.")
+    if isinstance(item, dict):
+        return {str(key): evaluate(value, depth + 1) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [evaluate(value, depth + 1) for value in item]
+    if isinstance(item, np.ndarray):
+        if item.dtype == object and item.ndim == 0:  # how np.save wraps an object
+            return evaluate(item.item(), depth + 1)
+        return np.asarray(item)
+    if isinstance(item, Opaque):
+        state = item.state if isinstance(item.state, dict) else {}
+        if item.class_name.startswith("scipy.sparse"):
+            return _dense(state, item.class_name.rpartition(".")[2][:3])
+        return _chumpy_value(state, item.class_name.rpartition(".")[2], depth)
+    return item
+
+
+def _chumpy_value(state: dict, kind: str, depth: int) -> np.ndarray | None:
+    """Value of the few chumpy classes that hold data; any computed one (v_posed and friends) is not needed."""
+    child = lambda key: np.asarray(evaluate(state[key], depth + 1))  # noqa: E731
+    if kind == "Select" and {"a", "idxs"} <= state.keys():
+        return child("a").ravel()[child("idxs")].reshape(evaluate(state.get("preferred_shape", -1), depth + 1))
+    if kind == "transpose" and "a" in state:
+        return np.transpose(child("a"), state.get("axes"))
+    if kind == "reshape" and {"a", "newshape"} <= state.keys():
+        return child("a").reshape(state["newshape"])
+    return child("x") if "x" in state else None
+
+
+def _dense(state: dict, layout: str) -> np.ndarray:
+    """The array of a sparse matrix in csc, csr or coo layout."""
+    shape = state["_shape"] if "_shape" in state else state["shape"]
+    values = np.asarray(state["data"])
+    if layout == "coo":
+        rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
+    else:
+        counts = np.diff(np.asarray(state["indptr"]))
+        outer, inner = np.repeat(np.arange(len(counts)), counts), np.asarray(state["indices"])
+        rows, columns = (inner, outer) if layout == "csc" else (outer, inner)
+    dense = np.zeros([int(size) for size in shape], values.dtype)
+    np.add.at(dense, (np.asarray(rows), np.asarray(columns)), values)
+    return dense
+
+
+def _resolve(module: str, name: str) -> type[Opaque] | None:
+    sparse = module.startswith("scipy.sparse") and name[:3] in ("csc", "csr", "coo")
+    if module.split(".")[0] == "chumpy" or sparse:
+        return opaque_class(f"{module}.{name}")
+    return None
+
+
+def _read_npz(file: Any) -> dict[str, Any]:
+    with zipfile.ZipFile(file) as archive:
+        contents = {}
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                with archive.open(name) as member:
+                    contents[name.removesuffix(".npy")] = _read_npy(member)
+        if not contents:
+            raise ValueError("it is a zip archive without arrays.")
+        return contents
+
+
+def _read_npy(file: Any) -> Any:
+    """One npy stream; an object array goes through the same whitelist as a pickle."""
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    if dtype.hasobject:
+        return evaluate(safe_pickle.load(file, _resolve))
+    data = file.read(dtype.itemsize * int(np.prod(shape)))
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()

@@ -1,0 +1,1 @@
+"""Image backbones: vision transformers and convolutional networks."""

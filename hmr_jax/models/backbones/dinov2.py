@@ -1,0 +1,94 @@
+"""DINOv2's vision transformer (Oquab et al. 2023), the encoder of Depth Anything.
+
+Letters: B batch, H and W the image, h and w the map of patches, N = 1 + h w tokens, D width.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hmr_jax.models.backbones.vit import LAYER_NORM_EPS, Block
+
+
+class DinoV2(nn.Module):
+    """Images to the features of some of the blocks."""
+
+    dim: int
+    depth: int
+    num_heads: int
+    taps: tuple[int, ...]
+    """Blocks whose outputs are returned, from 0."""
+    grid: int = 37
+    """Side of the square map that the position embedding is for."""
+    patch_size: int = 14
+    mlp_ratio: int = 4
+    position_offset: float = 0.0
+    """Added to the size of the map where the scale of the position embedding's resizing is computed: 0.1 in the
+    original code, 0 in transformers."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> list[jax.Array]:
+        """(B, H, W, 3) images, normalised, sides divisible by the patch -> per tap (B, h, w, D), normalised."""
+        patch = self.patch_size
+        x = nn.Conv(self.dim, (patch, patch), patch, "VALID", dtype=self.dtype, name="patch_embed")(images)
+        batch, height, width, _ = x.shape
+        cls = self.param("cls_token", nn.initializers.normal(1e-6), (self.dim,))
+        slots = self.param("pos_embed", nn.initializers.truncated_normal(0.02), (1 + self.grid**2, self.dim))
+        rest = resize_positions(slots[1:].reshape(self.grid, self.grid, -1), (height, width), self.position_offset)
+        x = x.reshape(batch, height * width, self.dim) + rest.reshape(-1, self.dim).astype(x.dtype)
+        first = jnp.broadcast_to((cls + slots[0]).astype(x.dtype), (batch, 1, self.dim))
+        x = jnp.concatenate([first, x], 1)  # (B, N, D)
+        norm = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")
+        features = []
+        for index in range(max(self.taps) + 1):
+            block = Block(
+                self.dim, self.num_heads, self.mlp_ratio, dtype=self.dtype, layer_scale=True, name=f"block_{index}"
+            )
+            x = block(x, jnp.zeros(()), False)
+            if index in self.taps:
+                features.append(norm(x)[:, 1:].reshape(batch, height, width, self.dim))
+        return features
+
+
+def resize_positions(slots: jax.Array, size: tuple[int, int], offset: float = 0.0) -> jax.Array:
+    """(g, g, D) -> (h, w, D) by PyTorch's bicubic interpolation, which does not blur where it shrinks.
+
+    A map of the same size is returned as it is, whatever the offset, as both implementations do.
+    """
+    if tuple(slots.shape[:2]) == size:
+        return slots
+    rows, columns = (bicubic_matrix(g, n, (n + offset) / g) for g, n in zip(slots.shape[:2], size, strict=True))
+    return jnp.einsum("hi,wj,ijd->hwd", rows, columns, slots.astype(jnp.float32), precision="highest")
+
+
+def bicubic_matrix(source: int, target: int, scale: float | None = None) -> np.ndarray:
+    """(target, source) weights of `cubic_taps`."""
+    matrix = np.zeros((target, source))
+    for indices, weights in zip(*cubic_taps(source, target, scale), strict=True):
+        np.add.at(matrix, (np.arange(target), indices), weights)
+    return matrix.astype(np.float32)
+
+
+def cubic_taps(source: int, target: int, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What one axis of a bicubic resizing reads: indices (4, target) and their weights (4, target).
+
+    As in PyTorch and OpenCV: the Keys kernel with a = -0.75, pixel centres at halves, edges repeated, no blur.
+
+    Args:
+        source: length before.
+        target: length after.
+        scale: target cells per source cell; None: target / source.
+    """
+    positions = (np.arange(target) + 0.5) / (target / source if scale is None else scale) - 0.5
+    low = np.floor(positions).astype(int)
+    t = positions - low
+    distance = np.stack([t + 1, t, 1 - t, 2 - t])
+    a = -0.75
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    indices = np.clip(low + np.arange(-1, 3)[:, None], 0, source - 1)
+    return indices, np.where(distance <= 1, near, far)

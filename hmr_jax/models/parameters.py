@@ -1,0 +1,61 @@
+"""One tree for all that a network needs: its parameters and, where it has BatchNorm, the running statistics.
+
+The tree maps groups (the top-level modules) to parameters, as Linen's collection "params" does; the group `STATISTICS`
+holds Linen's collection "batch_stats", again by top-level module.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from hmr_jax.batch import Batch
+
+Params = dict[str, Any]
+STATISTICS = "batch_stats"
+
+
+def to_variables(params: Params) -> dict[str, Params]:
+    """What `model.apply` takes."""
+    groups = {name: group for name, group in params.items() if name != STATISTICS}
+    return {"params": groups, STATISTICS: params.get(STATISTICS, {})}
+
+
+def from_variables(variables: Any) -> Params:
+    """What `model.init` gives, as one tree."""
+    statistics = variables.get(STATISTICS)
+    return dict(variables["params"]) | ({STATISTICS: dict(statistics)} if statistics else {})
+
+
+def init_params(model: nn.Module, key: jax.Array, example: Batch) -> Params:
+    """Fresh parameters. The program that draws them runs once, so it is compiled quickly rather than well."""
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return from_variables(jax.jit(model.init, compiler_options=options)(key, example))
+
+
+def split_params(params: Params, frozen: tuple[str, ...]) -> tuple[Params, Params]:
+    """Top-level groups, each with its BatchNorm statistics -> (trained, frozen).
+
+    Raises:
+        ValueError: if a name is not a group, or every group is frozen.
+    """
+    groups = [name for name in params if name != STATISTICS]
+    for name in frozen:
+        if name not in groups:
+            raise ValueError(f"optim.frozen names '{name}', but the model's groups are {', '.join(groups)}.")
+    if not set(groups) - set(frozen):
+        raise ValueError("optim.frozen names every group of the model: nothing is left to train.")
+
+    def pick(wanted: Callable[[str], bool]) -> Params:
+        picked = {name: params[name] for name in groups if wanted(name)}
+        statistics = {name: group for name, group in params.get(STATISTICS, {}).items() if wanted(name)}
+        return picked | ({STATISTICS: statistics} if statistics else {})
+
+    return pick(lambda name: name not in frozen), pick(lambda name: name in frozen)
+
+
+def merge(trained: Params, frozen: Params) -> Params:
+    """The inverse of `split_params`."""
+    statistics = trained.get(STATISTICS, {}) | frozen.get(STATISTICS, {})
+    return trained | frozen | ({STATISTICS: statistics} if statistics else {})

@@ -1,0 +1,131 @@
+"""Depth-wise convolution on CPUs: for every result, one cell of the kernel after the other.
+
+Letters: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numba
+import numpy as np
+
+from hmr_jax.ops.cpu import native
+from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, register
+
+ZERO = np.float32(0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def depthwise_on_cpu(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """`depthwise_convolution` of float32 arrays."""
+    batch, height, width, groups, channels = x.shape
+    rows, columns = ((size + 2 * pad - len(kernel)) // stride + 1 for size in (height, width))
+    result = jax.ShapeDtypeStruct((batch, rows, columns, groups * channels), jnp.float32)
+    call = jax.ffi.ffi_call("hmr_jax.depthwise", result)
+    y = call(_flat(x), kernel, pad=np.int64(pad), stride=np.int64(stride))
+    return y.reshape(batch, rows, columns, groups, channels)
+
+
+def _flat(x: jax.Array) -> jax.Array:
+    return x.reshape(*x.shape[:3], -1)
+
+
+def _forward(x, kernel, stride, pad):
+    return depthwise_on_cpu(x, kernel, stride, pad), (x, kernel)
+
+
+def _backward(stride, pad, residuals, cotangent):
+    x, kernel = residuals
+    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_flat(x).shape, kernel.shape)]
+    call = jax.ffi.ffi_call("hmr_jax.depthwise_gradients", results)
+    grad_x, grad_kernel = call(_flat(x), kernel, _flat(cotangent), pad=np.int64(pad), stride=np.int64(stride))
+    return grad_x.reshape(x.shape), grad_kernel
+
+
+depthwise_on_cpu.defvjp(_forward, _backward)
+
+
+@native.kernel
+def _links(x, kernel, y, stride, pad):
+    """(n, 3) result, cell of the kernel and cell of the map, each in row order, for every product inside the map."""
+    height, width, columns, size = x.shape[1], x.shape[2], y.shape[2], len(kernel)
+    links, number = np.empty((y.shape[1] * columns * size * size, 3), np.int64), 0
+    for result in range(y.shape[1] * columns):
+        for weight in range(size * size):
+            row = result // columns * stride + weight // size - pad
+            column = result % columns * stride + weight % size - pad
+            if 0 <= row < height and 0 <= column < width:
+                links[number, 0], links[number, 1], links[number, 2] = result, weight, row * width + column
+                number += 1
+    return links[:number]
+
+
+@native.kernel
+def _rows(link, image, x, y, groups):
+    """One link's first row of the result, row of the kernel and first row of the map, in arrays of one group a row."""
+    result = (image * y.shape[1] * y.shape[2] + link[0]) * groups
+    return result, link[1], (image * x.shape[1] * x.shape[2] + link[2]) * groups
+
+
+@native.kernel
+def _clear(rows):
+    for row in range(len(rows)):
+        for k in range(rows.shape[1]):
+            rows[row, k] = ZERO
+
+
+@native.kernel
+def _convolve(x, kernel, y, stride, pad):
+    channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
+    cells, results, weights = x.reshape(-1, channels), y.reshape(-1, channels), kernel.reshape(-1, channels)
+    links = _links(x, kernel, y, stride, pad)
+    _clear(results)
+    for image in range(len(x)):
+        for i in range(len(links)):
+            result, weight, source = _rows(links[i], image, x, y, groups)
+            for group in range(groups):
+                for k in range(channels):
+                    results[result + group, k] += cells[source + group, k] * weights[weight, k]
+
+
+@native.kernel
+def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
+    channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
+    cells, grad_cells, grads = x.reshape(-1, channels), grad_x.reshape(-1, channels), cotangent.reshape(-1, channels)
+    weights, grad_weights = kernel.reshape(-1, channels), grad_kernel.reshape(-1, channels)
+    links = _links(x, kernel, cotangent, stride, pad)
+    _clear(grad_cells)
+    _clear(grad_weights)
+    for image in range(len(x)):
+        for i in range(len(links)):
+            result, weight, source = _rows(links[i], image, x, cotangent, groups)
+            for group in range(groups):
+                for k in range(channels):
+                    grad_cells[source + group, k] += grads[result + group, k] * weights[weight, k]
+                for k in range(channels):
+                    grad_weights[weight, k] += grads[result + group, k] * cells[source + group, k]
+
+
+@numba.cfunc(HANDLER, cache=True)
+def _convolve_handler(frame):
+    if not answered(frame):
+        _convolve(
+            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, RESULTS, 0),
+            attribute(frame, 1), attribute(frame, 0),
+        )  # fmt: skip
+    return 0
+
+
+@numba.cfunc(HANDLER, cache=True)
+def _gradients_handler(frame):
+    if not answered(frame):
+        _gradients(
+            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
+            array(frame, RESULTS, 0), array(frame, RESULTS, 1), attribute(frame, 1), attribute(frame, 0),
+        )  # fmt: skip
+    return 0
+
+
+register("hmr_jax.depthwise", _convolve_handler)
+register("hmr_jax.depthwise_gradients", _gradients_handler)

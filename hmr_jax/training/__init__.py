@@ -1,0 +1,5 @@
+"""Training: a configuration and batches to checkpoints."""
+
+from hmr_jax.training.loop import train
+
+__all__ = ["train"]

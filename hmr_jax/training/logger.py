@@ -1,0 +1,84 @@
+"""What a run says: console lines, metrics.jsonl, TensorBoard, a progress bar, and the table of parameters."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from hmr_jax.models.parameters import Params
+
+
+class RunLogger:
+    """Writes scalars of process 0 to the console, `metrics.jsonl` and, where tensorboardX is installed, TensorBoard."""
+
+    def __init__(self, run: Path, steps: int, start: int):
+        self._main = jax.process_index() == 0
+        self._file: Any = None
+        self._board: Any = None
+        self._steps = steps
+        self._bar = tqdm(total=steps, initial=start, disable=not (self._main and sys.stderr.isatty()), unit="step")
+        if not self._main:
+            return
+        _drop_rows_after(run / "metrics.jsonl", start)
+        self._file = (run / "metrics.jsonl").open("a")
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            return
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start)
+
+    def write(self, step: int, scalars: dict[str, float], prefix: str = "train") -> None:
+        """One row of scalars."""
+        if not self._main:
+            return
+        row = {"step": step, "time": round(time.time(), 3)}
+        row |= {f"{prefix}/{name}": float(f"{value:.6g}") for name, value in scalars.items()}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        if self._board is not None:
+            for name, value in scalars.items():
+                self._board.add_scalar(f"{prefix}/{name}", value, step)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in scalars.items())
+        self.say(f"[{step}/{self._steps}] {prefix}  {text}")
+
+    def say(self, text: str) -> None:
+        """A line on the console of process 0, clear of the progress bar."""
+        if self._main:
+            tqdm.write(text, file=sys.stdout)
+            sys.stdout.flush()
+
+    def advance(self) -> None:
+        """One step is done."""
+        self._bar.update()
+
+    def close(self) -> None:
+        self._bar.close()
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _drop_rows_after(path: Path, step: int) -> None:
+    """A resumed run repeats the steps after its checkpoint: their first rows go."""
+    if path.exists():
+        rows = [line for line in path.read_text().splitlines() if line.endswith("}")]
+        kept = [line for line in rows if json.loads(line)["step"] <= step]
+        path.write_text("".join(line + "\n" for line in kept))
+
+
+def parameter_table(trained: Params, frozen: Params) -> str:
+    """Top-level groups with their number of parameters and bytes."""
+    lines = [f"{'group':<12}{'parameters':>14}{'MiB':>9}  trained"]
+    for groups, label in ((trained, "yes"), (frozen, "no")):
+        for name, group in groups.items():
+            leaves = jax.tree.leaves(group)
+            count = sum(int(np.prod(leaf.shape)) for leaf in leaves)
+            size = sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in leaves) / 2**20
+            lines.append(f"{name:<12}{count:>14,}{size:>9.1f}  {label}")
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""The mixture of data sets: which there are, and what each of them contributes to a step.
+
+A batch that holds "dataset" says of each example which of `training_mixture` it is from.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from hmr_jax.batch import Batch
+from hmr_jax.config import Config, DatasetConfig, training_mixture
+
+_SHARE, _PART = "share of ", "loss times share of "
+
+
+def contributions(config: Config, losses: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
+    """Scalars of a step that `per_dataset` turns into losses of each data set; none for a single data set.
+
+    Args:
+        config: `data` and `loss` are read.
+        losses: Unweighted losses (B,) by their names in `config.loss`.
+        batch: With "dataset", or else there are none.
+    """
+    mixture = training_mixture(config.data)
+    if "dataset" not in batch or len(mixture) < 2:
+        return {}
+    total = sum(getattr(config.loss, name) * loss for name, loss in losses.items()) * batch["valid"]
+    scalars = {}
+    for number, dataset in enumerate(mixture):
+        mine = (batch["dataset"] == number).astype(jnp.float32)
+        scalars[_SHARE + dataset.name] = mine.mean()
+        scalars[_PART + dataset.name] = jnp.mean(mine * total)
+    return scalars
+
+
+def per_dataset(means: Mapping[str, float], examples: int) -> dict[str, float]:
+    """Replaces `contributions` by "examples/NAME", how many were drawn, and "loss/NAME", their mean loss.
+
+    Args:
+        means: Of scalars over some steps.
+        examples: In these steps.
+    """
+    shares = {name.removeprefix(_SHARE): share for name, share in means.items() if name.startswith(_SHARE)}
+    others = {name: value for name, value in means.items() if not name.startswith((_SHARE, _PART))}
+    drawn = {f"examples/{name}": float(round(share * examples)) for name, share in shares.items()}
+    losses = {f"loss/{name}": means[_PART + name] / share for name, share in shares.items() if share > 0}
+    return others | drawn | losses
+
+
+def names(mixture: Sequence[DatasetConfig]) -> str:
+    """The data sets with their shares, for the log."""
+    whole = sum(dataset.weight for dataset in mixture)
+    return ", ".join(f"{dataset.name} {dataset.weight / whole:.3f}" for dataset in mixture)

@@ -1,0 +1,111 @@
+"""The optimiser: AdamW or Muon with warm-up and cosine decay, and which parameters it sees."""
+
+from collections.abc import Callable
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+
+from hmr_jax.config import Config, OptimConfig
+from hmr_jax.models.parameters import Params
+
+
+def learning_rate(config: Config) -> optax.Schedule:
+    """Optimiser step -> learning rate."""
+    optim = config.optim
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=optim.learning_rate,
+        warmup_steps=min(optim.warmup_steps, config.steps // 2),
+        decay_steps=max(config.steps, 2),
+        end_value=optim.learning_rate * optim.final_fraction,
+    )
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """Clipping, AdamW or Muon with decay on kernels only, and a factor on the encoder's step.
+
+    Its state is that of stacks of parameters, see `_on_stacks`.
+    """
+    return _on_stacks(
+        optax.chain(
+            optax.clip_by_global_norm(config.optim.clip_norm),
+            optax.scale_by_adam() if config.optim.name == "adamw" else _scale_by_muon(),
+            optax.add_decayed_weights(config.optim.weight_decay, mask=_under("matrix", "kernel")),
+            optax.masked(optax.scale(config.optim.encoder_scale), _under("encoder")),
+            optax.scale_by_learning_rate(learning_rate(config)),
+        )
+    )
+
+
+def _scale_by_muon() -> optax.GradientTransformation:
+    """Orthogonalised momentum on matrices, scaled to the size of Adam's steps (Liu et al. 2025); Adam on the rest."""
+    axes = optax.contrib.MuonDimensionNumbers(-2, -1)
+
+    def matrices(stacks: Params) -> Params:
+        return jax.tree.map(lambda wanted: axes if wanted else None, _under("matrix")(stacks))
+
+    # With a rate of -1 the transformation returns directions, as scale_by_adam does.
+    return optax.contrib.muon(-1.0, muon_weight_dimension_numbers=matrices, consistent_rms=0.2)
+
+
+def _on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Lets an optimiser see arrays of one shape and role as one array, with them along a new first axis.
+
+    A small network has hundreds of arrays. One by one, each step of the arithmetic on each is a kernel of its own: half
+    of all that a training step's program held, and half of the time to compile it.
+    """
+
+    def init(params: Params) -> optax.OptState:
+        return inner.init(_stack(params))
+
+    def update(updates: Params, state: optax.OptState, params: Params | None = None) -> tuple[Params, optax.OptState]:
+        stacked, state = inner.update(_stack(updates), state, None if params is None else _stack(params))
+        # The barrier keeps XLA from computing a whole stack anew in the kernel of each of its rows.
+        return _unstack(jax.lax.optimization_barrier(stacked), updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _stack(tree: Params) -> Params:
+    """Leaves -> {"stacked": {group: {role: {depth: {shape: (n, *shape)}}}}}; see `_place`."""
+    lists: dict[tuple[str, ...], list[jax.Array]] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        lists.setdefault(_place(path, leaf), []).append(leaf)
+    return flax.traverse_util.unflatten_dict({place: jnp.stack(leaves) for place, leaves in lists.items()})
+
+
+def _unstack(stacked: Params, like: Params) -> Params:
+    """The inverse of `_stack` for a tree that was stacked."""
+    rows = {place: iter(stack) for place, stack in flax.traverse_util.flatten_dict(stacked).items()}
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rows[_place(path, leaf)]), like)
+
+
+_INNER = ("encoder", "decoder", "fusion", "regressor")  # groups with Muon's matrices: the rest reads their tokens out
+
+
+def _place(path: tuple, leaf: jax.Array) -> tuple[str, ...]:
+    """Where among the stacks a parameter belongs, so that those in one stack are treated alike."""
+    names = [key.key for key in path]
+    role = "kernel" if names[-1] == "kernel" else "other"
+    if role == "kernel" and leaf.ndim in (2, 3) and any(name in _INNER for name in names):
+        role = "matrix"  # inside a network; a third axis is that of its blocks
+    group = "encoder" if names[0] == "encoder" else "rest"
+    depth = "blocks" if "blocks" in names else "single"
+    return "stacked", group, role, depth, "x".join(map(str, leaf.shape)) or "scalar"
+
+
+def _under(*names: str) -> Callable[[Params], Params]:
+    """Tree of stacks -> whether each lies under one of these names."""
+    return lambda stacks: jax.tree_util.tree_map_with_path(
+        lambda path, _: any(key.key in names for key in path), stacks
+    )
+
+
+def update_ema(optim: OptimConfig, ema: Params | None, params: Params) -> Params | None:
+    """One step of the moving average of the parameters, or None where it is off."""
+    if ema is None:
+        return None
+    return optax.incremental_update(params, ema, 1 - optim.ema)

@@ -1,0 +1,119 @@
+"""One training step as a pure function."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from hmr_jax.batch import Batch
+from hmr_jax.config import Config
+from hmr_jax.models.flow import RealNVP
+from hmr_jax.models.parameters import STATISTICS, Params, merge, to_variables
+from hmr_jax.training.mixture import contributions
+from hmr_jax.training.objective import Scalars, check_losses, sample_losses, weights
+from hmr_jax.training.optimizer import make_optimizer, update_ema
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that training changes."""
+
+    step: jax.Array
+    params: Params
+    opt_state: optax.OptState
+    ema: Params | None
+    batch_stats: Params
+    """Running statistics of BatchNorm in groups that are trained; {} without any."""
+
+    @property
+    def trained(self) -> Params:
+        """Parameters and, where there are any, running statistics: what prediction needs of a state."""
+        return self.params | ({STATISTICS: self.batch_stats} if self.batch_stats else {})
+
+    def items(self) -> dict[str, Any]:
+        """The items of a checkpoint, see `checkpoints.runs`."""
+        return {"params": self.trained, "train": {"step": self.step, "opt_state": self.opt_state, "ema": self.ema}}
+
+    def with_items(self, items: dict[str, Any]) -> "TrainState":
+        """The state that a checkpoint's items hold."""
+        params = dict(items["params"])
+        return self.replace(batch_stats=params.pop(STATISTICS, {}), params=params, **items["train"])  # type: ignore[attr-defined]
+
+
+def init_state(config: Config, trained: Params) -> TrainState:
+    """Trained weights -> state at step 0."""
+    params = {name: group for name, group in trained.items() if name != STATISTICS}
+    ema = jax.tree.map(jnp.copy, params) if config.optim.ema else None
+    statistics = trained.get(STATISTICS, {})
+    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params), ema, statistics)
+
+
+def weights_of(state: TrainState, frozen: Params) -> Params:
+    """All weights for evaluation: the averaged ones where there is an average, and the frozen ones."""
+    averaged = {} if state.ema is None else state.ema
+    return merge(state.trained | averaged, frozen)
+
+
+def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[TrainState, Scalars]]:
+    """(state, frozen, batch) -> (state, scalars); to be jitted. Frozen weights get no gradient and no state.
+
+    Under `jax.jit` a batch spread over devices is still one array, so BatchNorm's statistics are those of the whole
+    (micro-)batch: synchronised over all devices.
+    """
+    check_losses(config.loss, model)
+    optimizer = make_optimizer(config)
+    accumulate = config.optim.accumulate
+    with_vertices = config.loss.vertices > 0
+    flow = RealNVP(dim=3)
+
+    def loss_of(params: Params, statistics: Params, frozen: Params, batch: Batch, rng: jax.Array, step: jax.Array):
+        applied: Any = model.apply(
+            to_variables(merge(params | {STATISTICS: statistics}, frozen)), batch, train=True, vertices=with_vertices,
+            frozen=config.optim.frozen, rngs={"dropout": rng}, mutable=[STATISTICS],
+        )  # fmt: skip
+        output, changed = applied
+
+        def log_density(x: jax.Array) -> Any:
+            return flow.apply({"params": (params | frozen)["flow"]}, x, method=RealNVP.log_prob)
+
+        parts = sample_losses(config.loss, model, output, batch, log_density)
+        means = {name: jnp.sum(loss * batch["valid"]) / len(loss) for name, loss in parts.items()}
+        total = sum(weight * means[name] for name, weight in weights(config.loss, means, step).items())
+        kept = {name: changed[STATISTICS][name] for name in statistics}
+        return total, ({"loss": total, **means, **contributions(config, parts, batch)}, kept)
+
+    gradients_of = jax.value_and_grad(loss_of, has_aux=True)
+
+    def train_step(state: TrainState, frozen: Params, batch: Batch) -> tuple[TrainState, Scalars]:
+        rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        # Strided, so that each micro-batch takes equally from every device's part.
+        micro = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1), batch)
+
+        def one(index, statistics):
+            part = jax.tree.map(lambda x: x[index], micro)
+            key = jax.random.fold_in(rng, index)
+            (_, (scalars, statistics)), gradients = gradients_of(
+                state.params, statistics, frozen, part, key, state.step
+            )
+            return (scalars, gradients), statistics
+
+        def add(index, carry):
+            total, statistics = carry
+            found, statistics = one(index, statistics)
+            return jax.tree.map(jnp.add, total, found), statistics
+
+        total, statistics = one(0, state.batch_stats)
+        if accumulate > 1:
+            total, statistics = jax.lax.fori_loop(1, accumulate, add, (total, statistics))
+        scalars, gradients = jax.tree.map(lambda x: x / accumulate, total)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = update_ema(config.optim, state.ema, params)
+        scalars["gradient_norm"] = optax.global_norm(gradients)
+        return TrainState(state.step + 1, params, opt_state, ema, statistics), scalars
+
+    return train_step
