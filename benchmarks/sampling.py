@@ -1,6 +1,6 @@
 """Bilinear sampling with both gradients beside PyTorch's grid_sample: `python -m benchmarks.sampling`.
 
-Letters: B batch, H and W the map, C channels, G groups, N points.
+Shapes: B batch, H and W the map, C channels, G groups, N points.
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Random numbers that belong to an example: row i depends on (seed, index i) alone, whichever batch asks.
 
-Letters: B examples.
+Shapes: B examples.
 """
 
 import math

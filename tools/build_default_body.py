@@ -8,7 +8,7 @@ machine gives the same file bit for bit. Steps: sample 300 adults by mixing Make
 fingers and bring them into the T-pose, decimate one half of the mean and mirror it, find the shape modes, fit joint
 regressors and pose blendshapes, pick landmark vertices, pack.
 
-Letters: P people, B MakeHuman skin vertices, V vertices, J joints, S betas.
+Shapes: P people, B MakeHuman skin vertices, V vertices, J joints, S betas.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Pseudo-depth of crops: stored estimates are normalised, exact depth is first made as wrong as an estimate.
 
-Letters: B examples, S side of the crop.
+Shapes: B examples, S side of the crop.
 """
 
 import dataclasses

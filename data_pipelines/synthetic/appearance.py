@@ -3,7 +3,7 @@
 Clothes have no geometry of their own beyond a looseness in metres; which garment covers a point is decided from where
 that point lies in the rest pose, so that garment borders are sharp whatever the mesh. Colours are linear-light RGB.
 
-Letters: B examples, V vertices.
+Shapes: B examples, V vertices.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ The camera looks at the person from a sampled direction and distance; the image 
 picture, placed around the person's box as crops are, so the optical axis need not pass through the image's centre.
 World: Y up, origin at the pelvis. Camera: x right, y down, z forward; metres.
 
-Letters: B examples, V vertices.
+Shapes: B examples, V vertices.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 All release the GIL, so that threads draw several images at once; none is random or depends on other images.
 
-Letters: V vertices, B examples, J joints, K joints that move one vertex or terms of a sum, R points, F faces, S side of
+Shapes: V vertices, B examples, J joints, K joints that move one vertex or terms of a sum, R points, F faces, S side of
 the image.
 """
 

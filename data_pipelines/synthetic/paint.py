@@ -3,7 +3,7 @@
 Images are (S, 3, S), the channels of a row one after the other, float32 in linear light until `develop` turns them into
 8-bit pictures. A row is made in passes over it that are simple enough to be vectorised.
 
-Letters: S side of the image, V vertices, F faces, M side of the shadow map, N pixels of a row.
+Shapes: S side of the image, V vertices, F faces, M side of the shadow map, N pixels of a row.
 """
 
 import numba

@@ -4,7 +4,7 @@ Pose, shape, clothes, light, camera and scene come from the other modules of thi
 parameters for a block of examples with NumPy, then one image at a time in compiled code, a few to a thread. Parameters
 hold the interpreter, so they are made one block after the other, while threads draw the block before.
 
-Letters: B examples, V vertices, F faces, S side of the image.
+Shapes: B examples, V vertices, F faces, S side of the image.
 """
 
 import os

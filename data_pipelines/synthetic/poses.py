@@ -15,7 +15,7 @@ Angles, for the left side (the right side mirrors them), 0 in the T-pose unless 
     elbow    bent    pronate  forearm rolled    wrist  bent
 Joint limits after the American Academy of Orthopaedic Surgeons' ranges of motion, slightly narrowed.
 
-Letters: B poses, J joints (SMPL's 24).
+Shapes: B poses, J joints (SMPL's 24).
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Everything is sampled as one record per image that `kernels` draws from. Colours are linear-light RGB; image lengths
 are in units of the image's side, so a scene looks the same at any size.
 
-Letters: B examples.
+Shapes: B examples.
 """
 
 import io

@@ -1,6 +1,6 @@
 """Synthetic people as batches, made on the fly while the model trains; needs no TensorFlow and no files.
 
-Letters: B batch, S side of the crop, D side of the dense targets.
+Shapes: B batch, S side of the crop, D side of the dense targets.
 """
 
 import functools

@@ -4,7 +4,7 @@ Loops over one row of an image stand in functions of their own, without branches
 there the compiler sees that arrays do not overlap, and vectorises. Whole numbers are cast back to 32 bits after each
 operation, for Numba widens them.
 
-Letters: H height, W width, C channels.
+Shapes: H height, W width, C channels.
 """
 
 import numba

@@ -9,7 +9,7 @@ bodies: an interpolation that knows how this surface bends, which barycentric co
 The maps of the built-in body are shipped; those of another body take about half a minute once and are kept under
 HMR_JAX_CACHE or ~/.cache/hmr_jax, named by the content of the body.
 
-Letters: V vertices, M middle and C coarse vertices, J joints, K neighbours, P bodies to fit.
+Shapes: V vertices, M middle and C coarse vertices, J joints, K neighbours, P bodies to fit.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ blendshapes that are not zero, for `pose_vertices` and `pose_joints` (counted fr
 `*_rows`, `*_columns`, `*_values`; `mirror`, the number of each vertex's mirror image. It is written by
 tools/build_default_body.py; its topology is "hmr-default".
 
-Letters: V vertices, J joints, S betas.
+Shapes: V vertices, J joints, S betas.
 """
 
 from functools import cache

@@ -4,7 +4,7 @@ Each joint's rotation starts from the rigid motion of its part of the skin; Leve
 follow. The Jacobian is written out: a joint turns what hangs on it about itself, so no derivative has to be traced
 through the kinematic tree, and only the 85 x 85 normal equations of a body are kept.
 
-Letters: B bodies, N points, V vertices, J joints, S betas, P = 3 J + S + 3 parameters.
+Shapes: B bodies, N points, V vertices, J joints, S betas, P = 3 J + S + 3 parameters.
 """
 
 from functools import partial

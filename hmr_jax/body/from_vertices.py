@@ -5,7 +5,7 @@ the given ones (Kabsch 1976, weighted by skinning weights); with the rotations f
 body that fits stays as it is, so the rounds converge to the parameters of a posed body. Cheap enough for every
 prediction, and part of its program; labels, which must be exact, are fitted by `body.fitting`.
 
-Letters: B batch, n vertices, J joints, S betas.
+Shapes: B batch, n vertices, J joints, S betas.
 """
 
 import jax

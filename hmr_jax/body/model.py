@@ -1,6 +1,6 @@
 """The body model as data: one frozen container for the built-in body and for users' SMPL files.
 
-Letters: V vertices, F faces, J joints, S shape coefficients (betas).
+Shapes: V vertices, F faces, J joints, S shape coefficients (betas).
 """
 
 from dataclasses import dataclass, field

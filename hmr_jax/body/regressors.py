@@ -2,7 +2,7 @@
 
 Every set of `joints` is matrix @ concatenate([joints, vertices[vertex_ids]]). Pure NumPy.
 
-Letters: V vertices, J joints, K points of a set, n vertices that the set uses.
+Shapes: V vertices, J joints, K points of a set, n vertices that the set uses.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """The forward pass of the body: betas and joint rotations to vertices and joints (SMPL, Loper et al. 2015).
 
-Letters: B batch, V vertices, J joints, S betas.
+Shapes: B batch, V vertices, J joints, S betas.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 SMPL (Loper et al. 2015) may not be redistributed: users bring SMPL_NEUTRAL.pkl and so on from smpl.is.tue.mpg.de.
 
-Letters: V vertices, F faces, J joints, S betas (10 of the file's 10 or 300).
+Shapes: V vertices, F faces, J joints, S betas (10 of the file's 10 or 300).
 """
 
 from pathlib import Path

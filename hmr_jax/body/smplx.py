@@ -3,7 +3,7 @@
 Data sets label people with SMPL-X; the models of this package speak SMPL. Here SMPL-X is only ever posed, on the way to
 SMPL parameters (`fitting`). Like SMPL it may not be redistributed: SMPLX_NEUTRAL.npz comes from smpl-x.is.tue.mpg.de.
 
-Letters: B bodies, V vertices, S shape and E expression coefficients; 55 joints: 22 of the body, jaw, eyes, 2 x 15 of
+Shapes: B bodies, V vertices, S shape and E expression coefficients; 55 joints: 22 of the body, jaw, eyes, 2 x 15 of
 the hands.
 """
 

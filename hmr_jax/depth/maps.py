@@ -3,7 +3,7 @@
 Files hold a map of the size of their picture: NAME.npz with "depth" and, where it is not inverse, "kind"; NAME.npy; or
 a 16-bit NAME.png. Networks for depth are right up to scale, shift and worse, so a map is used crop by crop: as inverse
 depth, stretched from its 2nd to its 98th percentile, near = 1. Unknown depth is 0 everywhere.
-Letters: H, W the picture, S side of the crop.
+Shapes: H, W the picture, S side of the crop.
 """
 
 import contextlib

@@ -4,7 +4,7 @@
     map = depth(image)              # (H, W) float32, larger is nearer
     maps = depth.batch(images)      # images of any sizes, those of one network size together
 
-Make the checkpoint with `python -m hmr_jax.weights.convert`. Letters: H, W an image, h, w what the network is shown.
+Make the checkpoint with `python -m hmr_jax.weights.convert`. Shapes: H, W an image, h, w what the network is shown.
 """
 
 import functools

@@ -3,7 +3,7 @@
     provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
     maps = provider([image], [path])
 
-Letters: H, W the picture.
+Shapes: H, W the picture.
 """
 
 import difflib

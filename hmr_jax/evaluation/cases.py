@@ -1,6 +1,6 @@
 """Median and worst cases of an evaluation as pictures: the crop, and prediction and truth from three sides.
 
-Letters: B cases, V vertices.
+Shapes: B cases, V vertices.
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Predictions of any other system, and truth without pictures, from npz files: docs/evaluation.md describes both.
 
-Letters: N samples, B batch, V vertices.
+Shapes: N samples, B batch, V vertices.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """Short hashes that tell whether two evaluations saw the same samples, labels, parameters and settings.
 
-Letters: n samples of this host.
+Shapes: n samples of this host.
 """
 
 import hashlib

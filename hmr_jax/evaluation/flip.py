@@ -1,6 +1,6 @@
 """The flip test: a second opinion on the mirrored crop, mirrored back and averaged with the first (as ReFit does).
 
-Letters: B batch, J joints, V vertices.
+Shapes: B batch, J joints, V vertices.
 """
 
 import dataclasses

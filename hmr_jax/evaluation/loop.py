@@ -1,6 +1,6 @@
 """Evaluation of a model on a finite stream of batches, under a named protocol.
 
-Letters: N samples, P evaluated points.
+Shapes: N samples, P evaluated points.
 """
 
 from collections import deque

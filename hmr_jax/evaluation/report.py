@@ -1,6 +1,6 @@
 """`eval.py --report DIR`: one page with everything a reader of the numbers wants to see, and a LaTeX table.
 
-Letters: N samples, K keypoints.
+Shapes: N samples, K keypoints.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 `NAME.json` holds the summary, `NAME.samples.npz` beside it the rows that a comparison or a report needs.
 
-Letters: N samples, P evaluated points, F frames.
+Shapes: N samples, P evaluated points, F frames.
 """
 
 import os

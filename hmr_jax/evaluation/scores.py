@@ -1,6 +1,6 @@
 """What the devices do with a batch in an evaluation: predict, score, describe.
 
-Letters: B batch, K keypoints, J joints, P evaluated points.
+Shapes: B batch, K keypoints, J joints, P evaluated points.
 """
 
 from collections.abc import Callable

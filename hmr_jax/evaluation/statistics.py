@@ -2,7 +2,7 @@
 
 Frames of a sequence resemble each other, so sequences are drawn, not frames; a statistic stays the mean over frames.
 
-Letters: N samples, G groups (sequences), R resamples.
+Shapes: N samples, G groups (sequences), R resamples.
 """
 
 import re

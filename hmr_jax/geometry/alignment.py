@@ -5,7 +5,7 @@ absolute orientation using unit quaternions"), found by Jacobi's cyclic rotation
 arithmetic on whole batches, as exact as LAPACK's SVD and many times faster, and never a reflection. Where several
 rotations are equally good (a flat or mirrored body, points on a line), it returns one of them.
 
-Letters: B batch, N points.
+Shapes: B batch, N points.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Pinhole cameras: x right, y down, z forward, metres; image points in the unit of the focal length.
 
-Letters: B batch, N points.
+Shapes: B batch, N points.
 """
 
 import jax

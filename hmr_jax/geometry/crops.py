@@ -1,7 +1,7 @@
 """Square crops of images, and the part of a crop that an encoder sees.
 
 Pixels: an integer coordinate is a pixel's centre, and the centre of the square lands on pixel S / 2 of the crop.
-Letters: B batch, H, W image, S side of the crop.
+Shapes: B batch, H, W image, S side of the crop.
 """
 
 import jax

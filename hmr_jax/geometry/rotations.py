@@ -1,6 +1,6 @@
 """Rotations as matrices, axis-angle vectors and 6-D vectors, with finite gradients everywhere.
 
-Letters: `...` any leading axes. Angles are radians; matrices act on column vectors.
+Shapes: `...` any leading axes. Angles are radians; matrices act on column vectors.
 """
 
 import jax

@@ -8,7 +8,7 @@ Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pi
 and JAX users the way is the usual one: `load_for_inference` gives configuration and parameters, `build_model` the
 module.
 
-Letters: B batch, P people, H, W image, S side of the crop, V vertices.
+Shapes: B batch, P people, H, W image, S side of the crop, V vertices.
 """
 
 import dataclasses

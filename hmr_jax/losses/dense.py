@@ -1,6 +1,6 @@
 """Losses on dense maps, for pretraining the encoder.
 
-Letters: B batch, H W the maps, K keypoints.
+Shapes: B batch, H W the maps, K keypoints.
 """
 
 import jax

@@ -1,6 +1,6 @@
 """HMR2.0's losses on keypoints and parameters: per-sample sums, reduced and weighted by the step.
 
-Letters: B batch, K keypoints.
+Shapes: B batch, K keypoints.
 """
 
 import chex

@@ -3,7 +3,7 @@
 A network says where a point is, mu, and how far off it may be, sigma. The likelihood of the label is that of its
 normalised error: a fixed Laplace density Q times a learned one, G, which only has to learn what Q leaves over.
 
-Letters: B batch, K tokens (joints, vertices), D dimensions.
+Shapes: B batch, K tokens (joints, vertices), D dimensions.
 """
 
 import chex

@@ -1,6 +1,6 @@
 """Losses on the body's surface and its outline (D2A-HMR): vertices and silhouettes.
 
-Letters: B batch, V vertices, H W the mask.
+Shapes: B batch, V vertices, H W the mask.
 """
 
 import chex

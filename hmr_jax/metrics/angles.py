@@ -1,6 +1,6 @@
 """Errors of rotations in degrees.
 
-Letters: B batch, P body parts, J joints.
+Shapes: B batch, P body parts, J joints.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Errors of dense heads, for networks without a body.
 
-Letters: B batch, K keypoints.
+Shapes: B batch, K keypoints.
 """
 
 import jax

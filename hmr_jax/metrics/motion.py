@@ -1,6 +1,6 @@
 """Errors of motion along a sequence of frames.
 
-Letters: F frames, N points.
+Shapes: F frames, N points.
 """
 
 import functools

@@ -2,7 +2,7 @@
 
 Each function compares what it is given: move roots to the origin first (`root_align`) where the protocol says so.
 Points whose weight is 0 do not count; without weights all count alike.
-Letters: B batch, N points.
+Shapes: B batch, N points.
 """
 
 import chex

@@ -1,6 +1,6 @@
 """Shares of points that are close enough: PCK, and the area under its curve (AUC).
 
-Letters: B batch, N points, T thresholds.
+Shapes: B batch, N points, T thresholds.
 """
 
 from collections.abc import Sequence

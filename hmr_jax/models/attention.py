@@ -1,4 +1,4 @@
-"""Multi-head attention of some tokens to others. Letters: B batch, T queries, N keys, D and C their widths."""
+"""Multi-head attention of some tokens to others. Shapes: B batch, T queries, N keys, D and C their widths."""
 
 from typing import Any
 

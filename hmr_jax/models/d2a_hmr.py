@@ -1,6 +1,6 @@
 """D2A-HMR (Bright et al., CRV 2024): image and pseudo-depth, fused, to a body with a density of its errors.
 
-Letters: B batch, S crop side, h w the map of features, N = h w tokens, C coarse and V all vertices.
+Shapes: B batch, S crop side, h w the map of features, N = h w tokens, C coarse and V all vertices.
 """
 
 import dataclasses

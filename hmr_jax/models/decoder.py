@@ -3,7 +3,7 @@
 One decoder, three rows of DeforHMR's ablation: a single token with plain cross-attention is HMR2.0's head; many
 tokens with plain cross-attention; many tokens with deformable cross-attention is DeforHMR.
 
-Letters: B batch, T tokens, D token width, H W C the feature map, L layers, G groups, N sampling points.
+Shapes: B batch, T tokens, D token width, H W C the feature map, L layers, G groups, N sampling points.
 """
 
 from typing import Any

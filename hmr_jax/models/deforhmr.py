@@ -1,6 +1,6 @@
 """Encoder, decoder, heads and body: DeforHMR (Heo et al. 2025), and by configuration HMR2.0 (Goel et al. 2023).
 
-Letters: B batch, S crop side, V vertices.
+Shapes: B batch, S crop side, V vertices.
 """
 
 import dataclasses

@@ -3,7 +3,7 @@
 DAT's deformable attention (Xia et al. 2022) with the offset network moved from the queries to the feature map, as
 DeforHMR's queries are body tokens without a place in the image. Fed with its own map as queries it is DAT's layer.
 
-Letters: B batch, T queries, H and W the map, C its channels, G groups, N = h w sampling points (h = H / stride),
+Shapes: B batch, T queries, H and W the map, C its channels, G groups, N = h w sampling points (h = H / stride),
 M heads, d head width.
 """
 

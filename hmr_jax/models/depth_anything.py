@@ -1,6 +1,6 @@
 """Depth Anything (Yang et al. 2024): a DINOv2 encoder and a DPT head that turn an image into inverse depth.
 
-Letters: B batch, H and W the image, h and w the map of patches, D the encoder's width, C_i widths of the four maps, F
+Shapes: B batch, H and W the image, h and w the map of patches, D the encoder's width, C_i widths of the four maps, F
 the fusion width.
 """
 

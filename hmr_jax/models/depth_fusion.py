@@ -3,7 +3,7 @@
 The figure fixes the order (self-attention per stream, cross-attention from image to depth, gated fusion of three, MLP)
 and leaves sizes, positions and the gate's formula open.
 
-Letters: B batch, h w the map, N = h w tokens, C features, D token width, L blocks.
+Shapes: B batch, h w the map, N = h w tokens, C features, D token width, L blocks.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """Image encoders behind one call: crops to maps of features, by name.
 
-Letters: B batch, S crop side, H W the encoder's input, h w its map, C features.
+Shapes: B batch, S crop side, H W the encoder's input, h w its map, C features.
 """
 
 from typing import Any, Literal

@@ -1,6 +1,6 @@
 """RealNVP (Dinh et al. 2017): the density of normalised errors in residual log-likelihood estimation (Li et al. 2021).
 
-Letters: D dimensions of a point, L couplings, F hidden width.
+Shapes: D dimensions of a point, L couplings, F hidden width.
 """
 
 import flax.linen as nn

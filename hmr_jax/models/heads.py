@@ -1,6 +1,6 @@
 """Read-outs: decoder tokens to SMPL parameters, encoder features to dense maps.
 
-Letters: B batch, T tokens, D width, h and w the map of patches.
+Shapes: B batch, T tokens, D width, h and w the map of patches.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """D2A-HMR's regressor: fused tokens, beside the depth features, to a mesh or to the body's parameters.
 
-Letters: B batch, N fused tokens, T output tokens, D width, C coarse vertices, K the 14 joints.
+Shapes: B batch, N fused tokens, T output tokens, D width, C coarse vertices, K the 14 joints.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """D2A-HMR's silhouette decoder: tokens and image features to the person's mask.
 
-Letters: B batch, h w the map of tokens, D token width, C image features, S stages.
+Shapes: B batch, h w the map of tokens, D token width, C image features, S stages.
 """
 
 from typing import Any

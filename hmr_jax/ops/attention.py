@@ -1,4 +1,4 @@
-"""Dot-product attention behind one name. Letters: B batch, T queries, N keys, M heads, D head width."""
+"""Dot-product attention behind one name. Shapes: B batch, T queries, N keys, M heads, D head width."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Linear layers as one matrix product. Letters: ... any leading axes, C input and D output channels."""
+"""Linear layers as one matrix product. Shapes: ... any leading axes, C input and D output channels."""
 
 import functools
 

@@ -1,6 +1,6 @@
 """Depth-wise convolution of groups of channels that share one kernel, as DAT's offset network has it.
 
-Letters: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
+Shapes: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
 """
 
 import jax

@@ -1,6 +1,6 @@
 """Bilinear sampling of a feature map at given points, differentiable in features and points.
 
-Letters: B batch, H and W the map, C channels, G groups of channels, N points.
+Shapes: B batch, H and W the map, C channels, G groups of channels, N points.
 """
 
 from typing import Literal

@@ -1,6 +1,6 @@
 """Cuts crops out of stored pictures on the device, where the host has no time to.
 
-Letters: B batch, P side of the padded pictures, S side of the crops.
+Shapes: B batch, P side of the padded pictures, S side of the crops.
 """
 
 import jax

@@ -3,7 +3,7 @@
 SMPL and its regressors are the user's files: a folder as `python -m hmr_jax.body.prepare FILES --out DIR` writes it,
 named by an option or by the variable HMR_JAX_BODIES. The built-in body brings regressors of its own.
 
-Letters: B batch, V vertices, S betas.
+Shapes: B batch, V vertices, S betas.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """What a protocol is: every choice that moves a number, named.
 
-Letters: P evaluated points.
+Shapes: P evaluated points.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """From two bodies to a protocol's numbers: points, root, errors of each sample.
 
-Letters: B batch, P evaluated points, V vertices, J joints, n vertices that a regressor reads.
+Shapes: B batch, P evaluated points, V vertices, J joints, n vertices that a regressor reads.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """What a network says besides the body, drawn on its crop: errors it expects, the silhouette, gates of a fusion.
 
-Letters: S side of the crop, K keypoints, L blocks, h w a map over what the encoder sees.
+Shapes: S side of the crop, K keypoints, L blocks, h w a map over what the encoder sees.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Predictions as files: JSON, npz and GLB. docs/outputs.md is the schema.
 
-Letters: P people, V vertices, F faces.
+Shapes: P people, V vertices, F faces.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Bodies over the photo they were found in, and the same bodies from the side and from above.
 
 Bodies are in camera axes (x right, y down, z forward), metres, in front of the camera.
-Letters: P bodies, V vertices, F faces, H, W picture.
+Shapes: P bodies, V vertices, F faces, H, W picture.
 """
 
 from collections.abc import Sequence

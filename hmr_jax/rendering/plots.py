@@ -1,6 +1,6 @@
 """Points and words drawn on pictures: keypoints, the places where a deformable decoder samples, captions.
 
-Letters: H, W picture, K points, L layers, G groups, N sampling points.
+Shapes: H, W picture, K points, L layers, G groups, N sampling points.
 """
 
 from collections.abc import Sequence

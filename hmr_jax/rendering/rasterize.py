@@ -4,7 +4,7 @@ Two implementations with one meaning: a Numba loop (default), and plain JAX for 
 to a triangle if the triangle covers its centre (x + 0.5, y + 0.5); triangles seen from behind are culled; 1 / depth is
 linear on the screen, so that is what the buffer holds.
 
-Letters: V vertices, F faces, H height, W width, C channels.
+Shapes: V vertices, F faces, H height, W width, C channels.
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 """Smooth shading of a coloured mesh: the picture and the coverage that overlays and turntables blend.
 
-Letters: V vertices, F faces, H height, W width, L lights.
+Shapes: V vertices, F faces, H height, W width, L lights.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Every loss is a value per sample, 0 where the sample lacks the label, and never NaN for that.
 
-Letters: B batch, T points, C coarse, M middle and V all vertices, D side of the dense maps.
+Shapes: B batch, T points, C coarse, M middle and V all vertices, D side of the dense maps.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Depth Anything checkpoints to the parameters of `models.depth_anything.DepthAnything`.
 
 The original files name a DINOv2 encoder `pretrained.` and a DPT head `depth_head.`; Hugging Face's name them
-`backbone.`, `neck.` and `head.`. Letters: D width.
+`backbone.`, `neck.` and `head.`. Shapes: D width.
 """
 
 from dataclasses import dataclass, replace

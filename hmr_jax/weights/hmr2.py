@@ -1,4 +1,4 @@
-"""HMR2.0 to a ViT, a decoder with a single query and plain attention, and its head. Letters: D width, I inner width."""
+"""HMR2.0 to a ViT, a decoder with a single query and plain attention, and its head. Shapes: D width, I inner width."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Blocks of vision transformers, in the names of the research code and of Hugging Face. Letters: D width, M hidden."""
+"""Blocks of vision transformers, in the names of the research code and of Hugging Face. Shapes: D width, M hidden."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""ViTPose checkpoints to the parameters of `models.vit.ViT`. Letters: D width, N patches, p patch size."""
+"""ViTPose checkpoints to the parameters of `models.vit.ViT`. Shapes: D width, N patches, p patch size."""
 
 from hmr_jax.weights.state import State, StrictState, stack_layers
 from hmr_jax.weights.transformer import HUGGING_FACE, ORIGINAL, count_blocks, read_block

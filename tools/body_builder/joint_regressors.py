@@ -1,6 +1,6 @@
 """Sparse, positive, symmetric regressors from vertices to joints: SMPL's 24, `joints.J19` and `joints.H36M_17`.
 
-Letters: P sampled people, V vertices, J 24 joints.
+Shapes: P sampled people, V vertices, J 24 joints.
 """
 
 import numpy as np

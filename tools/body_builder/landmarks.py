@@ -1,6 +1,6 @@
 """The 21 vertices of `joints.LANDMARKS_21`, found on the MakeHuman skin by bone and direction.
 
-Letters: B skin vertices, V vertices of the decimated mesh.
+Shapes: B skin vertices, V vertices of the decimated mesh.
 """
 
 import numpy as np

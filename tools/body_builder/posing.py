@@ -1,6 +1,6 @@
 """Bring a MakeHuman person into SMPL's rest pose: T-pose, relaxed hands, pelvis at the origin; and name its joints.
 
-Letters: N points of the base mesh, B skin vertices, J 24 SMPL joints.
+Shapes: N points of the base mesh, B skin vertices, J 24 SMPL joints.
 """
 
 import numpy as np

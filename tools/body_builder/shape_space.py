@@ -4,7 +4,7 @@ Beta 0 is the regression of the body on stature, scaled so that one unit is `STA
 components of what is left, which has zero covariance with stature. So height depends on beta 0 alone, and the range
 of heights is known exactly: mean +- 3 * 0.09 m for any betas within +-3.
 
-Letters: P sampled people, B skin vertices, S 10 betas.
+Shapes: P sampled people, B skin vertices, S 10 betas.
 """
 
 import numpy as np

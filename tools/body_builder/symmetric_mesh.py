@@ -2,7 +2,7 @@
 
 A closed surface without handles has V = F / 2 + 2, so 13,776 faces always come with 6,890 vertices.
 
-Letters: B skin vertices of MakeHuman, H vertices of the decimated left half, V of the whole.
+Shapes: B skin vertices of MakeHuman, H vertices of the decimated left half, V of the whole.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
     <manual>/P0 ... P9/<sequence>/{P}_{sequence}_data.pkl
     <manual>/P0 ... P9/<sequence>/images/%05d.jpg                     from 0
 
-World to camera: `camera.extrinsics`. Good frames only. Letters: F frames.
+World to camera: `camera.extrinsics`. Good frames only. Shapes: F frames.
 """
 
 from collections.abc import Iterator

@@ -13,7 +13,7 @@ HMR2.0's file of protocol 2 is `hmr2_eval_npz/h36m_val_p2`. CDF files are read b
 The pictures of SPIN's script are one frame (20 ms) ahead of their labels: it reads a frame before it counts. Published
 numbers have that in them, so it is the default; option aligned=true pairs each picture with its own label.
 
-Letters: F frames.
+Shapes: F frames.
 """
 
 from collections.abc import Iterator

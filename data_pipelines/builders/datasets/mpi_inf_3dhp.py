@@ -7,7 +7,7 @@
     <manual>/TS1 ... TS6/imageSequence/img_%06d.jpg                   from 1
 
 Train: absolute camera axes, so that 3-D points project onto the 2-D ones. Test: relative to the pelvis and on the
-"universal" skeleton, as the metrics want it. Letters: F frames.
+"universal" skeleton, as the metrics want it. Shapes: F frames.
 """
 
 import re

@@ -8,7 +8,7 @@
 A sequence is named <scene>_<subject>_<action>. Bodies are fitted once and then seen by every camera of which there are
 pictures. Lens distortion is ignored, as RICH's own toolkit and the published evaluations do.
 
-Letters: N bodies.
+Shapes: N bodies.
 """
 
 import json

@@ -3,7 +3,7 @@
     <manual>/sequenceFiles/{train,validation,test}/<sequence>.pkl      Python 2 pickles
     <manual>/imageFiles/<sequence>/image_%05d.jpg                      from 0
 
-World to camera: x_camera = R x_world + t from `cam_poses`. Letters: F frames.
+World to camera: x_camera = R x_world + t from `cam_poses`. Shapes: F frames.
 """
 
 from collections.abc import Iterator

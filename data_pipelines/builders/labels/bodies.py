@@ -1,6 +1,6 @@
 """The bodies that labels belong to: 44 keypoints, root joint and height from body parameters.
 
-Letters: N people, n vertices that the keypoints use.
+Shapes: N people, n vertices that the keypoints use.
 """
 
 from functools import lru_cache

@@ -4,7 +4,7 @@ The square is a margin larger than the person's box, at most so many pixels wide
 numbers are pixel centres before and after. A JPEG much larger than the square is decoded at a half, a quarter or an
 eighth, which costs a fraction of the time.
 
-Letters: H, W picture as it is shown, n side of the square in px of the picture, S side as stored.
+Shapes: H, W picture as it is shown, n side of the square in px of the picture, S side as stored.
 """
 
 import io

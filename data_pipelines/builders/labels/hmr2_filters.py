@@ -1,6 +1,6 @@
 """HMR2.0's filters of its training people (4D-Humans, configuration "low1"), in their order.
 
-Letters: N poses.
+Shapes: N poses.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """From the joint sets of data sets to the 44 keypoints of records, and boxes around points.
 
-Letters: N points of a set.
+Shapes: N points of a set.
 """
 
 import numpy as np

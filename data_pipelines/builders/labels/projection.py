@@ -1,6 +1,6 @@
 """From bodies in front of a camera to keypoints in its picture, for data sets that label bodies and not points.
 
-Letters: N people, K points.
+Shapes: N people, K points.
 """
 
 import numpy as np

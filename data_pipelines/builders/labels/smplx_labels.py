@@ -3,7 +3,7 @@
 The two shape spaces differ, so the fit leaves a few millimetres; labels whose fit leaves more than `MAX_ERROR` are
 dropped by the builders.
 
-Letters: N people.
+Shapes: N people.
 """
 
 from functools import lru_cache

@@ -1,6 +1,6 @@
 """DINOv2's vision transformer (Oquab et al. 2023), the encoder of Depth Anything.
 
-Letters: B batch, H and W the image, h and w the map of patches, N = 1 + h w tokens, D width.
+Shapes: B batch, H and W the image, h and w the map of patches, N = 1 + h w tokens, D width.
 """
 
 from typing import Any

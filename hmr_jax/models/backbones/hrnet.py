@@ -2,7 +2,7 @@
 
 Branches at strides 4, 8, 16 and 32 run side by side, each twice as wide as the one before, and exchange their features
 after every module; the neck joins them at stride 32.
-Letters: B batch, H and W the image, h and w a 32nd of them.
+Shapes: B batch, H and W the image, h and w a 32nd of them.
 """
 
 from typing import Any

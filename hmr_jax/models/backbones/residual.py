@@ -1,6 +1,6 @@
 """What ResNet and HRNet share: convolution with batch normalisation, and the two residual blocks (He et al. 2016).
 
-Letters: B batch, H and W the map, C channels.
+Shapes: B batch, H and W the map, C channels.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """ResNet-50 and ResNet-101 (He et al. 2016) as torchvision has them, without pooling and classifier.
 
-Letters: B batch, H and W the image, h and w a 32nd of them.
+Shapes: B batch, H and W the image, h and w a 32nd of them.
 """
 
 from typing import Any, Literal

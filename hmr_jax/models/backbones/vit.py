@@ -1,6 +1,6 @@
 """ViTPose's vision transformer (Xu et al. 2022), the encoder of HMR2.0 and DeforHMR.
 
-Letters: B batch, H and W the image, h and w the map of patches, N = h w tokens, D width.
+Shapes: B batch, H and W the image, h and w the map of patches, N = h w tokens, D width.
 """
 
 from typing import Any, Literal

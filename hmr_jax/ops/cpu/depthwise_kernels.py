@@ -1,6 +1,6 @@
 """Depth-wise convolution on CPUs: for every result, one cell of the kernel after the other.
 
-Letters: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
+Shapes: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
 """
 
 import functools

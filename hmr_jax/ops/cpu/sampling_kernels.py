@@ -1,6 +1,6 @@
 """Bilinear sampling on CPUs: four neighbours read, and gradients added to four neighbours, point by point.
 
-Letters: B batch, H and W the map, C channels, G groups of channels, c = C / G, N points.
+Shapes: B batch, H and W the map, C channels, G groups of channels, c = C / G, N points.
 """
 
 import jax
