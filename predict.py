@@ -1,4 +1,4 @@
-"""Predicts bodies in pictures: python files.py IMAGE... [--boxes boxes.json] [--output predictions]"""
+"""Predicts bodies in images: python files.py IMAGE... [--boxes boxes.json] [--output predictions]"""
 
 import sys
 import warnings
@@ -20,17 +20,17 @@ def main(
     axes: Literal["opencv", "opengl", "blender"] = "opengl",
     depth: str = "",
 ) -> None:
-    """Writes, per picture, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
+    """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
     Args:
-        images: pictures, or folders of pictures; turned upright as their EXIF orientation says.
-        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one picture, in pixels; by default
-            the whole picture is one person's box.
+        images: images, or folders of images; turned upright as their EXIF orientation says.
+        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; by default
+            the whole image is one person's box.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
         output: folder of the results.
-        intrinsics: fx,fy,cx,cy in pixels of the pictures; by default a focal length from each picture's size.
+        intrinsics: fx,fy,cx,cy in pixels of the images; by default a focal length from each image's size.
         axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
-        depth: for models that take it: a depth file (for one picture) or a folder of files named as the pictures are,
+        depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
     """
     from hmr_jax.depth.providers import depth_provider

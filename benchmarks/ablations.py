@@ -126,7 +126,7 @@ def _shipped_encoder(config: Config) -> Callable[[Batch], Batch]:
     settings = config.model
     encoder = build_encoder(settings.encoder, settings.attention, build_model(settings).dtype)
     params = load_for_inference(SHIPPED_ENCODER)[1]["encoder"]
-    blank: dict[str, jax.Array] = {}  # the picture itself is not looked at again
+    blank: dict[str, jax.Array] = {}  # the image itself is not looked at again
 
     @jax.jit
     def features(images: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """How long a prediction takes and what of it: `python benchmarks/inference.py --config configs/quickstart.py`.
 
 Prints milliseconds per person for cutting crops, the network with skinning, and the whole call, by batch size, and
-per picture for the files that files.py writes. Weights are random: they do not change the times.
+per image for the files that files.py writes. Weights are random: they do not change the times.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         header = files.header(predictor, Path("image.jpg"), image)
         writing = milliseconds(lambda: files.write_results(predictor, people, image, header, Path(folder), "image"), 3)
-    print(f"all files of one picture of 1280x720 with one person: {writing:.0f} ms")
+    print(f"all files of one image of 1280x720 with one person: {writing:.0f} ms")
 
 
 def milliseconds(call: Callable, repeats: int = 20) -> float:

@@ -1,7 +1,7 @@
-"""Images per second and core from pictures of 1 to 4 megapixels: building, training reads, a plain OpenCV loader.
+"""Images per second and core from images of 1 to 4 megapixels: building, training reads, a plain OpenCV loader.
 
 `python -m benchmarks.loaders`. Makes photo-like JPEGs with one person each, builds a data set of them (person crops
-stored), reads it as training does, and reads the pictures themselves as most projects do: decode the whole picture with
+stored), reads it as training does, and reads the images themselves as most projects do: decode the whole image with
 OpenCV, blur it where it shrinks, warp it to the crop, jitter, normalise to float32 CHW. All in one process, one after
 another; what counts is processor time, so other jobs on the machine change little.
 """
@@ -29,7 +29,7 @@ WANTED = 5.0
 MEAN, STD = np.array([0.485, 0.456, 0.406]) * 255, np.array([0.229, 0.224, 0.225]) * 255
 
 
-def write_pictures(folder: Path, size: tuple[int, int], count: int, seed: int) -> list[tuple[Path, np.ndarray]]:
+def write_images(folder: Path, size: tuple[int, int], count: int, seed: int) -> list[tuple[Path, np.ndarray]]:
     """JPEGs with the detail and length of photos, a capture file beside them; paths and boxes (cx, cy, side)."""
     rng, (width, height) = np.random.default_rng(seed), size
     (folder / "images").mkdir(parents=True)
@@ -53,7 +53,7 @@ def write_pictures(folder: Path, size: tuple[int, int], count: int, seed: int) -
 
 
 def plain_loader(path: Path, box: np.ndarray, rng: np.random.Generator, blur: bool) -> np.ndarray:
-    """(3, CROP, CROP) float32, with HMR2.0's augmentation, from the whole picture."""
+    """(3, CROP, CROP) float32, with HMR2.0's augmentation, from the whole image."""
     import cv2
 
     image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
@@ -86,7 +86,7 @@ def measure(size: tuple[int, int], count: int, seconds: float, seed: int) -> tup
 
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        made = write_pictures(Path(folder) / "manual", size, count, seed)
+        made = write_images(Path(folder) / "manual", size, count, seed)
         build("mlb_pitch", f"{folder}/warm", f"{folder}/manual")
         core = time.process_time()
         build("mlb_pitch", f"{folder}/data", f"{folder}/manual")
@@ -104,13 +104,13 @@ def measure(size: tuple[int, int], count: int, seconds: float, seed: int) -> tup
 def main() -> None:
     """The command line; fails where training reads are slower than wanted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=96, help="of each size")
+    parser.add_argument("--images", type=int, default=96, help="of each size")
     parser.add_argument("--seconds", type=float, default=4, help="per figure")
     chosen = parser.parse_args()
-    rows = [measure(size, chosen.pictures, chosen.seconds, seed) for seed, size in enumerate(SIZES.values())]
+    rows = [measure(size, chosen.images, chosen.seconds, seed) for seed, size in enumerate(SIZES.values())]
     names = f"{'building':>9} {'training reads':>15} {'plain loader':>13} {'with blur':>10} {'ratio':>6}"
     lines = [f"{'images/s/core':>16} {names}"]
-    together = 1 / np.mean(1 / np.array(rows), 0)  # as many pictures of each size
+    together = 1 / np.mean(1 / np.array(rows), 0)  # as many images of each size
     for name, (building, reading, plain, blurred) in zip([*SIZES, "together"], [*rows, together], strict=True):
         lines.append(
             f"{name:>16} {building:>9.0f} {reading:>15.0f} {plain:>13.1f} {blurred:>10.1f} {reading / plain:>6.1f}"

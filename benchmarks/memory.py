@@ -1,6 +1,6 @@
 """Memory of building many records and of training from eight data sets: `python -m benchmarks.memory`.
 
-Each in a process of its own, whose peak is printed. Records are as many as a real data set has; pictures of the build
+Each in a process of its own, whose peak is printed. Records are as many as a real data set has; images of the build
 are small, which changes its time but not what it keeps in memory, and those of training have the usual 512 px.
 """
 
@@ -19,15 +19,15 @@ from PIL import Image
 
 LIMITS = {"build": 3.0, "train": 2.0}
 """GiB."""
-DATASETS, FILE_PEOPLE, PICTURES = 8, 1000, 200
+DATASETS, FILE_PEOPLE, IMAGES = 8, 1000, 200
 JOINTS = ["head", "left_ankle", "right_ankle", "left_knee", "right_knee", "left_hip", "right_hip", "neck"]
 
 
 def write_capture(folder: Path, people: int, side: int) -> None:
-    """JSON files of a thousand people each, over a few hundred pictures."""
+    """JSON files of a thousand people each, over a few hundred images."""
     rng = np.random.default_rng(0)
     (folder / "train" / "images").mkdir(parents=True)
-    for number in range(min(people, PICTURES)):
+    for number in range(min(people, IMAGES)):
         coarse = rng.integers(0, 255, (8, 8, 3), np.uint8)
         smooth = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC), np.int16)
         noisy = np.clip(smooth + rng.normal(0, 7, smooth.shape), 0, 255).astype(np.uint8)
@@ -35,7 +35,7 @@ def write_capture(folder: Path, people: int, side: int) -> None:
     for start in range(0, people, FILE_PEOPLE):
         rows = [
             {
-                "image": f"images/{number % PICTURES}.jpg",
+                "image": f"images/{number % IMAGES}.jpg",
                 "id": str(number),
                 "keypoints_2d": (side * rng.uniform(0.25, 0.75, (8, 2))).round(2).tolist(),
             }

@@ -1,6 +1,6 @@
 """Images per second and core of the training pipeline: `python benchmarks/pipeline.py`.
 
-Makes a small data set of noisy pictures in a temporary folder, or reads one that is there (--data-dir, --name), and
+Makes a small data set of noisy images in a temporary folder, or reads one that is there (--data-dir, --name), and
 counts the processor time of the whole process while it draws batches: reading, decoding, augmenting, batching.
 """
 
@@ -29,7 +29,7 @@ CASES = (  # side of the crop, dense targets
 
 
 class _Photographs:
-    """Stands in for the generator of people: smooth pictures with noise, whose JPEGs are as long as photos'."""
+    """Stands in for the generator of people: smooth images with noise, whose JPEGs are as long as photos'."""
 
     def __init__(self, body, size: int, seed: int, margin: float):
         self.size, self.rng = size, np.random.default_rng(seed)
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", help="folder of data sets; default: make one")
     parser.add_argument("--name", default="synthetic_people", help="data set to read")
-    parser.add_argument("--size", type=int, default=256, help="side of the stored pictures that are made")
+    parser.add_argument("--size", type=int, default=256, help="side of the stored images that are made")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=0, help="threads; 0: one per core")
     parser.add_argument("--seconds", type=float, default=5, help="per row of the table")

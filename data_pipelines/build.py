@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--depth-dir",
         metavar="FOLDER",
-        help="depth maps of the pictures, as data_pipelines.precompute_depth writes them for the manual folder",
+        help="depth maps of the images, as data_pipelines.precompute_depth writes them for the manual folder",
     )
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there already")

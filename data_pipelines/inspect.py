@@ -1,6 +1,6 @@
 """Looks at a data set: `python -m data_pipelines.inspect NAME --data-dir O` writes one HTML page.
 
-Counts, histograms, what the build dropped, and a contact sheet with the keypoints and the body drawn on the pictures: a
+Counts, histograms, what the build dropped, and a contact sheet with the keypoints and the body drawn on the images: a
 label that is off by a convention is seen at a glance.
 """
 
@@ -31,7 +31,7 @@ def inspect(
     splits: Sequence[str] = SPLITS,
     body: str = "",
     records: int = 2000,
-    pictures: int = 24,
+    images: int = 24,
 ) -> Path:
     """Writes the page.
 
@@ -42,7 +42,7 @@ def inspect(
         splits: Which to look at, as far as they are there.
         body: Folder or file of the SMPL bodies that the labels mean; not needed for the built-in body.
         records: How many of each split are read, evenly spread.
-        pictures: How many of each split are drawn.
+        images: How many of each split are drawn.
 
     Returns:
         The path of the page.
@@ -68,16 +68,16 @@ def inspect(
             raise ValueError(f"Not one record of {name}/{reader.split} can be read: build it again.")
         of = f"{reader.split}, {len(chosen):,} of {len(reader):,} records"
         blocks.append(Numbers(_shares(chosen) | ({"unreadable": str(unreadable)} if unreadable else {})))
-        blocks.append(_columns(f"Pictures and people: {of}", _sizes(chosen)))
+        blocks.append(_columns(f"Images and people: {of}", _sizes(chosen)))
         blocks.append(_columns(f"Bodies: {of}", _bodies(chosen)))
-        blocks.append(Gallery(f"Contact sheet: {reader.split}", contact_sheet(chosen, pictures, body)))
+        blocks.append(Gallery(f"Contact sheet: {reader.split}", contact_sheet(chosen, images, body)))
         blocks.append(Table(f"Keypoints: {of}", ("point", "2-D", "3-D", "typical error"), _keypoints(chosen), _NOTE))
     page = Path(out) if out else Path(data_dir) / f"{name.replace('/', '-')}.html"
     return write_report(page, name, blocks, "Left: keypoints; right: the body of the labels, drawn with their camera.")
 
 
 def contact_sheet(records: Sequence[Record], count: int, body: str = "") -> list[tuple[str, np.ndarray]]:
-    """Captions and pictures (side, 2 side, 3) of `count` records, evenly spread."""
+    """Captions and images (side, 2 side, 3) of `count` records, evenly spread."""
     from data_pipelines.records.drawing import draw_record
 
     chosen = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
@@ -144,10 +144,10 @@ def _sizes(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]]
     factor = np.array([_original_px(record) for record in records])
     box = np.array([float(record["box/size"]) for record in records])
     return {
-        "side of the box, px of the original picture": _histogram(box * factor),
-        "side of the box, px of the stored picture": _histogram(box),
-        "side of the stored picture, px": _histogram(np.array([record["image/width"] for record in records])),
-        "size of the stored picture, kB": _histogram(np.array([len(r["image/encoded"]) for r in records]) / 1e3),
+        "side of the box, px of the original image": _histogram(box * factor),
+        "side of the box, px of the stored image": _histogram(box),
+        "side of the stored image, px": _histogram(np.array([record["image/width"] for record in records])),
+        "size of the stored image, kB": _histogram(np.array([len(r["image/encoded"]) for r in records]) / 1e3),
         "visible 2-D keypoints of a person": _histogram(
             np.array([(record["keypoints_2d"][:, 2] > 0).sum() for record in records]), 0, 44
         ),
@@ -189,7 +189,7 @@ def _with_camera(records: Sequence[Record]) -> list[tuple[np.ndarray, Record]]:
 
 _NOTE = (
     "Share of the records with the point. Typical error: median distance of the 3-D point, drawn with the record's "
-    "camera, from the 2-D one, in px of the stored picture; only where both are there and 3-D is absolute."
+    "camera, from the 2-D one, in px of the stored image; only where both are there and 3-D is absolute."
 )
 
 
@@ -224,7 +224,7 @@ def _original_px(record: Record) -> float:
 
 
 def _tilt(root: np.ndarray) -> np.ndarray:
-    """(N, 3) global orientations -> (N,) degrees between the body's up and the picture's."""
+    """(N, 3) global orientations -> (N,) degrees between the body's up and the image's."""
     from scipy.spatial.transform import Rotation
 
     up = Rotation.from_rotvec(root).as_matrix()[:, 1, 1]
@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--splits", nargs="+", default=list(SPLITS), help="which to look at (default: all)")
     parser.add_argument("--body", default="", help="folder or file of the SMPL bodies of the labels")
     parser.add_argument("--records", type=int, default=2000, help="of each split that are read (default: 2000)")
-    parser.add_argument("--pictures", type=int, default=24, help="of each split that are drawn (default: 24)")
+    parser.add_argument("--images", type=int, default=24, help="of each split that are drawn (default: 24)")
     chosen: dict[str, Any] = vars(parser.parse_args(arguments))
     try:
         print(inspect(**chosen))

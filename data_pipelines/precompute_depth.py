@@ -1,8 +1,8 @@
-"""Estimates the depth of pictures once, for predictions and for data sets.
+"""Estimates the depth of images once, for predictions and for data sets.
 
 `python -m data_pipelines.precompute_depth IMAGES --provider NAME:PATH --out FOLDER` writes FOLDER/a/b.npz for every
-picture IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` of data_pipelines.build. Running it
-again goes on where it was ended: pictures that have a map there are left out.
+image IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` of data_pipelines.build. Running it
+again goes on where it was ended: images that have a map there are left out.
 """
 
 import argparse
@@ -17,29 +17,29 @@ from hmr_jax.depth import write_depth
 from hmr_jax.depth.providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_of
 from hmr_jax.io.images import SUFFIXES, find_images, read_image
 
-BATCH = 8  # pictures that a provider gets at a time
+BATCH = 8  # images that a provider gets at a time
 
 
-def find_pictures(paths: Sequence[Path]) -> dict[str, Path]:
-    """Pictures by the names of their maps: of a folder all that are in it, however deep, by their paths from there.
+def images_by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    """Images by the names of their maps: of a folder all that are in it, however deep, by their paths from there.
 
     Raises:
-        FileNotFoundError: A path does not exist, or a folder holds no pictures.
-        ValueError: Pictures share a name, so that one map would be taken for several.
+        FileNotFoundError: A path does not exist, or a folder holds no images.
+        ValueError: Images share a name, so that one map would be taken for several.
     """
     found: dict[str, Path] = {}
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
-        for picture in inside or find_images([path]):  # which says what is wrong where there is none
-            name = str(picture.relative_to(path if inside else picture.parent).with_suffix(""))
+        for image in inside or find_images([path]):  # which says what is wrong where there is none
+            name = str(image.relative_to(path if inside else image.parent).with_suffix(""))
             if name in found:
-                raise ValueError(f"{found[name]} and {picture} have the same name: their depth maps would, too.")
-            found[name] = picture
+                raise ValueError(f"{found[name]} and {image} have the same name: their depth maps would, too.")
+            found[name] = image
     return found
 
 
 def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str, out: Path) -> list[str]:
-    """Writes the depth of every picture that has none in `out`.
+    """Writes the depth of every image that has none in `out`.
 
     Args:
         images: Files by the names of their maps, without suffix.
@@ -48,13 +48,13 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
         out: Folder; made if need be.
 
     Returns:
-        What went wrong, a sentence for each picture left out.
+        What went wrong, a sentence for each image left out.
 
     Raises:
-        ValueError: The provider is a folder of maps and pictures share a file name, by which it tells them apart.
+        ValueError: The provider is a folder of maps and images share a file name, by which it tells them apart.
     """
     if isinstance(provider, DiskDepth) and len({path.stem for path in images.values()}) < len(images):
-        raise ValueError(f"Pictures of several folders have the same name: {provider.path} cannot tell them apart.")
+        raise ValueError(f"Images of several folders have the same name: {provider.path} cannot tell them apart.")
     out.mkdir(parents=True, exist_ok=True)
     there = DiskDepth(str(out))
     wanted = [name for name in images if there.find(name) is None]
@@ -83,19 +83,19 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line; ends with status 1 where pictures were left out."""
+    """The command line; ends with status 1 where images were left out."""
     parser = argparse.ArgumentParser("python -m data_pipelines.precompute_depth", description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="+", type=Path, help="pictures, or folders with pictures somewhere below")
+    parser.add_argument("images", nargs="+", type=Path, help="images, or folders with images somewhere below")
     parser.add_argument("--provider", required=True, help=f"NAME:PATH with a name of {', '.join(PROVIDERS)}")
     parser.add_argument("--out", required=True, type=Path, help="folder of the maps")
     chosen = parser.parse_args(arguments)
     try:
-        images, provider = find_pictures(chosen.images), depth_provider(chosen.provider)
+        images, provider = images_by_name(chosen.images), depth_provider(chosen.provider)
         problems = precompute(images, provider, chosen.provider, chosen.out)
     except (ValueError, FileNotFoundError, ImportError) as error:
         sys.exit(f"error: {error}")
     if problems:
-        sys.exit("\n".join([*problems, f"{len(problems)} of {len(images)} pictures were left out."]))
+        sys.exit("\n".join([*problems, f"{len(problems)} of {len(images)} images were left out."]))
 
 
 if __name__ == "__main__":

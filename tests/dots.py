@@ -64,7 +64,7 @@ class Dots(tfds.core.GeneratorBasedBuilder):
         rows = [person(f"{split}-{i}", self.topology) for i in range(count)]
         if self.broken:
             rows[3]["smpl/betas"][0] = np.nan
-            rows[5] = "no picture"
+            rows[5] = "no image"
         yield from self.report.keep(split, rows)
 
 

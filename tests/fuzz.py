@@ -57,7 +57,7 @@ def seeds() -> dict[str, list[bytes]]:
     np.savez_compressed(masks, masks=np.ones((2, 5, 6), bool))
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
-        for name, data in (("set/0.jpg", b"\xff\xd8 no picture"), ("set/0.data.pyd", pickles[2]), ("set/1.jpg", b"")):
+        for name, data in (("set/0.jpg", b"\xff\xd8 no image"), ("set/0.data.pyd", pickles[2]), ("set/1.jpg", b"")):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))

@@ -1,4 +1,4 @@
-"""Augmentation: HMR2.0's rules, one stream each, and labels that stay on the picture."""
+"""Augmentation: HMR2.0's rules, one stream each, and labels that stay on the image."""
 
 import dataclasses
 
@@ -149,10 +149,10 @@ def test_dots_drawn_at_keypoints_are_found_at_the_augmented_keypoints():
     for i in range(12):
         for slot, color in zip(slots, colors, strict=True):
             x, y = labels.keypoints_2d[i, slot, :2]
-            picture = np.zeros((256, 256, 3), np.uint8)
-            picture[(columns - x) ** 2 + (rows - y) ** 2 < 4**2] = color
+            image = np.zeros((256, 256, 3), np.uint8)
+            image[(columns - x) ** 2 + (rows - y) ** 2 < 4**2] = color
             out = np.empty((224, 224, 3), np.uint8)
-            crops.warp(picture, inverse[i], crops.gain_table(change.gain[i : i + 1])[0], out)
+            crops.warp(image, inverse[i], crops.gain_table(change.gain[i : i + 1])[0], out)
             weight = out[..., color > 0].mean(-1)
             # A left wrist is called the right one after mirroring.
             name = KEYPOINTS_44_FLIP[slot] if change.flip[i] else slot

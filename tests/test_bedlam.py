@@ -6,7 +6,7 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from formats import bedlam, checks, smplx  # noqa: E402
-from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
+from formats.checks import check_labels_land_on_the_image, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets.bedlam import Bedlam  # noqa: E402
@@ -39,7 +39,7 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["smpl", "smplx"])
-def test_labels_come_through_and_land_on_the_picture(tmp_path, files, kind):
+def test_labels_come_through_and_land_on_the_image(tmp_path, files, kind):
     truth = bedlam.write(tmp_path / "m", kind)
     report = build("bedlam", tmp_path / "o", tmp_path / "m", **files)
     assert report["train"] == {"read": 4, "kept": 4, "dropped": {}}
@@ -54,7 +54,7 @@ def test_labels_come_through_and_land_on_the_picture(tmp_path, files, kind):
         else:
             check_truth(record, person, rel=FIT, keypoints_3d=False)
             np.testing.assert_allclose(record["keypoints_3d"], person["keypoints_3d"], atol=1e-4)
-        check_labels_land_on_the_picture(record)
+        check_labels_land_on_the_image(record)
         assert (record["gender"], record["topology"]) == ("n", "hmr-default")
 
 

@@ -17,7 +17,7 @@ def test_a_build_drops_bad_rows_and_says_why(dots_dir):
     assert report["train"] == {
         "read": 40,
         "kept": 38,
-        "dropped": {"smpl/betas: not finite": 1, "no picture": 1},
+        "dropped": {"smpl/betas: not finite": 1, "no image": 1},
     }
     assert tfds.builder_from_directory(folder).info.splits["train"].num_examples == 38
 

@@ -41,10 +41,10 @@ class Squares(RecordBuilder):
             if line == "bad":
                 yield "number: bad"
                 continue
-            picture = np.full((64, 64, 3), int(line) % 255, np.uint8)
-            picture[:, : self.noise] = np.random.default_rng(int(line)).integers(0, 255, (64, self.noise, 3))
+            image = np.full((64, 64, 3), int(line) % 255, np.uint8)
+            image[:, : self.noise] = np.random.default_rng(int(line)).integers(0, 255, (64, self.noise, 3))
             yield self.person(
-                __import__("data_pipelines.builders.labels.cropping", fromlist=["Picture"]).Picture(picture),
+                __import__("data_pipelines.builders.labels.cropping", fromlist=["Image"]).SourceImage(image),
                 key=line, box_center=[32, 32], box_size=40, keypoints_2d=np.tile([30, 30, 1], (44, 1)),
             )  # fmt: skip
 

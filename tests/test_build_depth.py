@@ -1,4 +1,4 @@
-"""Estimated depth in built records: found by the picture's path, cut as the picture is, counted where there is none."""
+"""Estimated depth in built records: found by the image's path, cut as the image is, counted where there is none."""
 
 import io
 import tarfile
@@ -18,20 +18,20 @@ from data_pipelines import build as command  # noqa: E402
 from data_pipelines import records  # noqa: E402
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets import rich  # noqa: E402
-from data_pipelines.builders.labels.cropping import Picture  # noqa: E402
+from data_pipelines.builders.labels.cropping import SourceImage  # noqa: E402
 from data_pipelines.inspect import inspect  # noqa: E402
-from data_pipelines.precompute_depth import find_pictures, precompute  # noqa: E402
+from data_pipelines.precompute_depth import images_by_name, precompute  # noqa: E402
 from data_pipelines.sources import make_source  # noqa: E402
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DatasetConfig  # noqa: E402
 from hmr_jax.depth import DepthMap  # noqa: E402
 
 
 def paint(folder, orientation=1):
-    """Replaces every picture by hills of grey that no two of them share, under an orientation that labels ignore."""
-    found = find_pictures([folder])
+    """Replaces every image by hills of grey that no two of them share, under an orientation that labels ignore."""
+    found = images_by_name([folder])
     for number, path in enumerate(found.values()):
-        with Image.open(path) as picture:
-            (width, height), kind = picture.size, picture.format
+        with Image.open(path) as image:
+            (width, height), kind = image.size, image.format
         y, x = np.mgrid[:height, :width]
         hills = 0.55 + 0.2 * np.sin(x / 9 + number) + 0.2 * np.cos(y / 12 + x / 40 + 2 * number)
         grey = np.repeat(np.rint(255 * hills).astype(np.uint8)[..., None], 3, 2)
@@ -42,18 +42,18 @@ def paint(folder, orientation=1):
 
 
 def grey_is_near(images, paths):
-    """A provider for which a picture is its own inverse depth."""
+    """A provider for which an image is its own inverse depth."""
     return [DepthMap.from_values(image.mean(-1)) for image in images]
 
 
-def picture_of(record):
+def image_of(record):
     return Image.open(io.BytesIO(record["image/encoded"]))
 
 
 def difference(record, shift=0):
-    """Mean difference of the stored depth, moved by some pixels, from the stored picture, which is the same."""
+    """Mean difference of the stored depth, moved by some pixels, from the stored image, which is the same."""
     depth = np.roll(records.decode_depth(record["depth/encoded"], record["depth/kind"]), shift, 1)
-    grey = np.asarray(picture_of(record), float).mean(-1)
+    grey = np.asarray(image_of(record), float).mean(-1)
     return np.abs(grey - depth * (grey * depth).sum() / (depth**2).sum()).mean() / 255
 
 
@@ -70,10 +70,10 @@ def difference(record, shift=0):
         ("three_dpw", three_dpw.write, {}),
     ],
 )
-def test_depth_lies_on_the_picture_that_it_was_made_for(tmp_path, name, write, options):
+def test_depth_lies_on_the_image_that_it_was_made_for(tmp_path, name, write, options):
     write(tmp_path / "m")
-    pictures = paint(tmp_path / "m")
-    assert precompute(pictures, grey_is_near, "grey", tmp_path / "depths") == []
+    images = paint(tmp_path / "m")
+    assert precompute(images, grey_is_near, "grey", tmp_path / "depths") == []
     report = build(name, tmp_path / "o", tmp_path / "m", depth_dir=str(tmp_path / "depths"), workers=1, **options)
     for split, counts in report.items():
         assert counts["kept"] > 0
@@ -85,43 +85,43 @@ def test_depth_lies_on_the_picture_that_it_was_made_for(tmp_path, name, write, o
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_map_is_turned_back_where_exif_turned_the_picture(tmp_path, orientation):
+def test_a_map_is_turned_back_where_exif_turned_the_image(tmp_path, orientation):
     (tmp_path / "m").mkdir()
     Image.new("RGB", (60, 40)).save(tmp_path / "m" / "a.jpg")
     (path,) = paint(tmp_path / "m", orientation).values()
     precompute({"a": path}, grey_is_near, "grey", tmp_path)
     upright = np.load(tmp_path / "a.npz")["depth"].astype(np.float32)
-    turned = Picture(path).turned(upright)
+    turned = SourceImage(path).turned(upright)
     assert turned.shape == (40, 60)
     raw = np.asarray(Image.open(path), float).mean(-1)
     np.testing.assert_allclose(turned / turned.max(), raw / raw.max(), atol=0.01)
-    once = Picture(path, quarter_turns=1).turned(upright)
+    once = SourceImage(path, quarter_turns=1).turned(upright)
     np.testing.assert_array_equal(once, np.rot90(turned, -1))
 
 
-def test_pictures_in_tars_have_the_maps_of_the_unpacked_tars(tmp_path):
+def test_images_in_tars_have_the_maps_of_the_unpacked_tars(tmp_path):
     folder = tmp_path / "m" / "aic-train-vitpose"
     hmr2_tars.write(tmp_path / "m")
     for path in folder.glob("*.tar"):
         with tarfile.open(path) as archive:
             archive.extractall(tmp_path / "unpacked" / folder.name / path.stem, filter="data")
-    precompute(find_pictures([tmp_path / "unpacked"]), grey_is_near, "grey", tmp_path / "depths")
+    precompute(images_by_name([tmp_path / "unpacked"]), grey_is_near, "grey", tmp_path / "depths")
     report = build("hmr2_tars/aic", tmp_path / "o", tmp_path / "m", body="default", depth_dir=str(tmp_path / "depths"))
     assert report["train"]["depth"] == {"with a map": report["train"]["kept"]}
     for record in read(tmp_path / "o", "hmr2_tars/aic", "train"):
         assert difference(record) < 0.5 * difference(record, 2)
 
 
-def test_rich_says_where_its_pictures_are(tmp_path):
+def test_rich_says_where_its_images_are(tmp_path):
     """Its builder is left out above, as the fit of its bodies takes long."""
     Image.new("RGB", (4, 4)).save(tmp_path / "00017_00.png")
-    assert rich._picture(tmp_path, "00017_00").path == tmp_path / "00017_00.png"
+    assert rich._image(tmp_path, "00017_00").path == tmp_path / "00017_00.png"
 
 
 @pytest.fixture
 def some_maps(tmp_path):
-    """A manual folder with pictures of three people, and maps for the first and third that say the same."""
-    camerahmr_npz.write(tmp_path / "m")  # its fourth person is in the third picture, too
+    """A manual folder with images of three people, and maps for the first and third that say the same."""
+    camerahmr_npz.write(tmp_path / "m")  # its fourth person is in the third image, too
     grey = people()["image"][:3].mean(-1) + 1
     folder = tmp_path / "depths" / "images" / "aic"
     folder.mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_people_without_a_usable_map_are_kept_without_depth_and_counted(some_map
     some = ["inverse", "none", "inverse", "inverse"]
     assert built(0) == ({"with a map": 3, "no map": 1}, some)
     np.save(folder / "001.npy", np.ones((159, 160)))
-    assert built(1) == ({"with a map": 3, "map not of the picture's size": 1}, some)
+    assert built(1) == ({"with a map": 3, "map not of the image's size": 1}, some)
     np.save(folder / "001.npy", np.zeros((160, 160)))
     assert built(2) == ({"with a map": 3, "nothing known around the person": 1}, some)
     (folder / "001.npy").write_bytes(b"no map")
@@ -166,16 +166,16 @@ def test_training_batches_show_the_depth_of_those_who_have_it(some_maps):
     has = (np.abs(batch["betas"] - people()["betas"][1]) > 1e-4).any(1)  # the one without a map
     assert {True, False} == set(has.tolist())
     np.testing.assert_array_equal(batch["has_pseudo_depth"], has)
-    for shown, picture, depth in zip(has, batch["image"], batch["pseudo_depth"], strict=True):
+    for shown, image, depth in zip(has, batch["image"], batch["pseudo_depth"], strict=True):
         assert depth.any() == shown
-        if shown:  # the metric map has become inverse: where the picture is bright, it is near
+        if shown:  # the metric map has become inverse: where the image is bright, it is near
             inside = depth > 0
-            assert np.corrcoef(picture.mean(-1)[inside], depth[inside])[0, 1] > 0.9
+            assert np.corrcoef(image.mean(-1)[inside], depth[inside])[0, 1] > 0.9
 
 
-def test_maps_mirror_the_folder_of_pictures_where_that_is_named(some_maps):
-    (some_maps / "m" / "images").rename(some_maps / "pictures")
-    options = {"images": str(some_maps / "pictures"), "depth_dir": str(some_maps / "depths" / "images")}
+def test_maps_mirror_the_folder_of_images_where_that_is_named(some_maps):
+    (some_maps / "m" / "images").rename(some_maps / "images")
+    options = {"images": str(some_maps / "images"), "depth_dir": str(some_maps / "depths" / "images")}
     report = build("camerahmr_npz/aic", some_maps / "o", some_maps / "m", **options)["train"]
     assert report["depth"] == {"with a map": 3, "no map": 1}
 
@@ -193,4 +193,4 @@ def test_the_command_takes_the_folder_of_maps_and_says_what_is_wrong_with_it(som
     printed = capsys.readouterr().out
     assert "3 depth: with a map" in printed
     assert "1 depth: no map" in printed
-    assert "depth: no map" in inspect("camerahmr_npz/aic", some_maps / "o", pictures=1).read_text()
+    assert "depth: no map" in inspect("camerahmr_npz/aic", some_maps / "o", images=1).read_text()

@@ -1,4 +1,4 @@
-"""Person crops: labels move with the picture, whatever the scale at which it is decoded."""
+"""Person crops: labels move with the image, whatever the scale at which it is decoded."""
 
 import io
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_pipelines.builders.labels.cropping import BadPicture, Picture, crop_person, person_record
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage, crop_person, person_record
 
 W, H = 1600, 1200
 
 
 @pytest.fixture(scope="module")
-def picture():
-    """A smooth picture with a bright cross whose centre is at (700, 500), a pixel's centre."""
+def image():
+    """A smooth image with a bright cross whose centre is at (700, 500), a pixel's centre."""
     rows, columns = np.mgrid[:H, :W]
     return np.stack([spot(columns, rows, 700, 500, 12.0), columns * 255 / W, rows * 255 / H], -1).astype(np.uint8)
 
@@ -22,9 +22,9 @@ def spot(x, y, cx, cy, sigma):
     return 255 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
 
 
-def encoded(picture, kind, **options):
+def encoded(image, kind, **options):
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, **options)
+    Image.fromarray(image).save(file, kind, **options)
     return file.getvalue()
 
 
@@ -43,9 +43,9 @@ def points_at(*places):
 
 @pytest.mark.parametrize("size", [100, 300, 333.3, 700, 1500])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "array"])
-def test_keypoints_stay_on_what_they_mark(picture, size, kind):
-    source = picture if kind == "array" else encoded(picture, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    cut = crop_person(Picture(source), box_center=[720.3, 480.9], box_size=size, keypoints_2d=points_at((700, 500)))
+def test_keypoints_stay_on_what_they_mark(image, size, kind):
+    source = image if kind == "array" else encoded(image, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    cut = crop_person(SourceImage(source), box_center=[720.3, 480.9], box_size=size, keypoints_2d=points_at((700, 500)))
     image = cut["image"]
     assert image.shape[0] == image.shape[1] <= 512
     np.testing.assert_allclose(brightest(image), cut["keypoints_2d"][0, :2], atol=0.12)
@@ -56,69 +56,69 @@ def test_keypoints_stay_on_what_they_mark(picture, size, kind):
     assert image.shape[0] >= min(512, 1.8 * size) - 1
 
 
-def test_a_camera_sees_the_same_in_the_crop(picture):
+def test_a_camera_sees_the_same_in_the_crop(image):
     camera = np.array([[900.0, 0, 790], [0, 910, 610], [0, 0, 1]])
     point = np.array([-0.3, -0.2, 2.5])
     place = camera @ point
     cut = crop_person(
-        Picture(picture), box_center=[700, 500], box_size=650, keypoints_2d=points_at(place[:2] / place[2]),
+        SourceImage(image), box_center=[700, 500], box_size=650, keypoints_2d=points_at(place[:2] / place[2]),
         intrinsics=camera,
     )  # fmt: skip
     seen = cut["intrinsics"] @ point
     np.testing.assert_allclose(seen[:2] / seen[2], cut["keypoints_2d"][0, :2], atol=1e-9)
 
 
-def test_mask_and_depth_move_along_and_are_not_mixed(picture):
+def test_mask_and_depth_move_along_and_are_not_mixed(image):
     rows, columns = np.mgrid[:H, :W]
     mask = (columns - 700) ** 2 + (rows - 500) ** 2 < 200**2
     depth = np.where(mask, 3.0, 8.0)
     cut = crop_person(
-        Picture(encoded(picture, "JPEG")), box_center=[700, 500], box_size=600, keypoints_2d=points_at((700, 500)),
+        SourceImage(encoded(image, "JPEG")), box_center=[700, 500], box_size=600, keypoints_2d=points_at((700, 500)),
         mask=mask, depth=depth,
     )  # fmt: skip
-    assert set(np.unique(cut["depth"])) == {0.0, 3.0, 8.0}  # 0 beyond the picture
+    assert set(np.unique(cut["depth"])) == {0.0, 3.0, 8.0}  # 0 beyond the image
     radius = 200 * 512 / (1.8 * 600)
     y, x = np.nonzero(cut["mask"])
     np.testing.assert_allclose([x.mean(), y.mean()], cut["keypoints_2d"][0, :2], atol=0.2)
     assert cut["mask"].sum() == pytest.approx(np.pi * radius**2, rel=0.01)
 
 
-def test_beyond_the_picture_is_black(picture):
-    cut = crop_person(Picture(picture), box_center=[5, 5], box_size=200, keypoints_2d=points_at((5, 5)))
+def test_beyond_the_image_is_black(image):
+    cut = crop_person(SourceImage(image), box_center=[5, 5], box_size=200, keypoints_2d=points_at((5, 5)))
     assert (cut["image"][:150, :150] == 0).all()
     assert cut["source_box"][0] < 0
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_file_is_turned_before_it_is_cut(picture, turns):
-    turned = np.rot90(picture, turns)  # counter-clockwise, so that clockwise turns bring it back
+def test_a_turned_file_is_turned_before_it_is_cut(image, turns):
+    turned = np.rot90(image, turns)  # counter-clockwise, so that clockwise turns bring it back
     for source in (turned.copy(), encoded(np.ascontiguousarray(turned), "JPEG", quality=95)):
-        upright = Picture(source, quarter_turns=turns)
+        upright = SourceImage(source, quarter_turns=turns)
         assert (upright.width, upright.height) == (W, H)
         cut = crop_person(upright, box_center=[720, 480], box_size=700, keypoints_2d=points_at((700, 500)))
         np.testing.assert_allclose(brightest(cut["image"]), cut["keypoints_2d"][0, :2], atol=0.12)
 
 
-def test_what_cannot_be_cut_is_named_by_its_reason(picture):
-    whole = encoded(picture, "JPEG")
+def test_what_cannot_be_cut_is_named_by_its_reason(image):
+    whole = encoded(image, "JPEG")
     labels = {"box_center": [700, 500], "box_size": 300, "keypoints_2d": points_at((700, 500))}
 
     def reason(source, **changes):
         return person_record(source, key="a", dataset="b", **(labels | changes))
 
     assert reason(whole[: len(whole) // 2]) == "image: cannot be decoded"
-    assert reason(b"no picture") == "image: cannot be read"
+    assert reason(b"no image") == "image: cannot be read"
     assert reason(whole, box_size=np.nan) == "box: empty or not finite"
-    assert reason(whole, box_size=40_000) == "box: far larger than the picture"
+    assert reason(whole, box_size=40_000) == "box: far larger than the image"
     assert reason(whole, box_center=[5000, 500]) == "box: outside the image"
-    assert reason(whole, mask=np.ones((3, 4))) == "mask: not of the picture's size"
+    assert reason(whole, mask=np.ones((3, 4))) == "mask: not of the image's size"
     assert isinstance(reason(whole), dict)
-    with pytest.raises(BadPicture):
-        Picture(b"")
+    with pytest.raises(BadImage):
+        SourceImage(b"")
 
 
-def test_people_of_one_picture_share_its_decoding(picture, monkeypatch):
-    source = Picture(encoded(picture, "JPEG"))
+def test_people_of_one_image_share_its_decoding(image, monkeypatch):
+    source = SourceImage(encoded(image, "JPEG"))
     for place in ([700, 500], [300, 300], [900, 800]):
         crop_person(source, box_center=place, box_size=200, keypoints_2d=points_at(place))
     assert list(source._decoded) == [1]

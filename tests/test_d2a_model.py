@@ -141,7 +141,7 @@ def test_the_template_faces_the_camera_with_its_pelvis_at_the_origin():
     assert points.shape == (14 + 431, 3)
     assert points[13, 1] < -0.3  # the head is up: y down
     assert points[0, 1] > 0.3  # ankles
-    assert points[5, 0] > points[0, 0]  # the body's left is on the picture's right
+    assert points[5, 0] > points[0, 0]  # the body's left is on the image's right
 
 
 def test_a_mask_of_another_size_and_shape_of_view_is_resized():

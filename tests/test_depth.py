@@ -1,4 +1,4 @@
-"""Depth maps: read from any file without harm, normalised robustly, cut like the picture, estimated by networks."""
+"""Depth maps: read from any file without harm, normalised robustly, cut like the image, estimated by networks."""
 
 import io
 import zipfile
@@ -67,19 +67,19 @@ def test_arrays_that_are_no_map_are_refused(values, message):
         DepthMap.from_values(values)
 
 
-def test_depth_is_cut_where_the_picture_is():
+def test_depth_is_cut_where_the_image_is():
     rng = np.random.default_rng(0)
     values = rng.uniform(1, 2, (40, 60)).astype(np.float32)
     center, side = np.array([50.0, 12.0]), 32.0  # beyond two edges; one pixel a pixel
     cut, has = crop_depth(DepthMap(values), center, side, 32)
     assert has
     levels = np.rint(255 * (values - 1)).astype(np.uint8)
-    picture = extract_crop(np.stack([levels] * 3, -1), center, side, 32)[..., 0]
+    image = extract_crop(np.stack([levels] * 3, -1), center, side, 32)[..., 0]
     inside = extract_crop(np.full((40, 60, 3), 255, np.uint8), center, side, 32)[..., 0] == 255
     assert 0 < inside.mean() < 1
     assert not cut[~inside].any()
     low, high = np.percentile(values[:28, 34:], [2, 98])
-    expected = np.clip((picture[inside] / 255 + 1 - low) / (high - low), 0, 1)
+    expected = np.clip((image[inside] / 255 + 1 - low) / (high - low), 0, 1)
     np.testing.assert_allclose(cut[inside] / 255, expected, atol=0.01)
     assert crop_depth(None, center, side, 32)[1] is False
 
@@ -161,7 +161,7 @@ def test_a_file_that_claims_to_be_huge_is_refused(tmp_path):
             read_depth(tmp_path / name)
 
 
-def test_disk_maps_are_found_by_the_name_of_the_picture(tmp_path):
+def test_disk_maps_are_found_by_the_name_of_the_image(tmp_path):
     np.save(tmp_path / "one.npy", RAMP)
     image = np.zeros((20, 30, 3), np.uint8)
     provider = depth_provider(str(tmp_path))
@@ -171,9 +171,9 @@ def test_disk_maps_are_found_by_the_name_of_the_picture(tmp_path):
     assert two is None
     (metric,) = depth_provider(f"disk-metric:{tmp_path / 'one.npy'}")([image], [tmp_path / "other.jpg"])
     assert metric.kind == "metric"
-    with pytest.raises(ValueError, match=r"one\.npy is 30x20 but its picture 20x30"):
+    with pytest.raises(ValueError, match=r"one\.npy is 30x20 but its image 20x30"):
         provider([image.swapaxes(0, 1)], [tmp_path / "one.jpg"])
-    with pytest.raises(ValueError, match="depth of one picture, not of 2"):
+    with pytest.raises(ValueError, match="depth of one image, not of 2"):
         depth_provider(str(tmp_path / "one.npy"))([image, image], [tmp_path / "one.jpg", tmp_path / "two.jpg"])
 
 
@@ -192,7 +192,7 @@ def test_unknown_providers_and_paths_are_named(text, error, message):
         depth_provider(text)
 
 
-def test_an_onnx_network_sees_the_whole_normalised_picture(tmp_path):
+def test_an_onnx_network_sees_the_whole_normalised_image(tmp_path):
     import onnx
     from onnx import TensorProto, helper
 

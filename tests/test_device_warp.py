@@ -72,6 +72,6 @@ def test_batches_are_equal_whoever_cuts_the_crops(config, every_device):
             np.testing.assert_array_equal(on_device[name], expected)
 
 
-def test_pictures_larger_than_the_padding_are_refused(config):
+def test_images_larger_than_the_padding_are_refused(config):
     with pytest.raises(ValueError, match=r"64 x 64 px, but data\.stored_size is 32"):
         first_batch(config, warp="device", stored_size=32)

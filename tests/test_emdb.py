@@ -6,7 +6,7 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from formats import checks, emdb  # noqa: E402
-from formats.checks import check_labels_land_on_the_picture, check_truth, read, source_points  # noqa: E402
+from formats.checks import check_labels_land_on_the_image, check_truth, read, source_points  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets.emdb import Emdb  # noqa: E402
@@ -30,7 +30,7 @@ def manual(tmp_path_factory):
 
 
 @pytest.mark.parametrize("part", ["emdb1", "emdb2"])
-def test_labels_come_through_unchanged_and_land_on_the_picture(manual, tmp_path, part):
+def test_labels_come_through_unchanged_and_land_on_the_image(manual, tmp_path, part):
     folder, person = manual
     report = build(f"emdb/{part}", tmp_path, folder, body="default")
     assert report["test"] == {"read": 4, "kept": 3, "dropped": {"frame: not good": 1}}
@@ -39,7 +39,7 @@ def test_labels_come_through_unchanged_and_land_on_the_picture(manual, tmp_path,
     assert [record["key"] for record in records] == [f"{name}-{frame:05d}" for frame in (0, 1, 3)]
     for record in records:
         check_truth(record, person)
-        check_labels_land_on_the_picture(record)
+        check_labels_land_on_the_image(record)
         assert record["gender"] == "f"
 
 

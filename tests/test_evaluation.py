@@ -282,7 +282,7 @@ def test_wrong_options_are_refused_in_one_sentence(people_files, tmp_path):
         run("synthetic", data="nowhere.npz")
     with pytest.raises(FileNotFoundError, match="needs SMPL_MALE"):
         run("3dpw-j14-pelvis", bodies=tmp_path)
-    with pytest.raises(ValueError, match="A truth file has no pictures"):
+    with pytest.raises(ValueError, match="A truth file has no images"):
         run("synthetic", predictions=None, checkpoint=[Path("hmr_jax/assets/deforhmr_small")])
     with pytest.raises(ValueError, match="two result files, not 1"):
         commands.compare([tmp_path])

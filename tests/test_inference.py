@@ -1,4 +1,4 @@
-"""From pictures and boxes to people in the camera of the whole picture."""
+"""From images and boxes to people in the camera of the whole image."""
 
 import dataclasses
 
@@ -25,7 +25,7 @@ BOXES = [np.array([[20.0, 10, 70, 90], [0, 0, 40, 110]]), np.array([[60.0, 30, 1
 
 
 def random_parameters(config: Config) -> dict:
-    """Parameters large enough that the prediction depends on the picture; compiling `init` would take longer."""
+    """Parameters large enough that the prediction depends on the image; compiling `init` would take longer."""
     init = build_model(config.model).init
     shapes = jax.eval_shape(init, jax.random.key(0), zeros(1, config.data.crop_size))["params"]
     rng = np.random.default_rng(0)
@@ -55,7 +55,7 @@ def test_upright_crops_equal_opencvs(reference):
 
 
 @pytest.mark.parametrize("center", [(100.0, 80.0), (5.0, 140.0)])
-def test_a_shrunk_crop_is_sampled_from_the_blurred_picture(images, center):
+def test_a_shrunk_crop_is_sampled_from_the_blurred_image(images, center):
     image, side, size = images[1], 150.0, 32
     sigma = (side / size / 2 - 1) / 2
     blurred = gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest", truncate=4)
@@ -65,7 +65,7 @@ def test_a_shrunk_crop_is_sampled_from_the_blurred_picture(images, center):
     assert np.abs(extract_crop(image, np.array(center), side, size) - expected).max() < 0.51
 
 
-def test_a_crop_outside_the_picture_is_black(images):
+def test_a_crop_outside_the_image_is_black(images):
     assert not extract_crop(images[0], np.array([-300.0, 40]), 100, 32).any()
 
 
@@ -195,7 +195,7 @@ def deep(predictor, monkeypatch):
     return Predictor(CONFIG, random_parameters(CONFIG), batch_size=2)
 
 
-def test_depth_is_cut_like_the_picture_and_shown_to_the_network(deep, images):
+def test_depth_is_cut_like_the_image_and_shown_to_the_network(deep, images):
     rng = np.random.default_rng(0)
     maps = [DepthMap(rng.uniform(1, 2, image.shape[:2]).astype(np.float32)) for image in images]
     people = deep(images, BOXES, depth=[maps[0], None])
@@ -216,7 +216,7 @@ def test_without_depth_the_network_goes_on_and_says_so(deep, images):
 
 def test_depth_that_does_not_fit_is_refused(deep, predictor, images):
     good = DepthMap(np.ones(images[0].shape[:2], np.float32))
-    with pytest.raises(ValueError, match="depth map of image 1 is 100x120 but its picture 200x150"):
+    with pytest.raises(ValueError, match="depth map of image 1 is 100x120 but its image 200x150"):
         deep(images, BOXES, depth=[good, good])
     with pytest.raises(ValueError, match="2 images but 1 depth maps"):
         deep(images, BOXES, depth=good)

@@ -31,10 +31,10 @@ def record(**changes):
 
 
 def silhouette(made) -> np.ndarray:
-    """Where the right panel differs from the picture."""
+    """Where the right panel differs from the image."""
     drawn = draw_record(made, decode_person(made))
-    picture = Image.open(io.BytesIO(made["image/encoded"])).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.abs(drawn[:, SIDE:].astype(int) - np.asarray(picture)).max(2) > 25
+    image = Image.open(io.BytesIO(made["image/encoded"])).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.abs(drawn[:, SIDE:].astype(int) - np.asarray(image)).max(2) > 25
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:

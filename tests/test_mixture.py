@@ -118,12 +118,12 @@ def every_set(paper_data, tmp_path_factory):
         (folder / "coco_val.npz").rename(folder / "hr-lspet_train.npz")
 
     fit_files = dict(zip(("smplx", "vertex_map"), map(str, smplx.write(tmp_path_factory.mktemp("smplx"))), strict=True))
-    pictures = [f"{row}.jpg" for row in range(3)]
+    images = [f"{row}.jpg" for row in range(3)]
     add("synthetic_people", examples={"train": 3}, size=64)
     add("camerahmr_npz/aic", camerahmr_npz.write, body="default")
     add("bedlam", bedlam.write, "smpl", body="default")
     add("coco_pose/annotations", spin_npz.write_coco)
-    add("human36m/train", spin_npz.write, "h36m_train.npz", pictures, body="default")
+    add("human36m/train", spin_npz.write, "h36m_train.npz", images, body="default")
     add("mpii/annotations", spin_npz.write_hourglass)
     add("hmr2_eval_npz/hr-lspet_train", write_lspet)
     add("mlb_pitch", mlb_pitch.write)

@@ -33,7 +33,7 @@ def manual(tmp_path_factory):
     return folder, mlb_pitch.write(folder)
 
 
-def test_joints_come_through_unchanged_and_land_on_the_picture(manual, tmp_path):
+def test_joints_come_through_unchanged_and_land_on_the_image(manual, tmp_path):
     folder, drawn = manual
     assert build("mlb_pitch", tmp_path, folder)["train"] == {"read": 2, "kept": 2, "dropped": {}}
     seen = mlb_pitch.IN_44

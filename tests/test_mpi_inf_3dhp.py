@@ -30,7 +30,7 @@ def manual(tmp_path_factory):
     return folder, mpi_inf_3dhp.write(folder)
 
 
-def test_joints_come_through_unchanged_and_land_on_the_picture(manual, tmp_path):
+def test_joints_come_through_unchanged_and_land_on_the_image(manual, tmp_path):
     folder, person = manual
     report = build("mpi_inf_3dhp", tmp_path, folder, cameras=(0, 8))
     assert report["train"] == {"read": 6, "kept": 6, "dropped": {}}
@@ -59,7 +59,7 @@ def test_bad_rows_are_dropped_and_counted(tmp_path):
     mpi_inf_3dhp.write(tmp_path / "m", train={("annot2", 0, 0): 500.0, ("annot3", 0, 10): np.nan})
     report = build("mpi_inf_3dhp", tmp_path / "o", tmp_path / "m", cameras=(0, 1, 8))
     assert report["train"]["dropped"] == {
-        "image: missing": 3, "annot2: a joint outside the picture": 1, "labels: not finite": 1,
+        "image: missing": 3, "annot2: a joint outside the image": 1, "labels: not finite": 1,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 
 from etils import epath  # noqa: E402
 from formats import camerahmr_npz, checks, hmr2_eval_npz  # noqa: E402
-from formats.checks import check_box, check_labels_land_on_the_picture, check_truth, read  # noqa: E402
+from formats.checks import check_box, check_labels_land_on_the_image, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.formats import npz_rows  # noqa: E402
@@ -31,7 +31,7 @@ class Hmr2EvalNpzTest(checks.BuilderTestCase):
     WRITE = staticmethod(partial(hmr2_eval_npz.write, file="3dpw_test"))
 
 
-def test_camerahmr_comes_through_unchanged_and_lands_on_the_picture(tmp_path, monkeypatch):
+def test_camerahmr_comes_through_unchanged_and_lands_on_the_image(tmp_path, monkeypatch):
     monkeypatch.setattr(npz_rows, "BLOCK_ROWS", 3)  # two blocks
     monkeypatch.setattr("data_pipelines.builders.formats.camerahmr_npz.BLOCK_ROWS", 3)
     truth = camerahmr_npz.write(tmp_path / "m")
@@ -41,7 +41,7 @@ def test_camerahmr_comes_through_unchanged_and_lands_on_the_picture(tmp_path, mo
     assert [record["key"] for record in records] == sorted(truth)
     for record in records:
         check_truth(record, truth[record["key"]])
-        check_labels_land_on_the_picture(record)
+        check_labels_land_on_the_image(record)
         check_box(record, truth[record["key"]])
 
 

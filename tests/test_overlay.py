@@ -188,19 +188,19 @@ def test_sampling_points_are_drawn_in_one_panel_per_layer():
     points = np.zeros((4, 2, 3, 2))
     points[1] = 0.25
     crop = np.zeros((64, 64, 3), np.uint8)
-    picture = draw_sampling(crop, points, side=256)
-    assert picture.shape == (2 * 256 + 6, 3 * 256 + 12, 3)
+    image = draw_sampling(crop, points, side=256)
+    assert image.shape == (2 * 256 + 6, 3 * 256 + 12, 3)
     center, quarter = slice(128, 132), slice(192, 196)  # pixels 32 and 48 of 64 hold crop coordinates 0 and 0.25
-    second = picture[:256, 262:518]
-    assert picture[center, center].max() > 200
+    second = image[:256, 262:518]
+    assert image[center, center].max() > 200
     assert second[quarter, quarter].max() > 200
     assert second[center, center].max() == 0
     assert draw_sampling(crop, points[[0, 0, 0]], side=256).shape == (256, 256, 3)  # one panel for all
 
 
-def test_a_grid_keeps_every_picture():
-    pictures = [np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)]
-    page = grid(pictures, 2, gap=1)
+def test_a_grid_keeps_every_image():
+    images = [np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)]
+    page = grid(images, 2, gap=1)
     assert page.shape == (9, 13, 3)
     assert [page[0, 0, 0], page[0, 12, 0], page[8, 0, 0], page[8, 12, 0]] == [10, 20, 30, 255]
     assert caption(np.zeros((40, 80, 3), np.uint8), "front")[:20, :60].any()

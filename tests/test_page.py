@@ -13,7 +13,7 @@ from hmr_jax.rendering.page import Body, Curves, Gallery, Numbers, Table, Text, 
 
 ROWS = [{"step": step, "train/loss": 10.0 / (step + 1)} for step in range(0, 1000, 10)]
 ROWS += [{"step": 500, "validation/mpjpe": 90.0}]
-PICTURE = np.full((40, 60, 3), 90, np.uint8)
+IMAGE = np.full((40, 60, 3), 90, np.uint8)
 
 
 class Balance(HTMLParser):
@@ -55,7 +55,7 @@ def test_a_page_holds_every_block_and_needs_no_network(tmp_path):
             Numbers({"error": "45.1 mm"}),
             Table("Table", ["name", "mm"], [["a", 1.234], ["b", 2]], note="small"),
             Curves("Curves", ROWS, {"loss": ["train/loss"], "error": ["validation/mpjpe"], "absent": ["nothing"]}),
-            Gallery("Pictures", [("first", PICTURE), ("second", PICTURE)]),
+            Gallery("Images", [("first", IMAGE), ("second", IMAGE)]),
             Body("Body", body.v_template, body.faces),
         ],
         summary="Summary.",
@@ -76,7 +76,7 @@ def test_a_page_holds_every_block_and_needs_no_network(tmp_path):
 
 def test_a_page_that_fails_leaves_no_file(tmp_path):
     with pytest.raises(AttributeError):
-        write_report(tmp_path / "report.html", "x", [Gallery("Pictures", [("bad", None)])])
+        write_report(tmp_path / "report.html", "x", [Gallery("Images", [("bad", None)])])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -32,7 +32,7 @@ def in_order(numbers):
 def test_a_bad_record_is_replaced_by_the_next_and_reported(caplog):
     rows = Rows(person(str(i)) for i in range(6))
     rows[2] = rows[2] | {"image/encoded": rows[2]["image/encoded"][:200]}
-    rows[3] = rows[3] | {"image/encoded": b"no picture"}
+    rows[3] = rows[3] | {"image/encoded": b"no image"}
     make = ExampleMaker([rows], in_order, CROP, augmentation=AugmentConfig())
     with caplog.at_level(logging.WARNING):
         batch = make(np.arange(6))
@@ -47,7 +47,7 @@ def test_a_bad_record_is_replaced_by_the_next_and_reported(caplog):
 
 def test_a_broken_mask_is_a_bad_record_only_where_masks_are_used():
     rows = Rows(person(str(i)) for i in range(2))
-    rows[0] = rows[0] | {"mask/encoded": b"no picture"}
+    rows[0] = rows[0] | {"mask/encoded": b"no image"}
     with_masks = ExampleMaker([rows], in_order, CROP, dense=("mask",), dense_size=8)
     without = ExampleMaker([rows], in_order, CROP)
     for make, skipped in ((with_masks, 1), (without, 0)):

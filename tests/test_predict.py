@@ -31,7 +31,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A folder with two pictures of noise, 90x120 and 200x100 pixels."""
+    """A folder with two images of noise, 90x120 and 200x100 pixels."""
     folder = tmp_path / "photos"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -60,11 +60,11 @@ def run(monkeypatch, capsys):
     return program
 
 
-def test_a_folder_of_pictures_becomes_a_folder_of_results(run, photos, checkpoint, tmp_path):
+def test_a_folder_of_images_becomes_a_folder_of_results(run, photos, checkpoint, tmp_path):
     output = tmp_path / "out"
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"a.jpg": [[10, 10, 80, 110], [0, 0, 50, 60]], "b.png": []}))
-    (photos / "notes.txt").write_text("not a picture")
+    (photos / "notes.txt").write_text("not an image")
     code, lines, _ = run(photos, "--boxes", boxes, "--checkpoint", checkpoint, "--output", output)
     assert code == 0
     names = {
@@ -92,7 +92,7 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(run, photos, checkpoin
     assert json.loads((output / "b.json").read_text())["people"] == []
 
 
-def test_a_damaged_picture_does_not_stop_the_others(run, photos, checkpoint, tmp_path):
+def test_a_damaged_image_does_not_stop_the_others(run, photos, checkpoint, tmp_path):
     output = tmp_path / "out"
     whole = (photos / "b.png").read_bytes()
     (photos / "b.png").write_bytes(whole[: len(whole) // 2])
@@ -108,14 +108,14 @@ def test_a_damaged_picture_does_not_stop_the_others(run, photos, checkpoint, tmp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Name a picture"),
-        (["missing.jpg"], "There is no picture or folder missing.jpg"),
+        ([], "Name an image"),
+        (["missing.jpg"], "There is no image or folder missing.jpg"),
         (["{photos}/a.jpg", "--checkpoint", "nowhere"], "no checkpoint"),
         (["{photos}/a.jpg", "--boxes", "1,2,3"], "x0,y0,x1,y1"),
         (["{photos}/a.jpg", "--boxes", "1,2,3,x"], "'x' in '1,2,3,x' is not a number"),
         (["{photos}/a.jpg", "--boxes", "none.json"], "no box file none.json"),
         (["{photos}/a.jpg", "--intrinsics", "a,b"], "'a' in 'a,b' is not a number"),
-        (["{photos}/..", "--boxes", "1,2,3,4"], "holds no pictures"),
+        (["{photos}/..", "--boxes", "1,2,3,4"], "holds no images"),
     ],
 )
 def test_mistakes_are_told_in_one_line(run, photos, arguments, message):
@@ -127,7 +127,7 @@ def test_mistakes_are_told_in_one_line(run, photos, arguments, message):
     assert len(messages.splitlines()) == 1
 
 
-def test_depth_files_go_with_their_pictures_and_wants_are_named(run, photos, checkpoint, tmp_path, monkeypatch):
+def test_depth_files_go_with_their_images_and_wants_are_named(run, photos, checkpoint, tmp_path, monkeypatch):
     maps = tmp_path / "maps"
     maps.mkdir()
     np.save(maps / "a.npy", np.random.default_rng(0).random((120, 90)))
@@ -143,17 +143,17 @@ def test_depth_files_go_with_their_pictures_and_wants_are_named(run, photos, che
     code, lines, errors = run(*command, maps)
     assert code == 2
     assert "b.png has no depth map: the network goes on without" in errors
-    assert "c.npy is 40x30 but its picture 30x40" in errors
+    assert "c.npy is 40x30 but its image 30x40" in errors
     assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
     code, _, errors = run(*command, maps / "a.npy")
     assert code == 2
-    assert "is the depth of one picture, not of 3" in errors
+    assert "is the depth of one image, not of 3" in errors
     code, _, errors = run(*command, "diskk:maps")
     assert code == 2
     assert "names no depth provider; did you mean 'disk'?" in errors
 
 
-def test_a_box_outside_its_picture_is_told_and_leaves_no_files(run, photos, checkpoint, tmp_path):
+def test_a_box_outside_its_image_is_told_and_leaves_no_files(run, photos, checkpoint, tmp_path):
     output = tmp_path / "out"
     code, _, messages = run(photos / "a.jpg", "--boxes=200,0,300,50", "--checkpoint", checkpoint, "--output", output)
     assert code == 2
@@ -177,17 +177,17 @@ def test_box_files_are_checked(tmp_path, content, message):
         read_boxes(str(path), [Path("a.jpg")])
 
 
-def test_pictures_are_turned_upright(tmp_path):
-    picture = Image.fromarray(np.zeros((20, 40, 3), np.uint8))
-    orientation = picture.getexif()
+def test_images_are_turned_upright(tmp_path):
+    image = Image.fromarray(np.zeros((20, 40, 3), np.uint8))
+    orientation = image.getexif()
     orientation[0x0112] = 6  # a quarter turn
-    picture.save(tmp_path / "a.jpg", exif=orientation)
+    image.save(tmp_path / "a.jpg", exif=orientation)
     assert read_image(tmp_path / "a.jpg").shape == (40, 20, 3)
 
 
-def test_files_that_are_no_pictures_are_refused(tmp_path):
+def test_files_that_are_no_images_are_refused(tmp_path):
     (tmp_path / "a.jpg").write_text("hello")
-    with pytest.raises(ValueError, match=r"a\.jpg is not a picture"):
+    with pytest.raises(ValueError, match=r"a\.jpg is not an image"):
         read_image(tmp_path / "a.jpg")
     Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / "grey.png")
     assert read_image(tmp_path / "grey.png").shape == (8, 8, 3)

@@ -1,4 +1,4 @@
-"""Pseudo-depth in batches: cut as the picture is, wrong in a reproducible way, and marked where there is none."""
+"""Pseudo-depth in batches: cut as the image is, wrong in a reproducible way, and marked where there is none."""
 
 import dataclasses
 
@@ -29,15 +29,15 @@ class Rows(list):
 
 
 def record(key="0", **changes):
-    """A person whose picture is its own inverse depth, without colours."""
+    """A person whose image is its own inverse depth, without colours."""
     inverse = np.linspace(0.2, 1, SIDE)[None] * np.linspace(0.5, 1, SIDE)[:, None]
-    picture = np.repeat(np.rint(255 * inverse).astype(np.uint8)[..., None], 3, 2)
+    image = np.repeat(np.rint(255 * inverse).astype(np.uint8)[..., None], 3, 2)
     fields = {
         "key": key, "dataset": "d", "box_center": [30, 33], "box_size": 40,
         "keypoints_2d": np.ones((44, 3)) * [30, 30, 1], "keypoints_3d": np.ones((44, 4)) * [0, 0, 3, 1],
         "mask": BALL, "depth": inverse, "depth_kind": "inverse", "quality": 98,
     }  # fmt: skip
-    return records.encode(picture, **(fields | changes))
+    return records.encode(image, **(fields | changes))
 
 
 def batch_of(rows, augmentation=None, corruption=EXACT, numbers=None, **options):
@@ -52,16 +52,16 @@ def batch_of(rows, augmentation=None, corruption=EXACT, numbers=None, **options)
     return made
 
 
-def test_depth_is_warped_with_the_picture_but_not_coloured():
+def test_depth_is_warped_with_the_image_but_not_coloured():
     rows = [record(str(i)) for i in range(12)]
     changes = AugmentConfig(color=0.0, rotation_probability=1.0, shift=0.2)
     made = batch_of(rows, changes)
     assert made["has_pseudo_depth"].all()
-    for picture, depth in zip(made["image"][..., 0].astype(float), made["pseudo_depth"].astype(float), strict=True):
-        known = (picture > 0) & (depth > 0)
-        both = picture[known], depth[known]
+    for image, depth in zip(made["image"][..., 0].astype(float), made["pseudo_depth"].astype(float), strict=True):
+        known = (image > 0) & (depth > 0)
+        both = image[known], depth[known]
         assert known.mean() > 0.3
-        assert np.corrcoef(*both)[0, 1] > 0.99  # mirrored, turned and shifted alike: the picture is the depth
+        assert np.corrcoef(*both)[0, 1] > 0.99  # mirrored, turned and shifted alike: the image is the depth
     brighter = batch_of(rows, dataclasses.replace(changes, color=0.4))
     assert (brighter["image"] != made["image"]).any()
     np.testing.assert_array_equal(brighter["pseudo_depth"], made["pseudo_depth"])
@@ -95,17 +95,17 @@ def test_records_without_usable_depth_are_marked_and_train_on(depth):
     assert batch_of([record(depth=depth)])["pseudo_depth"].shape == (1, CROP, CROP)  # no map in the whole batch
 
 
-def test_a_map_of_another_size_than_the_picture_is_a_bad_record_with_a_reason():
+def test_a_map_of_another_size_than_the_image_is_a_bad_record_with_a_reason():
     wrong = record(depth=np.ones((SIDE // 2, SIDE)))
-    with pytest.raises(BadRecord, match="the depth map is 64x32 but the picture 64x64"):
+    with pytest.raises(BadRecord, match="the depth map is 64x32 but the image 64x64"):
         decode_person(wrong, pseudo_depth=True)
     assert decode_person(wrong).pseudo_depth is None  # nobody asked
-    with pytest.raises(BadRecord, match="the mask is 9x9 but the picture 64x64"):
+    with pytest.raises(BadRecord, match="the mask is 9x9 but the image 64x64"):
         decode_person(record(mask=np.ones((9, 9))), dense=("mask",))
-    with pytest.raises(BadRecord, match="a picture cannot be decoded"):
-        decode_person(record() | {"depth/encoded": b"no picture"}, pseudo_depth=True)
-    assert records.problems(wrong) == ["depth: not of the picture's size"]
-    assert records.problems(record(mask=np.ones((9, 9)))) == ["mask: not of the picture's size"]
+    with pytest.raises(BadRecord, match="an image cannot be decoded"):
+        decode_person(record() | {"depth/encoded": b"no image"}, pseudo_depth=True)
+    assert records.problems(wrong) == ["depth: not of the image's size"]
+    assert records.problems(record(mask=np.ones((9, 9)))) == ["mask: not of the image's size"]
     assert records.problems(record()) == []
     made = batch_of([wrong, record("1")], examples=2)
     assert made["valid"].tolist() == [0, 1]
@@ -190,12 +190,12 @@ def test_synthetic_people_have_depth_that_shows_them(monkeypatch):
     assert (batch["pseudo_depth"] != made["pseudo_depth"]).any()
 
 
-def test_precomputed_maps_are_stored_with_the_part_of_the_picture():
+def test_precomputed_maps_are_stored_with_the_part_of_the_image():
     depth = DepthMap(np.linspace(1, 3, 40 * 60).reshape(40, 60).astype(np.float32), "metric")
     arguments = stored_depth(depth, (10, -5, 50, 35), (20, 20))
     assert arguments["depth_kind"] == "inverse"
     assert arguments["depth"].shape == (20, 20)
-    assert not arguments["depth"][:2].any()  # above the picture
+    assert not arguments["depth"][:2].any()  # above the image
     nearest = arguments["depth"][3:].argmax()
     assert nearest == 0  # metres grow to the lower right
     row = record(depth=np.ones((SIDE, SIDE)), **{"depth_kind": "inverse"}) | {}
@@ -208,29 +208,29 @@ def test_precomputed_maps_are_stored_with_the_part_of_the_picture():
     assert stored_depth(depth, (100, 100, 120, 120)) == {}
 
 
-def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_pictures(tmp_path, capsys, monkeypatch):
-    pictures, maps, out = tmp_path / "pictures", tmp_path / "maps", tmp_path / "out"
-    pictures.mkdir(), maps.mkdir()
+def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_images(tmp_path, capsys, monkeypatch):
+    images, maps, out = tmp_path / "images", tmp_path / "maps", tmp_path / "out"
+    images.mkdir(), maps.mkdir()
     for name in "abcd":
-        Image.new("RGB", (6, 4)).save(pictures / f"{name}.png")
+        Image.new("RGB", (6, 4)).save(images / f"{name}.png")
         np.save(maps / f"{name}.npy", np.arange(24).reshape(4, 6))
-    (pictures / "b.png").write_bytes(b"no picture")
+    (images / "b.png").write_bytes(b"no image")
     np.save(maps / "c.npy", np.zeros((3, 3)))
     (maps / "d.npy").unlink()
-    command = [str(pictures), "--provider", f"disk-metric:{maps}", "--out", str(out)]
+    command = [str(images), "--provider", f"disk-metric:{maps}", "--out", str(out)]
     with pytest.raises(SystemExit) as caught:
         precompute_depth.main(command)
     message = str(caught.value)
-    assert "b.png is not a picture" in message
-    assert "c.npy is 3x3 but its picture 6x4" in message
+    assert "b.png is not an image" in message
+    assert "c.npy is 3x3 but its image 6x4" in message
     assert "no depth of" in message
-    assert message.endswith("3 of 4 pictures were left out.")
+    assert message.endswith("3 of 4 images were left out.")
     assert [path.name for path in out.iterdir()] == ["a.npz"]
     first = read_depth(out / "a.npz")
     assert first.kind == "metric"
     np.testing.assert_allclose(first.values, np.arange(24).reshape(4, 6), rtol=1e-3)
 
-    (pictures / "b.png").unlink(), (pictures / "d.png").unlink()
+    (images / "b.png").unlink(), (images / "d.png").unlink()
     np.save(maps / "c.npy", np.ones((4, 6)))
     asked = []
     original = DiskDepth.__call__
@@ -241,31 +241,31 @@ def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_pictures(tmp_p
     assert [path.name for path in asked] == ["c.png"]  # a.png has its map
     assert sorted(path.name for path in out.iterdir()) == ["a.npz", "c.npz"]
     with pytest.raises(SystemExit, match="'disc:x' names no depth provider; did you mean 'disk'"):
-        precompute_depth.main([str(pictures), "--provider", "disc:x", "--out", str(out)])
+        precompute_depth.main([str(images), "--provider", "disc:x", "--out", str(out)])
 
 
-def test_pictures_that_share_a_name_are_not_mixed_up(tmp_path):
+def test_images_that_share_a_name_are_not_mixed_up(tmp_path):
     (tmp_path / "b").mkdir()
     for name in ("a.png", "b/a.jpg"):
         Image.new("RGB", (6, 4)).save(tmp_path / name)
     with pytest.raises(ValueError, match="have the same name"):
-        precompute_depth.find_pictures([tmp_path / "a.png", tmp_path / "b"])
+        precompute_depth.images_by_name([tmp_path / "a.png", tmp_path / "b"])
 
 
-def test_maps_lie_in_folders_as_their_pictures_do(tmp_path):
+def test_maps_lie_in_folders_as_their_images_do(tmp_path):
     for name in ("a.png", "b/a.png", "b/c/a.jpg"):
         (tmp_path / "m" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (6, 4)).save(tmp_path / "m" / name)
-    pictures = precompute_depth.find_pictures([tmp_path / "m"])
+    images = precompute_depth.images_by_name([tmp_path / "m"])
 
     def provider(images, paths):
         return [
             DepthMap(np.full((4, 6), len(path.parts) - len(tmp_path.parts), np.float32), "metric") for path in paths
         ]
 
-    assert precompute_depth.precompute(pictures, provider, "", tmp_path / "out") == []
+    assert precompute_depth.precompute(images, provider, "", tmp_path / "out") == []
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert [str(path.relative_to(tmp_path / "out")) for path in files] == ["a.npz", "b/a.npz", "b/c/a.npz"]
     assert [read_depth(path).values[0, 0] for path in files] == [2, 3, 4]
     with pytest.raises(ValueError, match="cannot tell them apart"):  # maps that are known by file names alone
-        precompute_depth.precompute(pictures, DiskDepth(str(tmp_path)), "", tmp_path / "more")
+        precompute_depth.precompute(images, DiskDepth(str(tmp_path)), "", tmp_path / "more")

@@ -92,7 +92,7 @@ def test_evaluation_files_of_human36m_have_boxes_and_3d_only(tmp_path):
 
 
 def test_cliffs_camera_is_kept_and_checked(tmp_path):
-    """CLIFF's axis goes through the picture's middle: the shift to the people's own axes is put into their places."""
+    """CLIFF's axis goes through the image's middle: the shift to the people's own axes is put into their places."""
     drawn = spin_npz.people()
     camera = drawn["intrinsics"][:3]
     middle = 80
@@ -108,7 +108,7 @@ def test_cliffs_camera_is_kept_and_checked(tmp_path):
     assert report["kept"] == len(records) > 0
     assert not [reason for reason in report["dropped"] if reason.startswith("keypoints")]
     for record in records:
-        checks.check_labels_land_on_the_picture(record)
+        checks.check_labels_land_on_the_image(record)
         person = truth[record["key"]]
         np.testing.assert_allclose(record["smpl/translation"], person["translation"], rtol=1e-5)
         np.testing.assert_allclose(record["keypoints_3d"], person["keypoints_3d"], atol=1e-4)

@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 64, 80
 
 
 def crossed_spheres() -> tuple[np.ndarray, np.ndarray]:
-    """Two interpenetrating balls, a large triangle behind them, and one that leaves the picture."""
+    """Two interpenetrating balls, a large triangle behind them, and one that leaves the image."""
     ball = trimesh.creation.icosphere(3, 0.5)
     near, far = ball.vertices + np.array([0.0, 0.1, 2.5]), ball.vertices + np.array([0.5, 0.0, 2.8])
     walls = np.array([[-5, 4, 6.0], [5, 4, 6.0], [0, -5, 4.0], [-1, -3, 3.0], [-0.2, -0.2, 2.9], [-0.3, -3, 3.0]])

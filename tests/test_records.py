@@ -82,7 +82,7 @@ BAD = {
     "box/size: not finite": {"box/size": NAN},
     "smpl/betas: not finite": {"smpl/betas": np.full(10, NAN)},
     "keypoints_2d: wrong shape": {"keypoints_2d": np.zeros((25, 3))},
-    "image: cannot be read": {"image/encoded": b"not a picture"},
+    "image: cannot be read": {"image/encoded": b"not an image"},
     "image: not of the size stated": {"image/width": 63},
     "box: side out of range": {"box/size": np.float32(3)},
     "box: outside the image": {"box/center": np.array([200, 24])},
@@ -124,14 +124,12 @@ def test_the_validator_notices_a_missing_field():
 
 def test_the_report_counts_what_was_dropped_and_why():
     report = Report()
-    rows = [person(), "no picture", person(key="two"), person(gender="x"), "no picture"]
+    rows = [person(), "no image", person(key="two"), person(gender="x"), "no image"]
     kept = list(report.keep("train", rows))
     assert [key for key, _ in kept] == ["one", "two"]
     assert kept[0][1]["image"]["width"] == 64
-    assert report.as_dict() == {
-        "train": {"read": 5, "kept": 2, "dropped": {"no picture": 2, "gender: not n, m or f": 1}}
-    }
-    assert "2 dropped: no picture" in str(report)
+    assert report.as_dict() == {"train": {"read": 5, "kept": 2, "dropped": {"no image": 2, "gender: not n, m or f": 1}}}
+    assert "2 dropped: no image" in str(report)
 
 
 def test_schema_and_sources_do_without_tensorflow():

@@ -8,7 +8,7 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from formats import checks, rich, smplx  # noqa: E402
-from formats.checks import check_labels_land_on_the_picture, check_truth, read  # noqa: E402
+from formats.checks import check_labels_land_on_the_image, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets.rich import Rich  # noqa: E402
@@ -53,7 +53,7 @@ class RichEvalNpzTest(checks.BuilderTestCase):
         rich.write_eval_npz(Path(request.cls.EXAMPLE_DIR))
 
 
-def test_labels_come_through_and_land_on_the_picture(manual, files, tmp_path):
+def test_labels_come_through_and_land_on_the_image(manual, files, tmp_path):
     folder, person = manual
     # The file's relaxed hands are not those of the truth.
     report = build("rich", tmp_path, folder, hands=False, **files)
@@ -63,7 +63,7 @@ def test_labels_come_through_and_land_on_the_picture(manual, files, tmp_path):
         f"{rich.SEQUENCE}-017-{frame:05d}-{camera:02d}" for frame in (17, 18) for camera in (0, 1)
     ]
     for record in records:
-        check_labels_land_on_the_picture(record)
+        check_labels_land_on_the_image(record)
         if record["key"].endswith("00"):
             check_truth(record, person, rel=FIT, keypoints_3d=False)
             np.testing.assert_allclose(record["keypoints_3d"], person["keypoints_3d"], atol=1e-4)
@@ -85,7 +85,7 @@ def test_bad_rows_are_dropped_and_counted(files, tmp_path):
     rich.write(tmp_path / "m", frames=(19,), body_pose=np.full((1, 63), np.nan))
     images = tmp_path / "m" / "images" / "test" / rich.SEQUENCE
     (images / "cam_00" / "00020_00.bmp").unlink()
-    (images / "cam_01" / "00020_01.png").write_bytes(b"not a picture")
+    (images / "cam_01" / "00020_01.png").write_bytes(b"not an image")
     report = build("rich", tmp_path / "o", tmp_path / "m", **files)
     assert report["test"]["dropped"] == {
         "betas: out of range": 2, "labels: not finite": 2, "image: missing": 1, "image: cannot be read": 1,

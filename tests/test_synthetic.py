@@ -1,4 +1,4 @@
-"""Synthetic people: labels agree with pictures, the prior is anatomical, the source keeps the batch contract."""
+"""Synthetic people: labels agree with images, the prior is anatomical, the source keeps the batch contract."""
 
 import itertools
 import multiprocessing

@@ -6,7 +6,7 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from formats import checks, three_dpw  # noqa: E402
-from formats.checks import check_labels_land_on_the_picture, check_truth, read  # noqa: E402
+from formats.checks import check_labels_land_on_the_image, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets.three_dpw import ThreeDpw  # noqa: E402
@@ -28,7 +28,7 @@ def manual(tmp_path_factory):
     return folder, three_dpw.write(folder)
 
 
-def test_labels_come_through_unchanged_and_land_on_the_picture(manual, tmp_path):
+def test_labels_come_through_unchanged_and_land_on_the_image(manual, tmp_path):
     folder, truth = manual
     report = build("three_dpw", tmp_path, folder, body="default")
     for split, person in truth.items():
@@ -37,7 +37,7 @@ def test_labels_come_through_unchanged_and_land_on_the_picture(manual, tmp_path)
         assert [record["key"] for record in records] == [f"outdoors_{split}_00-0-{frame:05d}" for frame in range(3)]
         for record in records:
             check_truth(record, person)
-            check_labels_land_on_the_picture(record)
+            check_labels_land_on_the_image(record)
             assert record["gender"] == "m"
             assert record["topology"] == "hmr-default"
             points = person["keypoints_2d"][three_dpw.COCO_18_OF_44, :2]

@@ -11,7 +11,7 @@ from hmr_jax.config import AugmentConfig
 
 
 def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """(N, S, S, 3) pictures in rows of `columns`: (N / columns * S, columns * S, 3)."""
+    """(N, S, S, 3) images in rows of `columns`: (N / columns * S, columns * S, 3)."""
     count, height, width, channels = images.shape
     rows = images.reshape(count // columns, columns, height, width, channels).swapaxes(1, 2)
     return rows.reshape(count // columns * height, columns * width, channels)

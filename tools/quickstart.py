@@ -1,4 +1,4 @@
-"""`make quickstart`: from nothing to pictures of fitted bodies, with the commands that a user would type.
+"""`make quickstart`: from nothing to images of fitted bodies, with the commands that a user would type.
 
     python -m tools.quickstart [deforhmr|d2a] [--FIELD VALUE ...]      fields of the configuration, as for train.py
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-NUM_PICTURES = 12
+NUM_IMAGES = 12
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Model:
     config: str
     folder: Path
     depth: bool
-    """Whether it sees depth: then records and pictures come with it."""
-    picture: str
-    """Suffix of the pictures of what the network looks at, and their heading."""
+    """Whether it sees depth: then records and images come with it."""
+    image: str
+    """Suffix of the images of what the network looks at, and their heading."""
     heading: str
     examples: tuple[str, ...] = ("train=6000", "validation=256", "test=512")
 
@@ -54,7 +54,7 @@ def main() -> None:
     options, fields = parser.parse_known_args()
     model = MODELS[options.model]
     out, start = model.folder, time.time()
-    data, trained, pictures, results = out / "data", out / "run", out / "pictures", out / "predictions"
+    data, trained, images, results = out / "data", out / "run", out / "images", out / "predictions"
     if not (data / "synthetic_people").exists():
         options = ["--option", f"depth={str(model.depth).lower()}", "--option", "size=192"]
         run(
@@ -71,11 +71,9 @@ def main() -> None:
         "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data, *fields
     )
     run("eval.py", "--checkpoint", trained, "--data", data)
-    draw_pictures(pictures, model.depth)
-    depth = ["--depth", pictures / "depth"] if model.depth else []
-    run(
-        "predict.py", pictures, "--boxes", pictures / "boxes.json", "--checkpoint", trained, "--output", results, *depth
-    )
+    draw_images(images, model.depth)
+    depth = ["--depth", images / "depth"] if model.depth else []
+    run("predict.py", images, "--boxes", images / "boxes.json", "--checkpoint", trained, "--output", results, *depth)
     page = write_page(model, time.time() - start)
     print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Open {page} in a browser.")
 
@@ -89,12 +87,12 @@ def run(*arguments) -> None:
         sys.exit(code)
 
 
-def draw_pictures(folder: Path, depth: bool) -> None:
+def draw_images(folder: Path, depth: bool) -> None:
     """Test people that are in no data set, as files with boxes and, if asked for, depth maps."""
     from data_pipelines.synthetic.people import SyntheticPeople
 
     people = SyntheticPeople(size=384, seed=10_000, margin=1.6)
-    drawn = people.batch(np.arange(NUM_PICTURES))
+    drawn = people.batch(np.arange(NUM_IMAGES))
     people.close()
     folder.mkdir(exist_ok=True)
     boxes = {}
@@ -124,8 +122,8 @@ def write_page(model: Model, seconds: float) -> Path:
         for path in sorted(results.glob("*_overlay.png"))
     ]
     looks = [
-        (path.stem.removesuffix(f"_{model.picture}"), np.asarray(Image.open(path)))
-        for path in sorted(results.glob(f"*_{model.picture}.png"))
+        (path.stem.removesuffix(f"_{model.image}"), np.asarray(Image.open(path)))
+        for path in sorted(results.glob(f"*_{model.image}.png"))
     ]
     body = np.load(results / "person_00.npz")
     names = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pve": "PVE"}

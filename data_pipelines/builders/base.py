@@ -17,7 +17,7 @@ from etils import epath
 
 from data_pipelines import records
 from data_pipelines.builders.labels.bodies import HEIGHTS, load_bodies
-from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, Picture, person_record
+from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, SourceImage, person_record
 from data_pipelines.builders.labels.depth_files import DepthFiles
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
@@ -33,7 +33,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: Mapping[str, str] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Get the files from the data set's owners."
-    DESCRIPTION = "People in pictures."
+    DESCRIPTION = "People in images."
     HOMEPAGE = ""
 
     def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, depth_dir: str = "", **kwargs: Any):
@@ -42,7 +42,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         Args:
             margin: Side of the stored square in units of the person's box.
             limit: Largest side of the stored square, px.
-            depth_dir: Folder of depth maps that mirrors the one of the pictures, see `depth_files`; "": no depth.
+            depth_dir: Folder of depth maps that mirrors the one of the images, see `depth_files`; "": no depth.
             **kwargs: TFDS's own: data_dir, file_format.
 
         Raises:
@@ -83,7 +83,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         rows = (row for block in blocks for row in self.rows(split, block))
         yield from report.keep(split, rows, progress=progress)
 
-    def person(self, picture: Picture | os.PathLike | bytes, **labels: Any) -> Record | str:
+    def person(self, image: SourceImage | os.PathLike | bytes, **labels: Any) -> Record | str:
         """The record of a person, see `cropping.person_record`, cut as this builder's options say.
 
         Where the body is known, rows of people outside `bodies.HEIGHTS` make no record.
@@ -97,7 +97,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             images = getattr(self, "images", "")  # an option of many builders
             roots = [absolute(root) for root in (self.manual_dir, images) if root]
             labels["estimated_depth"] = partial(self.depth_files, roots=roots)
-        return person_record(picture, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
+        return person_record(image, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -22,7 +22,7 @@ class Augmentation:
     scale: np.ndarray
     """(B,) factor on the side of the box."""
     rotation: np.ndarray
-    """(B,) degrees by which the box turns clockwise in the picture, so its content turns the other way."""
+    """(B,) degrees by which the box turns clockwise in the image, so its content turns the other way."""
     shift: np.ndarray
     """(B, 2) of the box, in units of its side."""
     flip: np.ndarray

@@ -1,4 +1,4 @@
-"""From box to crop: one affine map per example, applied alike to picture, keypoints, pose, camera and dense maps.
+"""From box to crop: one affine map per example, applied alike to image, keypoints, pose, camera and dense maps.
 
 The order is HMR2.0's: extreme crop, shift, mirror, then scale and rotation. An integer coordinate is a pixel's centre,
 and the centre of the box lands on pixel S / 2 of the crop, as there.
@@ -37,9 +37,9 @@ class Labels:
 
 
 def augment_labels(labels: Labels, image_size: np.ndarray, augmentation: Augmentation) -> Labels:
-    """Labels as they are after augmentation, in px of the mirrored and turned picture.
+    """Labels as they are after augmentation, in px of the mirrored and turned image.
 
-    That picture is the stored one, mirrored if asked and turned about the centre of the new box, so the crop is its
+    That image is the stored one, mirrored if asked and turned about the centre of the new box, so the crop is its
     upright square (center, size); camera, 2-D and 3-D keypoints and pose agree with one another in it.
 
     Args:
@@ -80,10 +80,10 @@ def flip(labels: Labels, width: np.ndarray, which: np.ndarray) -> Labels:
 
 
 def rotate(labels: Labels, degrees: np.ndarray) -> Labels:
-    """Turns the picture by -degrees about the box centre, and the scene by -degrees about the camera's z axis.
+    """Turns the image by -degrees about the box centre, and the scene by -degrees about the camera's z axis.
 
-    Turning the box by an angle is turning its content by the opposite one. The picture turns about the box centre and
-    not about the principal point; the difference is a shift of the picture, which goes into the intrinsics.
+    Turning the box by an angle is turning its content by the opposite one. The image turns about the box centre and
+    not about the principal point; the difference is a shift of the image, which goes into the intrinsics.
     """
     which = degrees != 0
     turn = _rotation_z(-degrees[which])  # (b, 3, 3)
@@ -101,7 +101,7 @@ def rotate(labels: Labels, degrees: np.ndarray) -> Labels:
 
 
 def to_crop(points: np.ndarray, center: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(B, N, 2) px of the upright picture -> crop coordinates, which span [-0.5, 0.5] over the box."""
+    """(B, N, 2) px of the upright image -> crop coordinates, which span [-0.5, 0.5] over the box."""
     return (points - center[:, None]) / size[:, None, None]
 
 

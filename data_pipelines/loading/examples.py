@@ -51,7 +51,7 @@ class ExampleMaker:
             seed: Of the augmentation.
             examples: How many there are; later numbers are padding with valid = 0. None: endless.
             depth_corruption: Makes pseudo-depth of exact depth; None: batches hold no pseudo-depth.
-            stored_size: P, to which pictures are padded that the device will cut; 0: crops are cut here.
+            stored_size: P, to which images are padded that the device will cut; 0: crops are cut here.
         """
         self.readers, self.locate, self.crop_size = readers, locate, crop_size
         self.dense, self.dense_size = dense, dense_size
@@ -127,7 +127,7 @@ class ExampleMaker:
         points = labels.keypoints_2d.copy()
         points[:, :, :2] = crops.to_crop(points[:, :, :2], labels.center, labels.size)
         arrays = {
-            **self._pictures(people, inverse, change.gain),
+            **self._images(people, inverse, change.gain),
             "keypoints_2d": points,
             "keypoints_3d": labels.keypoints_3d,
             "pose": labels.pose,
@@ -151,7 +151,7 @@ class ExampleMaker:
     def _pseudo_depth(
         self, people: Sequence[Person], inverse: np.ndarray, numbers: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Warped as the pictures are; colours do not touch it."""
+        """Warped as the images are; colours do not touch it."""
         assert self.depth_corruption is not None
         maps = [person.pseudo_depth for person in people]
         cut = [
@@ -162,7 +162,7 @@ class ExampleMaker:
         training = self.augmentation is not None
         return pseudo_depth(cut, kinds, self.crop_size, self.depth_corruption, self.seed, numbers, training)
 
-    def _pictures(self, people: Sequence[Person], inverse: np.ndarray, gain: np.ndarray) -> dict[str, np.ndarray]:
+    def _images(self, people: Sequence[Person], inverse: np.ndarray, gain: np.ndarray) -> dict[str, np.ndarray]:
         """The crops, or what the device needs to cut them."""
         side = self.stored_size or self.crop_size
         pixels = np.zeros((len(people), side, side, 3), np.uint8)
@@ -174,8 +174,8 @@ class ExampleMaker:
             height, width = person.image.shape[:2]
             if max(height, width) > side:
                 raise ValueError(
-                    f"A stored picture is {width} x {height} px, but data.stored_size is {side}: make it as large as "
-                    "the largest picture of the data sets, or set data.warp to host."
+                    f"A stored image is {width} x {height} px, but data.stored_size is {side}: make it as large as "
+                    "the largest image of the data sets, or set data.warp to host."
                 )
             pixels[i, :height, :width] = person.image
         sizes = np.full(len(people), self.crop_size)

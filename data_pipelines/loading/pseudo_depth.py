@@ -76,14 +76,14 @@ def pseudo_depth(
 def stored_depth(
     depth: DepthMap | None, source_box: Sequence[float] | np.ndarray | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """Arguments of `records.encode` that store an estimated map with a picture; none where there is no map.
+    """Arguments of `records.encode` that store an estimated map with an image; none where there is no map.
 
     An estimate is stored as relative inverse depth, metric ones too: metres in a record are exact.
 
     Args:
-        depth: Of the original picture.
-        source_box: (4,) left, top, right, bottom of the stored picture in the original one, px; None: all of it.
-        size: Width and height of the stored picture; None: those of the box.
+        depth: Of the original image.
+        source_box: (4,) left, top, right, bottom of the stored image in the original one, px; None: all of it.
+        size: Width and height of the stored image; None: those of the box.
     """
     if depth is None or not depth.values.any():
         return {}

@@ -1,4 +1,4 @@
-"""Draws a record: its keypoints on the picture, and beside them the body that its labels describe.
+"""Draws a record: its keypoints on the image, and beside them the body that its labels describe.
 
 The body is placed by the record's translation and camera. Where these are absent (HMR2.0's data) it is placed so that
 its keypoints meet the 2-D ones best, with a camera of HMR2.0's focal length.
@@ -100,7 +100,7 @@ def place_body(solid: np.ndarray, flat: np.ndarray, intrinsics: np.ndarray) -> n
 
 
 def _frame(image: np.ndarray, corners: list[np.ndarray]) -> np.ndarray:
-    """A thin white box on a copy of a picture."""
-    picture = Image.fromarray(image)
-    ImageDraw.Draw(picture).rectangle([*corners[0].tolist(), *corners[1].tolist()], outline=(255, 255, 255))
-    return np.asarray(picture)
+    """A thin white box on a copy of an image."""
+    canvas = Image.fromarray(image)
+    ImageDraw.Draw(canvas).rectangle([*corners[0].tolist(), *corners[1].tolist()], outline=(255, 255, 255))
+    return np.asarray(canvas)

@@ -103,7 +103,7 @@ class RecordReader:
         return ""
 
     def __getitem__(self, index: int) -> Record:
-        """Record number `index`, its pictures still encoded.
+        """Record number `index`, its images still encoded.
 
         Raises:
             BadRecord: It cannot be read, or holds numbers that are not finite.
@@ -149,7 +149,7 @@ def find_version(directory: epath.Path, name: str) -> epath.Path:
 
 @dataclass(frozen=True)
 class Person:
-    """A record with its pictures decoded."""
+    """A record with its images decoded."""
 
     record: Record
     image: np.ndarray
@@ -163,30 +163,30 @@ class Person:
 
 
 def decode_person(record: Record, dense: Collection[str] = (), pseudo_depth: bool = False) -> Person:
-    """Decodes the picture of a record, those of its dense maps that are in `dense`, and depth for a network to see.
+    """Decodes the image of a record, those of its dense maps that are in `dense`, and depth for a network to see.
 
     Inverse depth counts as absent among the dense maps: it has neither scale nor origin, so a batch's metres cannot be
     made from it.
 
     Raises:
-        BadRecord: A picture cannot be decoded, or a map is not of its size.
+        BadRecord: An image cannot be decoded, or a map is not of its size.
     """
     kind = record["depth/kind"]
     wants_mask = "mask" in dense and record["mask/encoded"]
     wants_dense = "depth" in dense and kind == "metric"
     wants_pseudo = pseudo_depth and kind in DEPTH_STEP
     try:
-        picture = Image.open(io.BytesIO(record["image/encoded"]))
-        image = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        stored = Image.open(io.BytesIO(record["image/encoded"]))
+        image = np.asarray(stored if stored.mode == "RGB" else stored.convert("RGB"))
         mask = decode_mask(record["mask/encoded"]) if wants_mask else None
         depth = decode_depth(record["depth/encoded"], kind) if wants_dense or wants_pseudo else None
         for name, values in (("mask", mask), ("depth map", depth)):
             if values is not None and values.shape != image.shape[:2]:
                 sizes = "x".join(map(str, values.shape[::-1])), "x".join(map(str, image.shape[1::-1]))
-                raise BadRecord(f"the {name} is {sizes[0]} but the picture {sizes[1]}")
+                raise BadRecord(f"the {name} is {sizes[0]} but the image {sizes[1]}")
         pseudo = DepthMap.from_values(depth, kind) if wants_pseudo and depth is not None else None
         return Person(record, image, mask, depth if wants_dense else None, pseudo)
     except BadRecord:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadRecord(f"a picture cannot be decoded ({error})") from error
+        raise BadRecord(f"an image cannot be decoded ({error})") from error

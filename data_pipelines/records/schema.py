@@ -1,4 +1,4 @@
-"""The record: one person in one picture, the only contract between data sets and training.
+"""The record: one person in one image, the only contract between data sets and training.
 
 A record is a flat dict of NumPy values under the names of `FIELDS`; on disk it is a tf.Example in an ArrayRecord file
 that TFDS manages. This module knows the schema, makes records from arrays, and finds what is wrong with one. Importing
@@ -44,7 +44,7 @@ FIELDS: dict[str, Field] = {
     "image/encoded": Field((), "bytes"),  # JPEG of the person's surroundings
     "image/height": Field((), "int64"),
     "image/width": Field((), "int64"),
-    "image/source_box": Field((4,), "float32"),  # left, top, right, bottom in the original picture
+    "image/source_box": Field((4,), "float32"),  # left, top, right, bottom in the original image
     "box/center": Field((2,), "float32"),  # px of the stored image
     "box/size": Field((), "float32"),
     "keypoints_2d": Field((44, 3), "float32"),  # px of the stored image, confidence; 0 = absent
@@ -125,7 +125,7 @@ def encode(
         mask: (H, W), not 0 on the person.
         depth: (H, W) float; metres, or relative inverse depth in (0, 1]; 0 = nothing seen.
         depth_kind: What `depth` holds.
-        source_box: (4,) where `image` lies in the original picture; None: it is the original picture.
+        source_box: (4,) where `image` lies in the original image; None: it is the original image.
         quality: Of the JPEG.
     """
     if isinstance(image, bytes):
@@ -243,7 +243,7 @@ def problems(record: Mapping[str, Any]) -> list[str]:
     expect(record["gender"] in ("n", "m", "f"), "gender: not n, m or f")
     expect(record["depth/kind"] in ("none", *DEPTH_STEP), "depth: unknown kind")
     for name in ("mask", "depth"):
-        expect(_size_of(record[f"{name}/encoded"]) in (None, tuple(size)), f"{name}: not of the picture's size")
+        expect(_size_of(record[f"{name}/encoded"]) in (None, tuple(size)), f"{name}: not of the image's size")
     expect(bool(record["depth/encoded"]) == (record["depth/kind"] != "none"), "depth: map and kind disagree")
     if record["depth/kind"] == "metric":
         pelvis = record["keypoints_3d"][PELVIS_44]

@@ -1,7 +1,7 @@
-"""Viewpoints and framing: where the camera is and which square of its picture becomes the image.
+"""Viewpoints and framing: where the camera is and which square of its image becomes the image.
 
 The camera looks at the person from a sampled direction and distance; the image is a square window of the resulting
-picture, placed around the person's box as crops are, so the optical axis need not pass through the image's centre.
+image, placed around the person's box as crops are, so the optical axis need not pass through the image's centre.
 World: Y up, origin at the pelvis. Camera: x right, y down, z forward; metres.
 
 Shapes: B examples, V vertices.

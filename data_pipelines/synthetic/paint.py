@@ -1,7 +1,7 @@
 """Compiled loops over the pixels of one image: background, person, things before and behind, and the sensor.
 
 Images are (S, 3, S), the channels of a row one after the other, float32 in linear light until `develop` turns them into
-8-bit pictures. A row is made in passes over it that are simple enough to be vectorised.
+8-bit images. A row is made in passes over it that are simple enough to be vectorised.
 
 Shapes: S side of the image, V vertices, F faces, M side of the shadow map, N pixels of a row.
 """

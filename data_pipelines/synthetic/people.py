@@ -224,9 +224,9 @@ def _draw_and_transmit(first: int, last: int, arguments: tuple, out: dict[str, n
 
 @numba.njit(nogil=True, cache=True)
 def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, looks, plan, pixels, keypoints, tolerance,
-          pictures, masks, depths, parts, visible):  # fmt: skip
-    """Draws the examples first .. last: pictures and everything that is read off their depth buffers."""
-    size, count = pictures.shape[1], vertices.shape[1]
+          images, masks, depths, parts, visible):  # fmt: skip
+    """Draws the examples first .. last: images and everything that is read off their depth buffers."""
+    size, count = images.shape[1], vertices.shape[1]
     scratch = np.empty((3, count, 3), np.float32)
     normals, clothed, points = scratch[0], scratch[1], scratch[2]
     face_index, inverse_depth = np.empty((size, size), np.int32), np.empty((size, size), np.float32)
@@ -263,7 +263,7 @@ def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, lo
         if scene.motion[0] != 0 or scene.motion[1] != 0:
             paint.smear(image, scene.motion * np.float32(size), other)
             image, other = other, image
-        paint.develop(image, soft, scene, pictures[b])
+        paint.develop(image, soft, scene, images[b])
 
         for k in range(visible.shape[1]):
             column, row = int(np.floor(pixels[b, k, 0])), int(np.floor(pixels[b, k, 1]))

@@ -97,19 +97,20 @@ def add_sensor(draws: Draws, scenes: np.ndarray, color: float) -> None:
     scenes["motion"] = np.stack([np.cos(angle), np.sin(angle)], -1) * length[:, None]
 
 
-def transmit(picture: np.ndarray, scene: np.void) -> np.ndarray:
-    """What low resolution and JPEG leave of an (S, S, 3) uint8 picture."""
+def transmit(image: np.ndarray, scene: np.void) -> np.ndarray:
+    """What low resolution and JPEG leave of an (S, S, 3) uint8 image."""
     if scene["coarse"] == 1 and scene["jpeg"] == 0:
-        return picture
-    image = Image.fromarray(picture)
+        return image
+    received: Image.Image = Image.fromarray(image)
     if scene["coarse"] > 1:
-        small = round(len(picture) / float(scene["coarse"]))
-        image = image.resize((small, small), Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
+        small = round(len(image) / float(scene["coarse"]))
+        small_image = received.resize((small, small), Image.Resampling.BOX)
+        received = small_image.resize(received.size, Image.Resampling.BICUBIC)
     if scene["jpeg"]:
         file = io.BytesIO()
-        image.save(file, "JPEG", quality=int(scene["jpeg"]))
-        image = Image.open(file)
-    return np.asarray(image)
+        received.save(file, "JPEG", quality=int(scene["jpeg"]))
+        received = Image.open(file)
+    return np.asarray(received)
 
 
 def _illuminate(draws: Draws, scenes: np.ndarray, up: np.ndarray) -> None:

@@ -146,9 +146,9 @@ class DataConfig:
     """Side of the square crop."""
     warp: Literal["host", "device"] = "host"
     """Where records are cut to crops: "device" spares processors where there are few for each accelerator, and ships
-    the whole stored pictures to it; synthetic people made on the fly are always drawn as crops."""
+    the whole stored images to it; synthetic people made on the fly are always drawn as crops."""
     stored_size: int = 512
-    """With warp = "device": side to which stored pictures are padded, at least that of the largest one."""
+    """With warp = "device": side to which stored images are padded, at least that of the largest one."""
     dense: tuple[Literal["mask", "depth", "parts"], ...] = ()
     """Dense targets that ride in the batch."""
     dense_size: int = 64

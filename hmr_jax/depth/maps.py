@@ -1,9 +1,9 @@
 """Pseudo-depth: maps of estimated depth on disk and in memory, and the normalised crop of one that a network sees.
 
-Files hold a map of the size of their picture: NAME.npz with "depth" and, where it is not inverse, "kind"; NAME.npy; or
+Files hold a map of the size of their image: NAME.npz with "depth" and, where it is not inverse, "kind"; NAME.npy; or
 a 16-bit NAME.png. Networks for depth are right up to scale, shift and worse, so a map is used crop by crop: as inverse
 depth, stretched from its 2nd to its 98th percentile, near = 1. Unknown depth is 0 everywhere.
-Shapes: H, W the picture, S side of the crop.
+Shapes: H, W the image, S side of the crop.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _HALF_MAX = 65504.0
 
 @dataclass(frozen=True)
 class DepthMap:
-    """The depth of a picture."""
+    """The depth of an image."""
 
     values: np.ndarray
     """(H, W) float32; 0: unknown. `from_values` makes sure of that."""
@@ -57,18 +57,18 @@ class DepthMap:
         if values.ndim == 3 and 1 in (shape[0], shape[2]):
             values = values[0] if shape[0] == 1 else values[..., 0]
         if values.ndim != 2 or not values.size:
-            raise ValueError(f"{name} has the shape {shape}; expected (height, width) of its picture.")
+            raise ValueError(f"{name} has the shape {shape}; expected (height, width) of its image.")
         with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is not finite either
             values = values.astype(np.float32)
             return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), kind)  # type: ignore[arg-type]
 
     def check_size(self, image_size: tuple[int, int], name: str = "The depth map") -> None:
-        """Raises ValueError unless the map is of its picture's (width, height)."""
+        """Raises ValueError unless the map is of its image's (width, height)."""
         height, width = self.values.shape
         if (width, height) != image_size:
             raise ValueError(
-                f"{name} is {width}x{height} but its picture {image_size[0]}x{image_size[1]}: "
-                "a depth map has the size of its picture."
+                f"{name} is {width}x{height} but its image {image_size[0]}x{image_size[1]}: "
+                "a depth map has the size of its image."
             )
 
 
@@ -76,7 +76,7 @@ def normalize(values: np.ndarray, kind: str) -> tuple[np.ndarray, bool]:
     """A crop's depth in [0, 1], and whether there is any.
 
     Args:
-        values: (S, S) of a `DepthMap`, 0 where unknown or outside the picture.
+        values: (S, S) of a `DepthMap`, 0 where unknown or outside the image.
         kind: of the map.
 
     Returns:
@@ -105,10 +105,10 @@ def to_levels(scaled: np.ndarray) -> np.ndarray:
 
 
 def crop_depth(depth: DepthMap | None, center: np.ndarray, side: float, size: int) -> tuple[np.ndarray, bool]:
-    """The normalised depth of the square that `crop.extract_crop` cuts out of the picture: nearest pixels.
+    """The normalised depth of the square that `crop.extract_crop` cuts out of the image: nearest pixels.
 
     Args:
-        depth: of the whole picture; None: there is none.
+        depth: of the whole image; None: there is none.
         center: (2,) of the square, px.
         side: of the square, px.
         size: S.
@@ -176,10 +176,10 @@ def _read_numpy(path: Path) -> tuple[np.ndarray, str | None]:
 
 
 def _read_png(path: Path) -> tuple[np.ndarray, None]:
-    with Image.open(path, formats=["PNG"]) as picture:
-        if not picture.mode.startswith("I"):
-            raise _NoDepth(f"is a PNG of mode {picture.mode}; depth needs one grey channel of 16 bits.")
-        return np.asarray(picture), None
+    with Image.open(path, formats=["PNG"]) as image:
+        if not image.mode.startswith("I"):
+            raise _NoDepth(f"is a PNG of mode {image.mode}; depth needs one grey channel of 16 bits.")
+        return np.asarray(image), None
 
 
 def _short(error: Exception) -> str:

@@ -1,9 +1,9 @@
-"""Where the depth of a picture comes from: files on disk, or a network that estimates it.
+"""Where the depth of an image comes from: files on disk, or a network that estimates it.
 
     provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
     maps = provider([image], [path])
 
-Shapes: H, W the picture.
+Shapes: H, W the image.
 """
 
 import difflib
@@ -23,10 +23,10 @@ SHORT_SIDE, MULTIPLE = 518, 14  # Depth Anything V2: sides of at least 518 px, m
 
 
 class DepthProvider(Protocol):
-    """Depth maps of whole pictures."""
+    """Depth maps of whole images."""
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
-        """Maps of the pictures, of their size; None where there is none.
+        """Maps of the images, of their size; None where there is none.
 
         Args:
             images: (H, W, 3) uint8 RGB each, of any sizes.
@@ -41,7 +41,7 @@ class DepthProvider(Protocol):
 def maps_of(
     provider: DepthProvider, images: Sequence[np.ndarray], paths: Sequence[Path]
 ) -> list[DepthMap | None | ValueError]:
-    """The provider's maps, and for pictures whose map cannot be used the reason instead."""
+    """The provider's maps, and for images whose map cannot be used the reason instead."""
     try:
         return list(provider(images, paths))
     except ValueError as error:
@@ -51,7 +51,7 @@ def maps_of(
 
 
 class DiskDepth:
-    """Precomputed maps: FOLDER/NAME.npz, .npy or .png of pictures NAME.*, or one file for one picture."""
+    """Precomputed maps: FOLDER/NAME.npz, .npy or .png of images NAME.*, or one file for one image."""
 
     def __init__(self, path: str, kind: Kind = "inverse"):
         """Args: path of the folder or file; kind of maps that do not say it. FileNotFoundError if it is not there."""
@@ -60,15 +60,15 @@ class DiskDepth:
             raise FileNotFoundError(f"There is no depth file or folder {self.path}.")
 
     def find(self, name: str) -> Path | None:
-        """The file of the picture of this name (without suffix)."""
+        """The file of the image of this name (without suffix)."""
         if self.path.is_file():
             return self.path
         return next((file for suffix in SUFFIXES if (file := self.path / f"{name}{suffix}").is_file()), None)
 
-    def check_count(self, pictures: int) -> None:
-        """Raises ValueError where one file should serve several pictures."""
-        if self.path.is_file() and pictures > 1:
-            raise ValueError(f"{self.path} is the depth of one picture, not of {pictures}: name a folder of maps.")
+    def check_count(self, images: int) -> None:
+        """Raises ValueError where one file should serve several images."""
+        if self.path.is_file() and images > 1:
+            raise ValueError(f"{self.path} is the depth of one image, not of {images}: name a folder of maps.")
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
         self.check_count(len(paths))
@@ -86,7 +86,7 @@ class DiskDepth:
 class OnnxDepth:
     """A network in an ONNX file: one float input (1, 3, h, w), one output (1, h, w) or (1, 1, h, w).
 
-    Pictures are resized with their aspect kept, as Depth Anything V2 wants it, or to the size that the file fixes.
+    Images are resized with their aspect kept, as Depth Anything V2 wants it, or to the size that the file fixes.
     """
 
     def __init__(self, path: str, kind: Kind = "inverse"):
@@ -104,7 +104,7 @@ class OnnxDepth:
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None, "channels"):
             shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
-            raise ValueError(f"{path} takes {shapes}; a depth network takes one picture (1, 3, height, width).")
+            raise ValueError(f"{path} takes {shapes}; a depth network takes one image (1, 3, height, width).")
         self.path, self.kind, self._input = path, kind, inputs[0].name
         height, width = inputs[0].shape[2:]
         self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
@@ -139,7 +139,7 @@ class FlaxDepth:
 
 
 def network_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture as Depth Anything V2 takes it: both at least 518 and multiples of 14."""
+    """Width and height of an image as Depth Anything V2 takes it: both at least 518 and multiples of 14."""
     scale = SHORT_SIDE / min(size)
     width, height = (max(SHORT_SIDE, round(side * scale / MULTIPLE) * MULTIPLE) for side in size)
     return width, height

@@ -1,4 +1,4 @@
-"""Median and worst cases of an evaluation as pictures: the crop, and prediction and truth from three sides.
+"""Median and worst cases of an evaluation as images: the crop, and prediction and truth from three sides.
 
 Shapes: B cases, V vertices.
 """
@@ -17,12 +17,12 @@ from hmr_jax.rendering.overlay import three_views
 from hmr_jax.rendering.plots import caption
 
 CASES = 4  # of each kind
-SIDE = 300  # of the crop in the picture, px; at least
+SIDE = 300  # of the crop in the image, px; at least
 COLORS = np.array([(0.55, 0.70, 0.95), (0.95, 0.66, 0.40)])  # prediction, truth
 
 
-def case_pictures(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]:
-    """Pictures with captions; none for predictions from a file, or with several hosts (no host has all crops)."""
+def case_images(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]:
+    """Images with captions; none for predictions from a file, or with several hosts (no host has all crops)."""
     if outcome.source is None or outcome.config is None or jax.process_count() > 1:
         return []
     rows = outcome.result.per_sample
@@ -39,7 +39,7 @@ def case_pictures(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]
     side = max(SIDE, batch["image"].shape[1])
     focal = outcome.config.model.focal_length * side / NOMINAL_CROP
     intrinsics = np.array([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]])
-    pictures = []
+    images = []
     for number, row in enumerate(chosen):
         crop = np.asarray(Image.fromarray(batch["image"][number]).resize((side, side), Image.Resampling.BICUBIC))
         bodies = [prediction.vertices[number] + translation[number]]
@@ -49,8 +49,8 @@ def case_pictures(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]
         views = three_views(crop, finite, model.body.faces, intrinsics, colors=COLORS, opacity=0.8)
         kind = "median" if number < CASES and row in order[middle : middle + CASES] else "worst"
         words = f"{kind}: {rows['key'][row]}, {rows[metric][row]:.0f} mm"
-        pictures.append((words, np.concatenate([caption(crop, "crop"), views], 1)))
-    return pictures
+        images.append((words, np.concatenate([caption(crop, "crop"), views], 1)))
+    return images
 
 
 def _examples(outcome: Outcome, numbers: np.ndarray) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
     start = time.perf_counter()
     source_kind = {"": config.data.source, "synthetic": "synthetic"}.get(settings.data, "records")
     if settings.data.endswith(".npz"):
-        raise ValueError("A truth file has no pictures: it serves --predictions; give --data a folder of data sets.")
+        raise ValueError("A truth file has no images: it serves --predictions; give --data a folder of data sets.")
     if source_kind == "synthetic" and protocol.name != "synthetic":
         raise ValueError(
             f"Protocol {protocol.name} scores the data set '{protocol.dataset}': name its folder by --data."

@@ -1,4 +1,4 @@
-"""Predictions of any other system, and truth without pictures, from npz files: docs/evaluation.md describes both.
+"""Predictions of any other system, and truth without images, from npz files: docs/evaluation.md describes both.
 
 Shapes: N samples, B batch, V vertices.
 """
@@ -73,7 +73,7 @@ class ForeignPredictions:
             )
 
     def attach(self, source: BatchSource, keys: Any) -> BatchSource:
-        """The source's batches without pictures and with the predictions for their keys; NaN where there is none."""
+        """The source's batches without images and with the predictions for their keys; NaN where there is none."""
 
         def batches(step: int) -> Iterator[Batch]:
             for batch in source(step):
@@ -138,7 +138,7 @@ def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Prediction]:
 
 
 class TruthFile:
-    """Labels without pictures, as a `BatchSource`."""
+    """Labels without images, as a `BatchSource`."""
 
     def __init__(self, path: Path, batch_size: int, examples: int = 0):
         """Reads and checks a file.

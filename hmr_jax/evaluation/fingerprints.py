@@ -18,7 +18,7 @@ DIGEST = 8  # bytes
 
 
 def fingerprints(batch: Batch) -> list[tuple[bytes, bytes]]:
-    """A short hash of the labels and one of the picture, for each sample of a batch on the host."""
+    """A short hash of the labels and one of the image, for each sample of a batch on the host."""
     size = len(batch["index"])
     bytes_of = [np.ascontiguousarray(batch[name]).reshape(size, -1).view(np.uint8) for name in LABELS if name in batch]
     labels = np.concatenate(bytes_of, 1)
@@ -43,7 +43,7 @@ def hash_params(params: Params) -> str:
 
 
 def hash_samples(samples: dict[str, np.ndarray], what: str) -> str:
-    """A fingerprint of the "labels" or the "picture" of all samples, whatever their order."""
+    """A fingerprint of the "labels" or the "image" of all samples, whatever their order."""
     digest = hashlib.blake2b(digest_size=16)
     for key, value in sorted(zip(samples["key"].tolist(), samples[what].tolist(), strict=True)):
         digest.update(f"{key} {value:x}\n".encode())

@@ -21,7 +21,7 @@ _TOLERANCE = 0.005  # metres between a vertex and the mirror image of its partne
 
 
 def mirror_batch(batch: Batch) -> dict[str, jax.Array]:
-    """The batch with its pictures mirrored left to right; labels stay as they are."""
+    """The batch with its images mirrored left to right; labels stay as they are."""
     return {name: array[:, :, ::-1] if name in MAPS else array for name, array in batch.items()}
 
 
@@ -30,7 +30,7 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
 
     With body parameters, rotations (as matrices, then made orthogonal), betas and camera are averaged and the body is
     posed anew; a mesh that was predicted as such is averaged vertex by vertex, and has no parameters then. That the
-    mirrored picture's centre lies one pixel further is left out of account: it moves 2-D points by half a pixel of the
+    mirrored image's centre lies one pixel further is left out of account: it moves 2-D points by half a pixel of the
     crop, and no 3-D point.
     """
     shift = jnp.array([1, -1, 1], jnp.float32)

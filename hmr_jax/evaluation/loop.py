@@ -65,7 +65,7 @@ def evaluate(
         progress: show a progress bar.
         protocol: how; None: "synthetic". Not read for a network without a body.
         bodies: those of the protocol; None: the model's own.
-        flip_test: average with the prediction for the mirrored picture.
+        flip_test: average with the prediction for the mirrored image.
         keys: names of examples by their numbers, asked on the host that has read them; None: the numbers.
         partial: where to keep results so far, and to find those of a run that was cut off; needs a `BatchSource`.
 
@@ -117,7 +117,7 @@ def collect(
         progress: show a progress bar.
 
     Returns:
-        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "picture" (N,) fingerprints.
+        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "image" (N,) fingerprints.
 
     Raises:
         ValueError: there is no sample, or a number or a key came twice.

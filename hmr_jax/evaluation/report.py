@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hmr_jax import __version__
-from hmr_jax.evaluation.cases import case_pictures
+from hmr_jax.evaluation.cases import case_images
 from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.results import Evaluation
 from hmr_jax.evaluation.statistics import rank_correlation
@@ -25,7 +25,7 @@ GROUPS = 8  # of a condition
 COMPARED = ("pa_mpjpe", "mpjpe", "pve", "pck")  # what published rows have
 _CONDITIONS = {
     "occlusion": "share of keypoints without a label",
-    "truncation": "share of the person's box beyond the picture",
+    "truncation": "share of the person's box beyond the image",
     "viewpoint": "seen from, degrees (0 front, 90 its right)",
 }
 
@@ -189,11 +189,9 @@ def _details(outcome: Outcome) -> list[Block]:
             ("mean error against sigma, mm", line_chart(
                 {"measured": curves_of["reliability"], "ideal": ideal}, "sigma, mm")),
         ], f"Rank correlation of sigma with the error of each keypoint: {correlation:.3f}."))  # fmt: skip
-    pictures = case_pictures(outcome, shown[0])
-    if pictures:
-        blocks.append(
-            Gallery(f"{title}: median and worst people (blue: prediction, orange: truth)", pictures, wide=True)
-        )
+    images = case_images(outcome, shown[0])
+    if images:
+        blocks.append(Gallery(f"{title}: median and worst people (blue: prediction, orange: truth)", images, wide=True))
     return blocks
 
 

@@ -145,7 +145,7 @@ def conditions(batch: Batch) -> Rows:
 
     Returns:
         "occlusion" (B,): share of the keypoints without 2-D label (confidence 0); "truncation" (B,): share of the crop
-        beyond the picture's edge, or of the labelled keypoints beyond the crop's where the picture's size is not known;
+        beyond the image's edge, or of the labelled keypoints beyond the crop's where the image's size is not known;
         "viewpoint" (B,): degrees from which the body is seen, 0 from its front, 90 from its right, NaN without a pose.
     """
     keypoints = batch["keypoints_2d"]

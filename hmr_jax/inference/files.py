@@ -1,4 +1,4 @@
-"""From pictures on disk to predictions on disk; docs/outputs.md describes the files."""
+"""From images on disk to predictions on disk; docs/outputs.md describes the files."""
 
 import dataclasses
 import itertools
@@ -28,7 +28,7 @@ from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
 
-CHUNK = 16  # pictures whose crops share batches and that are in memory at once
+CHUNK = 16  # images whose crops share batches and that are in memory at once
 
 
 def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
@@ -45,7 +45,7 @@ def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
     if not text.lower().endswith(".json"):
         numbers = [_number(part, text) for part in text.split(",")]
         if len(numbers) != 4 or len(images) != 1:
-            raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one picture, or a JSON file for several.")
+            raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one image, or a JSON file for several.")
         return [np.array([numbers])]
     if not Path(text).is_file():
         raise FileNotFoundError(f"There is no box file {text}.")
@@ -91,7 +91,7 @@ def predict_files(
     axes: Axes = "opengl",
     depth: DepthProvider | None = None,
 ) -> Iterator[Path]:
-    """Predicts and writes, for each picture NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
+    """Predicts and writes, for each image NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
     Args:
         predictor: the network.
@@ -106,7 +106,7 @@ def predict_files(
         The files written.
 
     Raises:
-        ValueError: at the end, naming pictures, boxes and depth maps that could not be used; the others are written by
+        ValueError: at the end, naming images, boxes and depth maps that could not be used; the others are written by
             then. At once, if the network takes no depth.
     """
     predictor.check_takes_depth(depth is not None)
@@ -137,14 +137,14 @@ def predict_files(
             bar.update()
     bar.close()
     if problems:
-        rest = f" ({len(problems)} of {len(images)} pictures were left out)" if len(images) > 1 else ""
+        rest = f" ({len(problems)} of {len(images)} images were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
 
 
 def _depth_maps(
     provider: DepthProvider, loaded: dict[int, np.ndarray], images: Sequence[Path], problems: list[str]
 ) -> list[DepthMap | None]:
-    """Maps of the loaded pictures; pictures whose map cannot be used are taken out, those without one are named."""
+    """Maps of the loaded images; images whose map cannot be used are taken out, those without one are named."""
     found = dict(zip(loaded, maps_of(provider, list(loaded.values()), [images[i] for i in loaded]), strict=True))
     for i, depth in found.items():
         if isinstance(depth, ValueError):
@@ -164,7 +164,7 @@ def write_results(
     name: str,
     axes: Axes = "opengl",
 ) -> list[Path]:
-    """Writes the files of one picture: all into a folder beside the results first, then into place.
+    """Writes the files of one image: all into a folder beside the results first, then into place.
 
     Args:
         predictor: the network.
@@ -199,12 +199,12 @@ def write_results(
         height, width = predictor.config.model.encoder.image_size
         for number, person in enumerate(people):
             suffix = f"_{number}" if len(people) > 1 else ""
-            for kind, picture in _inner_pictures(person, width / height):
-                Image.fromarray(picture).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
+            for kind, panel in _inner_images(person, width / height):
+                Image.fromarray(panel).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
         return [file.replace(output / file.name) for file in sorted(part.iterdir())]
 
 
-def _inner_pictures(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
+def _inner_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
     """What the network has to show besides the body."""
     if person.sampling_points is not None:
         yield "sampling", draw_sampling(person.crop, person.sampling_points, seen_width)
@@ -250,7 +250,7 @@ def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.n
 
 
 def _unique_names(images: Sequence[Path]) -> list[str]:
-    """Names of the results: the stem, with a number where pictures share it."""
+    """Names of the results: the stem, with a number where images share it."""
     names: dict[str, None] = {}
     for path in images:
         candidates = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))

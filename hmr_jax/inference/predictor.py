@@ -235,7 +235,7 @@ class Predictor:
         prediction: Any = self.model.apply(to_variables(params), shown, train=False)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
-        # Pixels that are not square: keep the pelvis where it is in the picture.
+        # Pixels that are not square: keep the pelvis where it is in the image.
         translation = translation * jnp.ones_like(translation).at[:, :2].set(focal[:, None] / focal_length)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}

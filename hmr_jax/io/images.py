@@ -1,4 +1,4 @@
-"""Finding and reading pictures."""
+"""Finding and reading images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Files that are taken from a folder of pictures."""
+"""Files that are taken from a folder of images."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -15,25 +15,25 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a picture, or not a whole one.
+        ValueError: if it is not an image, or not a whole one.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There is no picture {path}.")
+        raise FileNotFoundError(f"There is no image {path}.")
     try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture of a known format.") from None
+        raise ValueError(f"{path} is not an image of a known format.") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded, it is damaged or cut off: {error}.") from error
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and for each folder the pictures in it, in the order of their names.
+    """The files named, and for each folder the images in it, in the order of their names.
 
     Raises:
-        FileNotFoundError: if a path does not exist or a folder holds no pictures.
+        FileNotFoundError: if a path does not exist or a folder holds no images.
         ValueError: if no path is given.
     """
     found: list[Path] = []
@@ -41,12 +41,12 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             if not inside:
-                raise FileNotFoundError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
+                raise FileNotFoundError(f"The folder {path} holds no images ({', '.join(SUFFIXES)}).")
             found += inside
         elif path.is_file():
             found.append(path)
         else:
-            raise FileNotFoundError(f"There is no picture or folder {path}.")
+            raise FileNotFoundError(f"There is no image or folder {path}.")
     if not found:
-        raise ValueError("Name a picture, or a folder of pictures; --help lists the options.")
+        raise ValueError("Name an image, or a folder of images; --help lists the options.")
     return found

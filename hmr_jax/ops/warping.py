@@ -1,6 +1,6 @@
-"""Cuts crops out of stored pictures on the device, where the host has no time to.
+"""Cuts crops out of stored images on the device, where the host has no time to.
 
-Shapes: B batch, P side of the padded pictures, S side of the crops.
+Shapes: B batch, P side of the padded images, S side of the crops.
 """
 
 import jax
@@ -10,14 +10,14 @@ from hmr_jax.ops.sampling import sample_points
 
 
 def warp_images(stored: jax.Array, affine: jax.Array, gain: jax.Array, size: int) -> jax.Array:
-    """Samples pictures bilinearly under affine maps and changes the gain of their channels.
+    """Samples images bilinearly under affine maps and changes the gain of their channels.
 
     The host's kernel (`data_pipelines.loading.crops.warp`) rounds positions and weights a little coarser; the two agree
     to a grey level or two.
 
     Args:
-        stored: (B, P, P, 3) uint8, black beyond the picture.
-        affine: (B, 2, 3) from px of the crop to px of the picture; whole numbers are pixel centres.
+        stored: (B, P, P, 3) uint8, black beyond the image.
+        affine: (B, 2, 3) from px of the crop to px of the image; whole numbers are pixel centres.
         gain: (B, 3) factor of each channel.
         size: S.
 

@@ -36,26 +36,26 @@ def draw_details(
     Returns:
         The panels, uint8.
     """
-    picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC))
+    image = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC))
     panels = []
     if keypoints is not None and sigma is not None:
-        dimmed = (picture * _DIM).astype(np.uint8)
+        dimmed = (image * _DIM).astype(np.uint8)
         panels.append(caption(draw_errors(dimmed, (keypoints + 0.5) * side, sigma, scale * side / 2), "expected error"))
     if silhouette is not None:
         tint = np.stack([np.zeros_like(silhouette), silhouette, silhouette], -1)
-        panels.append(caption(_under_map(picture, tint, seen_width), "silhouette"))
+        panels.append(caption(_under_map(image, tint, seen_width), "silhouette"))
     for block, shares in enumerate(() if gates is None else gates):
-        panels.append(caption(_under_map(picture, shares, seen_width), f"gates of block {block + 1}"))
+        panels.append(caption(_under_map(image, shares, seen_width), f"gates of block {block + 1}"))
     return grid(panels, len(panels))
 
 
-def _under_map(picture: np.ndarray, colors: np.ndarray, seen_width: float) -> np.ndarray:
+def _under_map(image: np.ndarray, colors: np.ndarray, seen_width: float) -> np.ndarray:
     """Adds a map (h, w, 3) of colours in [0, 1] to the columns that the encoder sees."""
-    side = len(picture)
+    side = len(image)
     width = round(seen_width * side)
     small = Image.fromarray(np.rint(255 * np.clip(colors, 0, 1)).astype(np.uint8))
     large = np.asarray(small.resize((width, side), Image.Resampling.BILINEAR))
-    mixed = picture * _DIM
+    mixed = image * _DIM
     left = (side - width) // 2
     mixed[:, left : left + width] += (1 - _DIM) * large
     return mixed.astype(np.uint8)

@@ -1,7 +1,7 @@
 """Bodies over the photo they were found in, and the same bodies from the side and from above.
 
 Bodies are in camera axes (x right, y down, z forward), metres, in front of the camera.
-Shapes: P bodies, V vertices, F faces, H, W picture.
+Shapes: P bodies, V vertices, F faces, H, W image.
 """
 
 from collections.abc import Sequence
@@ -55,9 +55,9 @@ def draw_bodies(
     centered = np.array(intrinsics, np.float64)
     centered[:2, 2] += 0.5  # `render` counts from the pixel's corner
     height, width = image.shape[:2]
-    picture, alpha = render(np.concatenate(bodies), every_face, centered, height, width, color)
+    rendered, alpha = render(np.concatenate(bodies), every_face, centered, height, width, color)
     alpha = opacity * alpha[..., None]
-    return np.rint(image * (1 - alpha) + picture * alpha).astype(np.uint8)
+    return np.rint(image * (1 - alpha) + rendered * alpha).astype(np.uint8)
 
 
 def three_views(

@@ -1,11 +1,11 @@
-"""A stand-alone HTML page: words, figures, tables, curves, pictures and a body that turns with the mouse.
+"""A stand-alone HTML page: words, figures, tables, curves, images and a body that turns with the mouse.
 
 Everything is inside the one file, so it opens without a network. A page is a list of blocks:
 
     write_report("report.html", "DeforHMR", [
         Numbers({"PA-MPJPE": "45.1 mm"}),
         Curves("Training", rows, {"loss": ["train/loss"], "error, mm": ["validation/mpjpe"]}),
-        Gallery("Test people", [("first", picture)]),
+        Gallery("Test people", [("first", image)]),
         Body("A prediction", vertices, faces),
     ])
 """
@@ -115,15 +115,15 @@ class Charts:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures (H, W, 3) uint8 with captions, as many in a row as fit."""
+    """Images (H, W, 3) uint8 with captions, as many in a row as fit."""
 
     title: str
-    pictures: Sequence[tuple[str, np.ndarray]]
+    images: Sequence[tuple[str, np.ndarray]]
     wide: bool = False
-    """One picture a row."""
+    """One image a row."""
 
     def html(self) -> str:
-        figures = "".join(_figure(_picture(picture), caption) for caption, picture in self.pictures)
+        figures = "".join(_figure(_image(image), caption) for caption, image in self.images)
         return _section(self.title, f'<div class="{"rows" if self.wide else "grid"}">{figures}</div>')
 
 
@@ -185,13 +185,13 @@ def _cell(value: Any) -> str:
     return f'<td class="number">{text}</td>' if number else f"<td>{html.escape(text)}</td>"
 
 
-def _picture(picture: np.ndarray, max_side: int = 1600) -> str:
-    image = Image.fromarray(picture)
-    image.thumbnail((max_side, max_side))
+def _image(image: np.ndarray, max_side: int = 1600) -> str:
+    shown = Image.fromarray(image)
+    shown.thumbnail((max_side, max_side))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
+    shown.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="" width="{image.width}" height="{image.height}" src="data:image/jpeg;base64,{data}">'
+    return f'<img alt="" width="{shown.width}" height="{shown.height}" src="data:image/jpeg;base64,{data}">'
 
 
 def _viewer(vertices: np.ndarray, faces: np.ndarray) -> str:

@@ -1,6 +1,6 @@
-"""Points and words drawn on pictures: keypoints, the places where a deformable decoder samples, captions.
+"""Points and words drawn on images: keypoints, the places where a deformable decoder samples, captions.
 
-Shapes: H, W picture, K points, L layers, G groups, N sampling points.
+Shapes: H, W image, K points, L layers, G groups, N sampling points.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ def draw_points(
     radius: float = 3.0,
     bones: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
-    """Discs, and lines between them, on a copy of a picture (H, W, 3) uint8.
+    """Discs, and lines between them, on a copy of an image (H, W, 3) uint8.
 
     Args:
-        image: the picture.
+        image: the image.
         points: (K, 2) px, an integer coordinate is a pixel's centre; those that are not finite are left out.
         colors: RGB of the first, second, ... point; they repeat.
         radius: of the discs, px.
@@ -52,7 +52,7 @@ def draw_points(
 def draw_errors(
     image: np.ndarray, points: np.ndarray, sigma: np.ndarray, pixels_per_metre: float | np.ndarray
 ) -> np.ndarray:
-    """Keypoints in rings of the size of their expected error, from green (sure) to red (15 cm), on a copy of a picture.
+    """Keypoints in rings of the size of their expected error, from green (sure) to red (15 cm), on a copy of an image.
 
     The rings are clear, so that what is below them stays visible where they are many and large.
 
@@ -88,9 +88,9 @@ def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75
     Returns:
         Up to three panels a row, uint8.
     """
-    picture = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC)) * np.float32(0.6)
+    image = np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BICUBIC)) * np.float32(0.6)
     hidden = np.abs(np.arange(side) + 0.5 - side / 2) > seen_width * side / 2
-    picture[:, hidden] *= 0.4
+    image[:, hidden] *= 0.4
     # Crop coordinate 0 is the centre of pixel S / 2.
     pixels = ((points + 0.5) * crop.shape[0] + 0.5) * (side / crop.shape[0]) - 0.5
     titles = [f"layer {layer + 1}" for layer in range(len(pixels))]
@@ -101,28 +101,28 @@ def draw_sampling(crop: np.ndarray, points: np.ndarray, seen_width: float = 0.75
         # Points in the outer loop, groups in the inner one, so that no group lies over all others.
         places = groups.swapaxes(0, 1).reshape(-1, 2)
         colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in range(len(groups))]
-        panel = draw_points(picture.astype(np.uint8), places, colors, side / 220)
+        panel = draw_points(image.astype(np.uint8), places, colors, side / 220)
         panels.append(caption(panel, title))
     return grid(panels, min(3, len(panels)))
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Pictures of one size in rows, uint8, white between them."""
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
+def grid(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
+    """Images of one size in rows, uint8, white between them."""
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
     page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for i, picture in enumerate(pictures):
+    for i, image in enumerate(images):
         top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        page[top : top + height, left : left + width] = picture
+        page[top : top + height, left : left + width] = image
     return page
 
 
 def caption(image: np.ndarray, text: str) -> np.ndarray:
-    """Words in the upper left corner of a copy of a picture, readable on any ground."""
-    picture = Image.fromarray(image)
+    """Words in the upper left corner of a copy of an image, readable on any ground."""
+    canvas = Image.fromarray(image)
     size = max(12, round(image.shape[0] / 28))
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(picture).text(
+    ImageDraw.Draw(canvas).text(
         (size / 2, size / 3), text, (255, 255, 255), font, stroke_width=max(1, size // 10), stroke_fill=(60, 60, 60)
     )
-    return np.asarray(picture)
+    return np.asarray(canvas)

@@ -43,8 +43,8 @@ def rasterize(
     Args:
         points: (V, 3) x and y in pixels (y down) and depth z > 0; triangles with a vertex at z <= 0 are not drawn.
         faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
         backend: "auto" takes Numba where it is installed.
 
     Raises:

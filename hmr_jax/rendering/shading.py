@@ -1,4 +1,4 @@
-"""Smooth shading of a coloured mesh: the picture and the coverage that overlays and turntables blend.
+"""Smooth shading of a coloured mesh: the image and the coverage that overlays and turntables blend.
 
 Shapes: V vertices, F faces, H height, W width, L lights.
 """
@@ -43,9 +43,9 @@ def render(
     Args:
         vertices: (V, 3) metres, camera axes.
         faces: (F, 3) counter-clockwise seen from outside.
-        intrinsics: (3, 3) of the picture, pixels.
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+        intrinsics: (3, 3) of the image, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
         colors: (V, 3) RGB in [0, 1]; None: `CLAY`.
         lights: ambient and directional light.
         supersample: samples per pixel and axis.

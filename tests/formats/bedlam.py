@@ -1,4 +1,4 @@
-"""BEDLAM: one npz file a scene in "CLIFF format", PNG pictures, close-ups lying on their side."""
+"""BEDLAM: one npz file a scene in "CLIFF format", PNG images, close-ups lying on their side."""
 
 import io
 from pathlib import Path

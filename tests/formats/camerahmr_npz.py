@@ -1,4 +1,4 @@
-"""CameraHMR's releases: one flat npz, pictures beside it."""
+"""CameraHMR's releases: one flat npz, images beside it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from formats.people import jpeg, people
 
 
 def write(folder: Path, name: str = "aic", **changes) -> dict[str, dict]:
-    """Four people, the last two of one picture. Returns key: truth."""
+    """Four people, the last two of one image. Returns key: truth."""
     drawn = people()
     rows = [0, 1, 2, 2]
     names = np.array([f"{name}/{row:03d}.jpg" for row in rows])
@@ -24,14 +24,14 @@ def write(folder: Path, name: str = "aic", **changes) -> dict[str, dict]:
     } | changes
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / f"{name}-release.npz", **{k: v for k, v in columns.items() if v is not None})
-    write_pictures(folder / "images", names, rows)
+    write_images(folder / "images", names, rows)
     return {
         f"{file}-{number}": {label: values[row] for label, values in drawn.items()}
         for number, (file, row) in enumerate(zip(names, rows, strict=True))
     }
 
 
-def write_pictures(folder: Path, names, rows, drawn=None) -> None:
+def write_images(folder: Path, names, rows, drawn=None) -> None:
     drawn = drawn or people()
     for name, row in zip(names, rows, strict=True):
         name = name.decode() if isinstance(name, bytes) else name

@@ -38,7 +38,7 @@ def read(data_dir, name: str, split: str) -> list[dict]:
 
 
 def source_points(record: dict, points: np.ndarray) -> np.ndarray:
-    """(N, 2) px of the stored image -> px of the original picture."""
+    """(N, 2) px of the stored image -> px of the original image."""
     left, top, right, _ = record["image/source_box"].astype(np.float64)
     return (points + 0.5) * (right - left) / record["image/width"] + [left, top] - 0.5
 
@@ -68,7 +68,7 @@ def check_truth(record: dict, truth: dict, *, translation: bool = True, keypoint
     np.testing.assert_allclose(points, truth["keypoints_2d"][seen, :2], atol=1e-3)
 
 
-def check_labels_land_on_the_picture(record: dict, body: str = "default") -> None:
+def check_labels_land_on_the_image(record: dict, body: str = "default") -> None:
     """Keypoints drawn from body parameters and camera are within 1 px of the stored 2-D ones."""
     pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
     solid = load_bodies(body).keypoints("n", pose, record["smpl/betas"][None], record["smpl/translation"][None])[0]

@@ -1,4 +1,4 @@
-"""EMDB: a pickle of a sequence in world axes, JPEG pictures, boxes and joints in pixels."""
+"""EMDB: a pickle of a sequence in world axes, JPEG images, boxes and joints in pixels."""
 
 import pickle
 from pathlib import Path

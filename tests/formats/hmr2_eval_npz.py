@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.camerahmr_npz import write_pictures
+from formats.camerahmr_npz import write_images
 from formats.people import people
 from formats.three_dpw import COCO_18_OF_44
 
@@ -40,7 +40,7 @@ def write(folder: Path, file: str, **changes) -> dict[str, dict]:
     columns |= changes
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / f"{file}.npz", **{k: v for k, v in columns.items() if v is not None})
-    write_pictures(folder / "images", names, ROWS)
+    write_images(folder / "images", names, ROWS)
     return {
         f"{name.decode() if isinstance(name, bytes) else name}-{row}": {
             key: values[row] for key, values in part.items()

@@ -1,4 +1,4 @@
-"""4D-Humans' training tars: pictures, pickled lists of people, and detections with masks."""
+"""4D-Humans' training tars: images, pickled lists of people, and detections with masks."""
 
 import io
 import pickle
@@ -47,18 +47,18 @@ def write_tar(path: Path, samples: dict[str, dict[str, bytes]]) -> None:
 
 
 def write(folder: Path, name: str = "aic-train-vitpose", protocol: int = 4) -> dict[str, dict]:
-    """Two tars of two pictures; the second picture has two people. Returns key: truth."""
+    """Two tars of two images; the second image has two people. Returns key: truth."""
     drawn = people()
     drawn = drawn | {"betas": np.clip(drawn["betas"], -3, 3)}
     truth = {}
     for tar in range(2):
         samples = {}
-        for picture in range(2):
-            row = 2 * tar + picture
-            listed = [person_of(drawn, row, number) for number in range(1 + picture)]
+        for image in range(2):
+            row = 2 * tar + image
+            listed = [person_of(drawn, row, number) for number in range(1 + image)]
             key = f"{name}/{row:04x}abc"
             samples[key] = {"jpg": jpeg(drawn["image"][row]), "data.pyd": pickle.dumps(listed, protocol)}
-            if picture == 0:
+            if image == 0:
                 samples[key]["detection.npz"] = detection(drawn["mask"][row])
             for number in range(len(listed)):
                 truth[f"{tar:06d}/{key}-{number}"] = {label: values[row] for label, values in drawn.items()}

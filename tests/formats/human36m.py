@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from formats.camerahmr_npz import write_pictures
+from formats.camerahmr_npz import write_images
 from formats.people import people
 
 H36M_17_OF_32 = [11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27]
@@ -70,5 +70,5 @@ def write(folder: Path, frames: int = 11, boxes: bool = True, flat: bool = True)
             masks[:, 0] = references
     numbers = list(range(1, frames + 1, 5))
     names = [f"S9_Walking_1.60457274_{number:06d}.jpg" for number in numbers]
-    write_pictures(folder / "images", names, [number - 1 for number in numbers], drawn)
+    write_images(folder / "images", names, [number - 1 for number in numbers], drawn)
     return part

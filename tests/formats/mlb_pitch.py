@@ -1,4 +1,4 @@
-"""A capture of pitchers: named joints in feet and world axes, one camera, pictures beside the JSON file."""
+"""A capture of pitchers: named joints in feet and world axes, one camera, images beside the JSON file."""
 
 import json
 from pathlib import Path

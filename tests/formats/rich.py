@@ -1,4 +1,4 @@
-"""RICH: a pickle for each body and frame, two cameras with XML calibrations, BMP or PNG pictures."""
+"""RICH: a pickle for each body and frame, two cameras with XML calibrations, BMP or PNG images."""
 
 import io
 import json
@@ -27,7 +27,7 @@ XML = """<?xml version="1.0"?>
 def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict[str, np.ndarray]:
     """One person in two frames, seen by two cameras; returns the truth for camera 0, which sees the person whole.
 
-    Camera 1 is camera 0 turned by 90 degrees about its axis, with the picture turned alike.
+    Camera 1 is camera 0 turned by 90 degrees about its axis, with the image turned alike.
 
     Args:
         folder: The manual folder.
@@ -54,7 +54,7 @@ def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict
     size = person["image"].shape[1]
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix()
-    last = np.array([[0, -1, size - 1], [1, 0, 0], [0, 0, 1]])  # px of the turned picture
+    last = np.array([[0, -1, size - 1], [1, 0, 0], [0, 0, 1]])  # px of the turned image
     inner = person["intrinsics"][0]
     calibrations = {0: (cameras[0], inner), 1: (turn @ cameras[0], last @ inner @ turn[:3, :3].T)}
     for frame in frames:
@@ -62,11 +62,11 @@ def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pickle.dumps(body, 4))
         for camera, suffix in ((0, "bmp"), (1, "png")):
-            picture = person["image"][0] if camera == 0 else np.ascontiguousarray(np.rot90(person["image"][0], -1))
+            image = person["image"][0] if camera == 0 else np.ascontiguousarray(np.rot90(person["image"][0], -1))
             path = folder / "images" / split / SEQUENCE / f"cam_{camera:02d}" / f"{frame:05d}_{camera:02d}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             file = io.BytesIO()
-            Image.fromarray(picture).save(file, suffix.upper())
+            Image.fromarray(image).save(file, suffix.upper())
             path.write_bytes(file.getvalue())
     for camera, (outer, inner) in calibrations.items():
         path = folder / "scan_calibration" / "ParkingLot2" / "calibration" / f"{camera:03d}.xml"
@@ -79,7 +79,7 @@ def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict
 
 
 def write_eval_npz(folder: Path, count: int = 2, **changes) -> dict[str, np.ndarray]:
-    """BEDLAM's rich_test.npz with people of the synthetic pictures; returns their truth."""
+    """BEDLAM's rich_test.npz with people of the synthetic images; returns their truth."""
     people = smplx.showable(count)
     hands = np.random.default_rng(0).normal(0, 0.3, (count, 99))  # in the file, but not in the protocol
     table = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from formats.camerahmr_npz import write_pictures
+from formats.camerahmr_npz import write_images
 from formats.people import people
 
 ROWS = [0, 1, 2]
@@ -32,14 +32,14 @@ def write(folder: Path, file: str, names: list[str], *, body: bool = True, cliff
     if body:
         columns |= {"pose": part["pose"], "shape": part["betas"], "has_smpl": np.ones(3)}
     if cliff:
-        # The people were taken with an optical axis of their own: a picture whose middle it goes through is cut out.
+        # The people were taken with an optical axis of their own: an image whose middle it goes through is cut out.
         columns |= {"global_t": part["translation"], "focal_l": part["intrinsics"][:, 0, 0]}
     else:
         columns["S"] = spin_24(centred)
     columns |= changes
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / file, **{k: v for k, v in columns.items() if v is not None})
-    write_pictures(folder / "images", names, ROWS)
+    write_images(folder / "images", names, ROWS)
     return truth_of(part, names)
 
 
@@ -73,7 +73,7 @@ def write_eft(folder: Path, file: str, names: list[str]) -> dict:
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_text(json.dumps({"ver": 0.1, "data": data}))
-    write_pictures(folder / "images", names, ROWS)
+    write_images(folder / "images", names, ROWS)
     return truth_of(part, names)
 
 
@@ -81,7 +81,7 @@ COCO_OF_44 = [0, 16, 15, 18, 17, 34, 33, 35, 32, 36, 31, 28, 27, 29, 26, 30, 25]
 
 
 def write_coco(folder: Path) -> dict:
-    """COCO's annotations: a person a picture, one more that is not whole, and a crowd."""
+    """COCO's annotations: a person an image, one more that is not whole, and a crowd."""
     drawn = people()
     part = {label: values[ROWS] for label, values in drawn.items()}
     names = [f"COCO_train2014_{n:012d}.jpg" for n in ROWS]
@@ -106,7 +106,7 @@ def write_coco(folder: Path) -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     images = [{"id": n, "file_name": name} for n, name in zip(ROWS, names, strict=True)]
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"keypoints": ["nose"]}]}))
-    write_pictures(folder / "train2014", names, ROWS)
+    write_images(folder / "train2014", names, ROWS)
     return {f"{name}-{100 + n}": {key: v[n] for key, v in part.items()} for n, name in enumerate(names)}
 
 
@@ -126,5 +126,5 @@ def write_hourglass(folder: Path, codes: bool = False) -> dict:
         file["part"] = part["keypoints_2d"][:, MPII_OF_44, :2]
         text = np.array([[float(ord(c)) for c in name] + [0.0, 0.0] for name in names])
         file["imgname"] = text if codes else np.array([name.encode() for name in names])
-    write_pictures(folder / "images", names, ROWS)
+    write_images(folder / "images", names, ROWS)
     return truth_of(part, names)

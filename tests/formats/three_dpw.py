@@ -1,4 +1,4 @@
-"""3DPW: Python 2 pickles of sequences in world axes, one picture a frame, one camera a sequence."""
+"""3DPW: Python 2 pickles of sequences in world axes, one image a frame, one camera a sequence."""
 
 from pathlib import Path
 

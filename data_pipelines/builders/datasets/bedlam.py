@@ -7,7 +7,7 @@
 Columns: imgname; center (N, 2) px, scale (N,) of 200 px; pose_cam (N, 165) SMPL-X or (N, 72) SMPL axis-angle, the root
 in camera axes; shape (N, 10 to 16); trans_cam (N, 3); cam_ext (N, 4, 4); cam_int (N, 3, 3) px; gtkps (N, >= 22, 3) px.
 The body stands at trans_cam + cam_ext[:3, 3] in camera axes. `gender` is that of the rendered character: labels are of
-the neutral body, so it is not read. Pictures of scenes with "closeup" in their names are stored lying on their side.
+the neutral body, so it is not read. Images of scenes with "closeup" in their names are stored lying on their side.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import check_columns, read_rows, row_blocks, text
 from data_pipelines.builders.labels.bodies import HEIGHTS, load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, load_fitter
 from data_pipelines.records import Record
@@ -35,7 +35,7 @@ class Bedlam(RecordBuilder):
     """BEDLAM, SMPL-X labels turned into SMPL."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Get BEDLAM's pictures and labels from bedlam.is.tue.mpg.de: training_images/<scene>/png and "
+        "Get BEDLAM's images and labels from bedlam.is.tue.mpg.de: training_images/<scene>/png and "
         "training_labels/all_npz_12_training/<scene>.npz in one folder."
     )
     DESCRIPTION = "BEDLAM: rendered people in motion, SMPL-X labels turned into SMPL."
@@ -128,7 +128,7 @@ class Bedlam(RecordBuilder):
         flat = project(solid, values["cam_int"])
         heights = bodies.heights("n", betas)
 
-        place_of, pictures = {row: i for i, row in enumerate(good.tolist())}, _Scene(folder)
+        place_of, find_image = {row: i for i, row in enumerate(good.tolist())}, _Scene(folder)
         for row, reason in enumerate(reasons.tolist()):
             if reason:
                 yield reason
@@ -143,11 +143,11 @@ class Bedlam(RecordBuilder):
                 yield "smpl: height out of range"
             elif not flat[i, :, 2].all():
                 yield "smpl: behind the camera"
-            elif (picture := pictures(name)) is None or isinstance(picture, str):
-                yield picture or "image: missing"
+            elif (image := find_image(name)) is None or isinstance(image, str):
+                yield image or "image: missing"
             else:
                 yield self.person(
-                    picture,
+                    image,
                     key=f"{path.stem}/{name}-{start + row}",
                     box_center=values["center"][i],
                     box_size=200 * float(values["scale"][i]),
@@ -181,25 +181,25 @@ def _problems(rows: dict[str, np.ndarray]) -> np.ndarray:
 
 
 class _Scene:
-    """Pictures of a scene; the last one is kept, as people of one picture are neighbours."""
+    """Images of a scene; the last one is kept, as people of one image are neighbours."""
 
     def __init__(self, folder: epath.Path):
         self._folder, self._turns = folder, int("closeup" in folder.name)
         self._name = ""
-        self._picture: Picture | str | None = None
+        self._image: SourceImage | str | None = None
 
-    def __call__(self, name: str) -> Picture | str | None:
-        """The picture, what is wrong with it, or None where there is none."""
+    def __call__(self, name: str) -> SourceImage | str | None:
+        """The image, what is wrong with it, or None where there is none."""
         if name != self._name:
-            self._name, self._picture = name, self._find(name)
-        return self._picture
+            self._name, self._image = name, self._find(name)
+        return self._image
 
-    def _find(self, name: str) -> Picture | str | None:
+    def _find(self, name: str) -> SourceImage | str | None:
         for base in (self._folder / "png", self._folder, self._folder.parent):
             for path in (base / name, (base / name).with_suffix(".jpg")):
                 if path.exists():
                     try:
-                        return Picture(path, self._turns)
-                    except BadPicture as error:
+                        return SourceImage(path, self._turns)
+                    except BadImage as error:
                         return str(error)
         return None

@@ -1,11 +1,11 @@
-"""COCO's keypoints (Lin et al., ECCV 2014), and pseudo labels of SMPL on its pictures.
+"""COCO's keypoints (Lin et al., ECCV 2014), and pseudo labels of SMPL on its images.
 
     annotations  <manual>/annotations/person_keypoints_{train,val}<year>.json     17 keypoints, no body
     eft          <manual>/COCO2014-Part-ver01.json, or option labels               EFT's fits
     cliff        <manual>/coco2014part_cliffGT.npz                                 CLIFF's fits with cameras
     spin         <manual>/coco_2014_train.npz, and coco_2014_train_fits.npy        SPIN's keypoints and static fits
 
-Pictures: <manual>/train2014 and so on, as COCO unpacks, or the folder of the option `images`.
+Images: <manual>/train2014 and so on, as COCO unpacks, or the folder of the option `images`.
 """
 
 import json
@@ -18,8 +18,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from data_pipelines.builders.formats.npz_rows import Pictures, row_blocks
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import COCO_17_TO_SPIN, ENLARGE, from_spin_24
 from data_pipelines.builders.labels.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.records import Record
@@ -38,7 +38,7 @@ class CocoPose(PseudoLabelled):
         *PSEUDO_LABELS,
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Get the pictures train2014.zip, val2014.zip and annotations_trainval2014.zip from cocodataset.org and unpack "
+        "Get the images train2014.zip, val2014.zip and annotations_trainval2014.zip from cocodataset.org and unpack "
         f"them into one folder; for pseudo labels put {', '.join(LABELS.values())} beside them."
     )
     DESCRIPTION = "People of COCO with keypoints and pseudo labels."
@@ -62,26 +62,26 @@ class CocoPose(PseudoLabelled):
                 found[split] = row_blocks(path, len(_people(str(path))))
         return found
 
-    def picture_folders(self, labels: epath.Path) -> list[epath.Path]:
+    def image_folders(self, labels: epath.Path) -> list[epath.Path]:
         home = labels.parent.parent if self.builder_config.name == "annotations" else labels.parent
         return [home / part for part in ("", "images", f"train{self.year}", f"val{self.year}")]
 
     def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
-        pictures = Pictures(*images)
+        find_image = ImageFinder(*images)
         for number, name, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
             if (keypoints[5:, 2] == 0).any():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees and ankles
                 yield "keypoints_2d: not all of the body"
                 continue
             try:
-                picture = pictures(name)
-            except BadPicture as error:
+                image = find_image(name)
+            except BadImage as error:
                 yield str(error)
                 continue
             spin = np.zeros((24, 3))
             spin[list(COCO_17_TO_SPIN)] = keypoints
             spin[:, 2] = spin[:, 2] > 0
             yield self.person(
-                picture,
+                image,
                 key=f"{name}-{number}",
                 box_center=box[:2] + box[2:] / 2,
                 box_size=ENLARGE * float(box[2:].max()),
@@ -91,7 +91,7 @@ class CocoPose(PseudoLabelled):
 
 @lru_cache(maxsize=1)
 def _people(path: str) -> list[tuple[int, str, np.ndarray, np.ndarray]]:
-    """Number, picture, box (4,) left, top, width, height, and keypoints (17, 3) of each annotated person of a file.
+    """Number, image, box (4,) left, top, width, height, and keypoints (17, 3) of each annotated person of a file.
 
     Outlines of people, most of such a file, are dropped as they are read.
     """

@@ -10,8 +10,8 @@
 
 HMR2.0's file of protocol 2 is `hmr2_eval_npz/h36m_val_p2`. CDF files are read by `builders.cdf`.
 
-The pictures of SPIN's script are one frame (20 ms) ahead of their labels: it reads a frame before it counts. Published
-numbers have that in them, so it is the default; option aligned=true pairs each picture with its own label.
+The images of SPIN's script are one frame (20 ms) ahead of their labels: it reads a frame before it counts. Published
+numbers have that in them, so it is the default; option aligned=true pairs each image with its own label.
 
 Shapes: F frames.
 """
@@ -26,7 +26,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.cdf import read_variable
 from data_pipelines.builders.formats.spin_npz import spin_blocks, spin_rows
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.keypoints import H36M_17_OF_32, H36M_17_TO_SPIN, box_of_points, from_spin_24
 from data_pipelines.records import Record
 
@@ -72,9 +72,9 @@ class Human36m(RecordBuilder):
         Args:
             body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
                 unchecked.
-            images: Folder of the pictures; "": <manual>/images, or beside the labels.
+            images: Folder of the images; "": <manual>/images, or beside the labels.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            aligned: raw: the picture of a frame with its own label rather than with the one 20 ms before.
+            aligned: raw: the image of a frame with its own label rather than with the one 20 ms before.
             frontal: raw: of S9 and S11 the frontal camera only, as in protocol 2.
             step: raw: every so many frames.
             **kwargs: See `RecordBuilder`.
@@ -120,7 +120,7 @@ class Human36m(RecordBuilder):
         images = epath.Path(self.images).expanduser() if self.images else manual / "images"
         stem = f"{subject}_{name.replace(' ', '_')}"
         for frame in range(0, len(solid), self.step):
-            label = frame + 1 if self.aligned else frame  # picture n holds frame n of the video, counted from 0
+            label = frame + 1 if self.aligned else frame  # image n holds frame n of the video, counted from 0
             if label >= len(solid):
                 return
             points = np.zeros((24, 3))
@@ -133,19 +133,19 @@ class Human36m(RecordBuilder):
             if box is None:
                 yield "box: none"
                 continue
-            image = images / f"{stem}_{frame + 1:06d}.jpg"
-            if not image.exists():
+            path = images / f"{stem}_{frame + 1:06d}.jpg"
+            if not path.exists():
                 yield "image: missing"
                 continue
             place = np.zeros((24, 4))
             place[list(H36M_17_TO_SPIN)] = np.insert(solid[label, list(H36M_17_OF_32)], 3, 1, 1)
             try:
-                picture = Picture(image)
-            except BadPicture as error:
+                image = SourceImage(path)
+            except BadImage as error:
                 yield str(error)
                 continue
             yield self.person(
-                picture,
+                image,
                 key=f"{stem}_{frame + 1:06d}",
                 box_center=box[0],
                 box_size=box[1],

@@ -1,9 +1,9 @@
 """MLBPitchDB, D2A-HMR's baseball pitchers, or any other capture in the format of `capture`.
 
     <manual>/{train,validation,test}.json, or <manual>/{train,validation,test}/*.json
-    <manual>/...                                          pictures, where the JSON files say
+    <manual>/...                                          images, where the JSON files say
 
-MLBPitchDB is in-house: whoever has it, or pictures of another sport, writes them in this format.
+MLBPitchDB is in-house: whoever has it, or images of another sport, writes them in this format.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats import capture
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.keypoints import ENLARGE, box_of_points
 from data_pipelines.builders.labels.projection import project
 from data_pipelines.records import Record
@@ -24,13 +24,13 @@ MAX_OFFSET = 0.2  # median distance of projected 3-D points from 2-D ones, in un
 
 
 class MlbPitch(RecordBuilder):
-    """Pictures with named 2-D and 3-D joints."""
+    """Images with named 2-D and 3-D joints."""
 
     name = "mlb_pitch"
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Write train.json, validation.json and test.json in the format that data_pipelines/builders/formats/capture.py "
-        "describes, with the pictures beside them."
+        "describes, with the images beside them."
     )
     DESCRIPTION = "Captured people with named 2-D and 3-D joints, such as MLBPitchDB's pitchers."
 
@@ -59,8 +59,8 @@ class MlbPitch(RecordBuilder):
         if not path.exists():
             return "image: missing"
         try:
-            picture = Picture(path)
-        except BadPicture as error:
+            image = SourceImage(path)
+        except BadImage as error:
             return str(error)
         person = file.person(number)
         flat, solid, intrinsics, given = (
@@ -80,7 +80,7 @@ class MlbPitch(RecordBuilder):
             if np.median(np.linalg.norm(drawn[:, :2] - flat[both, :2], axis=1)) > MAX_OFFSET * box[1]:
                 return "keypoints: 3-D ones do not project onto 2-D ones"
         return self.person(
-            picture,
+            image,
             key=file.key(number),
             box_center=box[0],
             box_size=box[1],

@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.keypoints import H36M_17_TO_SPIN, box_of_points, from_spin_24
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
@@ -109,18 +109,18 @@ class MpiInf3dhp(RecordBuilder):
         if not path.exists():
             return "image: missing"
         try:
-            picture = Picture(path)
-        except BadPicture as error:
+            image = SourceImage(path)
+        except BadImage as error:
             return str(error)
-        if (flat < 0).any() or (flat >= (picture.width, picture.height)).any():
-            return "annot2: a joint outside the picture"
+        if (flat < 0).any() or (flat >= (image.width, image.height)).any():
+            return "annot2: a joint outside the image"
         points, places = np.zeros((24, 3)), np.zeros((24, 4))
         points[list(H36M_17_TO_SPIN)] = with_confidence(flat)
         places[list(H36M_17_TO_SPIN)] = with_confidence(solid)
         box = box_of_points(points)
         assert box is not None
         return self.person(
-            picture,
+            image,
             key=key,
             box_center=box[0],
             box_size=box[1],

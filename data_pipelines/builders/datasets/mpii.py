@@ -1,11 +1,11 @@
-"""MPII Human Pose (Andriluka et al., CVPR 2014), and pseudo labels of SMPL on its pictures.
+"""MPII Human Pose (Andriluka et al., CVPR 2014), and pseudo labels of SMPL on its images.
 
     annotations  <manual>/train.h5 of the stacked hourglass: center, scale, part, imgname      16 keypoints, no body
     eft          <manual>/MPII_ver01.json, or option labels                                    EFT's fits
     cliff        <manual>/mpii_cliffGT.npz                                                     CLIFF's, with cameras
     spin         <manual>/mpii_train.npz, and mpii_train_fits.npy                              SPIN's static fits
 
-Pictures: <manual>/images, or the folder of the option `images`.
+Images: <manual>/images, or the folder of the option `images`.
 """
 
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from data_pipelines.builders.formats.npz_rows import Pictures, row_blocks
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import MPII_16_TO_SPIN, from_spin_24
 from data_pipelines.builders.labels.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.records import Record
@@ -44,27 +44,27 @@ class Mpii(PseudoLabelled):
         path = manual_dir / (self.labels or self.LABELS["annotations"])
         return {"train": row_blocks(path, len(_hourglass(path, 0, None)["center"]))} if path.exists() else {}
 
-    def picture_folders(self, labels: epath.Path) -> list[epath.Path]:
+    def image_folders(self, labels: epath.Path) -> list[epath.Path]:
         return [labels.parent, labels.parent / "images"]
 
     def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
         start, stop = int(block[1]), int(block[2])
         labels = _hourglass(epath.Path(block[0]), start, stop)
-        pictures = Pictures(*images)
+        find_image = ImageFinder(*images)
         for row, name in enumerate(labels["imgname"]):
             points = labels["part"][row]
             if (points > 0).sum() < points.size:  # SPIN's rule: all 16
                 yield "keypoints_2d: not all of the body"
                 continue
             try:
-                picture = pictures(name)
-            except BadPicture as error:
+                image = find_image(name)
+            except BadImage as error:
                 yield str(error)
                 continue
             spin = np.zeros((24, 3))
             spin[list(MPII_16_TO_SPIN)] = np.insert(points, 2, 1, 1)
             yield self.person(
-                picture,
+                image,
                 key=f"{name}-{start + row}",
                 box_center=labels["center"][row],
                 box_size=200 * float(labels["scale"][row]),  # MPII's scale is a person's height in units of 200 px

@@ -6,7 +6,7 @@
     <manual>/resource/gender.json                          of RICH's toolkit, or the option `genders`
 
 A sequence is named <scene>_<subject>_<action>. Bodies are fitted once and then seen by every camera of which there are
-pictures. Lens distortion is ignored, as RICH's own toolkit and the published evaluations do.
+images. Lens distortion is ignored, as RICH's own toolkit and the published evaluations do.
 
 Shapes: N bodies.
 """
@@ -22,14 +22,14 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.labels.bodies import HEIGHTS, Gender, camera_translation, gender_of, rotate_root
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
-from data_pipelines.builders.labels.projection import box_in_picture, project, with_confidence
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
+from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, SmplLabels, load_fitter
 from data_pipelines.records import Record
 from hmr_jax.io import safe_pickle
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
-PICTURES = (".bmp", ".png", ".jpg", ".jpeg")
+IMAGE_ENDINGS = (".bmp", ".png", ".jpg", ".jpeg")
 BLOCK_FRAMES = 64
 PARTS = {"transl": 3, "global_orient": 3, "body_pose": 63, "betas": 10}
 FACE = ("jaw_pose", "leye_pose", "reye_pose")
@@ -99,7 +99,7 @@ class Rich(RecordBuilder):
         images = manual_dir / "images" / SPLITS[split] / name
         folders = {int(path.name[4:]): path for path in images.glob("cam_*") if path.name[4:].isdigit()}
         if not folders:
-            raise FileNotFoundError(f"There are no pictures of {name}: {images} holds no folder cam_00, cam_01 ...")
+            raise FileNotFoundError(f"There are no images of {name}: {images} holds no folder cam_00, cam_01 ...")
         if strangers := sorted(folders.keys() - cameras.keys()):
             raise FileNotFoundError(f"{folders[strangers[0]]} is of a camera without a calibration file.")
         genders = _genders(manual_dir / self.genders)
@@ -131,7 +131,7 @@ class Rich(RecordBuilder):
         return fitter(gender, stacked["betas"], pose, stacked["transl"], stacked["expression"])
 
     def _seen(self, name, camera: int, folder: epath.Path, calibration, bodies, fitter) -> Iterator[Record | str]:
-        """The records of all bodies in the pictures of one camera."""
+        """The records of all bodies in the images of one camera."""
         if not bodies:
             return
         rotation, shift, intrinsics = calibration
@@ -144,22 +144,22 @@ class Rich(RecordBuilder):
         pose = rotate_root(turns, pose)
         solid = fitter.bodies.keypoints("n", pose, betas, place)
         heights, flat = fitter.bodies.heights("n", betas), project(solid, intrinsics)
-        last: tuple[int, Picture | str | None] = (-1, None)
+        last: tuple[int, SourceImage | str | None] = (-1, None)
         for i, (frame, subject, *_) in enumerate(bodies):
             if last[0] != frame:
-                last = frame, _picture(folder, f"{frame:05d}_{camera:02d}")
-            picture = last[1]
-            if picture is None or isinstance(picture, str):
-                yield picture or "image: missing"
+                last = frame, _image(folder, f"{frame:05d}_{camera:02d}")
+            image = last[1]
+            if image is None or isinstance(image, str):
+                yield image or "image: missing"
             elif error[i] > self.max_error:
                 yield "smplx: SMPL does not fit"
             elif not HEIGHTS[0] < heights[i] < HEIGHTS[1]:
                 yield "smpl: height out of range"
-            elif (box := box_in_picture(flat[i], picture.width, picture.height)) is None:
-                yield "keypoints: fewer than eight in the picture"
+            elif (box := box_in_image(flat[i], image.width, image.height)) is None:
+                yield "keypoints: fewer than eight in the image"
             else:
                 yield self.person(
-                    picture,
+                    image,
                     key=f"{name}-{subject:03d}-{frame:05d}-{camera:02d}",
                     box_center=box[0],
                     box_size=box[1],
@@ -173,12 +173,12 @@ class Rich(RecordBuilder):
                 )
 
 
-def _picture(folder: epath.Path, stem: str) -> Picture | str | None:
-    for suffix in PICTURES:
+def _image(folder: epath.Path, stem: str) -> SourceImage | str | None:
+    for suffix in IMAGE_ENDINGS:
         if (path := folder / (stem + suffix)).exists():
             try:
-                return Picture(path)
-            except BadPicture as error:
+                return SourceImage(path)
+            except BadImage as error:
                 return str(error)
     return None
 

@@ -41,8 +41,8 @@ class SyntheticPeople(tfds.core.GeneratorBasedBuilder):
 
         Args:
             examples: Split: how many.
-            size: Side of the pictures, px.
-            margin: Side of the pictures in units of the person's box: room for augmentation.
+            size: Side of the images, px.
+            margin: Side of the images in units of the person's box: room for augmentation.
             depth: Store depth maps, half the cost of a record.
             body: "default" or the path of a body model.
             seed: Of the whole data set.

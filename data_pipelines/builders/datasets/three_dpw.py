@@ -1,4 +1,4 @@
-"""3DPW (von Marcard et al., ECCV 2018): its own pickles and pictures, people as SPIN, ProHMR and HMR2.0 number them.
+"""3DPW (von Marcard et al., ECCV 2018): its own pickles and images, people as SPIN, ProHMR and HMR2.0 number them.
 
     <manual>/sequenceFiles/{train,validation,test}/<sequence>.pkl      Python 2 pickles
     <manual>/imageFiles/<sequence>/image_%05d.jpg                      from 0
@@ -56,7 +56,7 @@ class ThreeDpw(RecordBuilder):
         sequence = read_sequence(path, NEEDED, "3DPW")
         images = manual_dir / "imageFiles" / path.stem
         if not images.exists():
-            raise FileNotFoundError(f"There are no pictures of {path.name}: {images} is missing.")
+            raise FileNotFoundError(f"There are no images of {path.name}: {images} is missing.")
         for person in range(len(sequence["poses"])):
             yield from self._track(sequence, person, path.stem, images)
 

@@ -17,7 +17,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import (
     BLOCK_ROWS,
-    Pictures,
+    ImageFinder,
     check_columns,
     extent_of,
     read_rows,
@@ -26,7 +26,7 @@ from data_pipelines.builders.formats.npz_rows import (
     text,
 )  # fmt: skip
 from data_pipelines.builders.labels.bodies import load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.records import Record
 
 COLUMNS = ("imgname", "center", "scale", "pose", "shape", "cam_int", "cam_t", "gtkps")
@@ -47,7 +47,7 @@ class CamerahmrNpz(RecordBuilder):
         for name, title in RELEASES.items()
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Get the training labels of CameraHMR (camerahmr.is.tue.mpg.de), NAME-release.npz, and put the pictures that "
+        "Get the training labels of CameraHMR (camerahmr.is.tue.mpg.de), NAME-release.npz, and put the images that "
         "they name into the folder images beside them, or say where they are with --option images=DIR. Those of "
         "insta and aic come out of 4D-Humans' tars with core/utils/extract_images_from4dhumans.py of CameraHMR."
     )
@@ -60,7 +60,7 @@ class CamerahmrNpz(RecordBuilder):
         Args:
             body: Folder with SMPL_NEUTRAL or its file, "default" for labels of the built-in body, or "": then records
                 have no 3-D keypoints.
-            images: Folder of the pictures; "": images, or beside the labels.
+            images: Folder of the images; "": images, or beside the labels.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
             **kwargs: See `RecordBuilder`.
         """
@@ -89,21 +89,21 @@ class CamerahmrNpz(RecordBuilder):
             solid[..., :3] = bodies.keypoints("n", pose, shape[:, :10], labels["cam_t"])
             solid[..., 3] = 1
         roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
-        pictures = Pictures(*roots)
+        find_image = ImageFinder(*roots)
         for row, name in enumerate(map(text, labels["imgname"])):
             numbers = (labels[column][row] for column in COLUMNS[1:])
             if not all(np.isfinite(values).all() for values in numbers):
                 yield "labels: not finite"
                 continue
             try:
-                picture = pictures(name)
-            except BadPicture as error:
+                image = find_image(name)
+            except BadImage as error:
                 yield str(error)
                 continue
             points = labels["gtkps"][row].astype(np.float64)
             points[:, 2] = np.clip(points[:, 2], 0, 1)
             yield self.person(
-                picture,
+                image,
                 key=f"{name}-{start + row}",
                 box_center=labels["center"][row],
                 box_size=unit * float(np.max(labels["scale"][row])),

@@ -1,4 +1,4 @@
-"""A format for anybody's motion capture: pictures, and a JSON file with named 2-D and 3-D joints, units and cameras.
+"""A format for anybody's motion capture: images, and a JSON file with named 2-D and 3-D joints, units and cameras.
 
     {
       "format": "hmr-jax-capture-1",
@@ -15,7 +15,7 @@
     }
 
 Camera axes: x right, y down, z forward. Paths count from the JSON file's folder. Of a person, `image` and one kind of
-keypoints are needed; `camera` where there are 3-D ones in world axes. "id" tells people of one picture apart.
+keypoints are needed; `camera` where there are 3-D ones in world axes. "id" tells people of one image apart.
 
 `read` checks all of it and says in sentences what is wrong; `Capture.person` gives one person in the records' terms.
 """
@@ -64,7 +64,7 @@ class Capture:
         return len(self.document["people"])
 
     def image(self, number: int) -> epath.Path:
-        """Path of a person's picture."""
+        """Path of a person's image."""
         return self.path.parent / self.document["people"][number]["image"]
 
     def key(self, number: int) -> str:

@@ -14,9 +14,9 @@ from etils import epath
 from scipy.spatial.transform import Rotation
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import Pictures, row_blocks
+from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
 from data_pipelines.builders.labels.bodies import load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import from_spin_24
 from data_pipelines.records import MAX_OFFSET, Record
 
@@ -50,7 +50,7 @@ def load_eft(path: str) -> list[dict[str, Any]]:
 def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], body: str) -> Iterator[Record | str]:
     """The records of a block; with a body, fits that miss their keypoints are dropped."""
     start = int(block[1])
-    pictures = Pictures(*images)
+    find_image = ImageFinder(*images)
     for number, entry in enumerate(load_eft(str(block[0]))[start : int(block[2])], start):
         try:
             labels = {name: np.asarray(entry[name], np.float64).reshape(shape) for name, shape in SHAPES.items()}
@@ -81,12 +81,12 @@ def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bod
                 yield "fit: does not project onto the 2-D keypoints"
                 continue
         try:
-            picture = pictures(name)
-        except BadPicture as error:
+            image = find_image(name)
+        except BadImage as error:
             yield str(error)
             continue
         yield builder.person(
-            picture,
+            image,
             key=f"{name}-{number}",
             box_center=labels["bbox_center"],
             box_size=size,

@@ -19,7 +19,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import (
     BLOCK_ROWS,
-    Pictures,
+    ImageFinder,
     check_columns,
     extent_of,
     read_rows,
@@ -28,7 +28,7 @@ from data_pipelines.builders.formats.npz_rows import (
     text,
 )  # fmt: skip
 from data_pipelines.builders.labels.bodies import gender_of, load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.records import Record
 
 NEEDED = ("imgname", "center", "scale")
@@ -54,7 +54,7 @@ class Hmr2EvalNpz(RecordBuilder):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Get hmr2_evaluation_data.tar.gz of 4D-Humans (github.com/shubham-goel/4D-Humans): it has "
-        f"{', '.join(file for file, _ in FILES.values())}. Put the pictures that they name into the folder images "
+        f"{', '.join(file for file, _ in FILES.values())}. Put the images that they name into the folder images "
         "beside them, or say where they are with --option images=DIR."
     )
     DESCRIPTION = "Evaluation sets as ProHMR and HMR2.0 distribute them: boxes, 44 keypoints, SMPL where known."
@@ -66,7 +66,7 @@ class Hmr2EvalNpz(RecordBuilder):
         Args:
             body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
                 unchecked.
-            images: Folder of the pictures; "": images, or beside the labels.
+            images: Folder of the images; "": images, or beside the labels.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
             **kwargs: See `RecordBuilder`.
         """
@@ -93,7 +93,7 @@ class Hmr2EvalNpz(RecordBuilder):
         flat, solid = _both(labels, "2d", count, 3), _both(labels, "3d", count, 4)
         solid[:, 1:15, 3] = 0  # HMR2.0 distrusts OpenPose's body joints in 3-D: the extra ones are the same, better
         roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
-        pictures = Pictures(*roots)
+        find_image = ImageFinder(*roots)
         for row, name in enumerate(map(text, labels["imgname"])):
             gender = gender_of(text(labels["gender"][row])) if "gender" in labels else "n"
             has_pose, has_betas = (
@@ -101,15 +101,15 @@ class Hmr2EvalNpz(RecordBuilder):
                 for column in ("body_pose", "betas")
             )
             try:
-                picture = pictures(name)
-            except BadPicture as error:
+                image = find_image(name)
+            except BadImage as error:
                 yield str(error)
                 continue
             if gender is None:
                 yield "gender: not known"
             else:
                 yield self.person(
-                    picture,
+                    image,
                     key=f"{name}-{start + row}",
                     box_center=labels["center"][row],
                     box_size=unit * float(np.max(labels["scale"][row])),

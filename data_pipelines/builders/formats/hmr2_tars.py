@@ -2,7 +2,7 @@
 
     <manual>/<folder of the set>/%06d.tar
 
-A sample of a tar is a picture (jpg, jpeg or png), `data.pyd`, a pickled list of people, and often `detection.npz` with
+A sample of a tar is an image (jpg, jpeg or png), `data.pyd`, a pickled list of people, and often `detection.npz` with
 masks. Pickles go through the whitelist reader: nothing in them is executed.
 """
 
@@ -17,13 +17,13 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
 from data_pipelines.builders.labels.bodies import load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture, Picture
+from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.hmr2_filters import Filters, load_prior
 from data_pipelines.records import Record
 from hmr_jax.io import safe_pickle
 
-PICTURES = ("jpg", "jpeg", "png")
-# Pictures of AI Challenger that are known to be broken.
+IMAGE_ENDINGS = ("jpg", "jpeg", "png")
+# Images of AI Challenger that are known to be broken.
 CORRUPT = (
     "0a047f0124ae48f8eee15a9506ce1449ee1ba669", "1a703aa174450c02fbc9cfbf578a5435ef403689",
     "0394e6dc4df78042929b891dbc24f0fd7ffb6b6d", "5c032b9626e410441544c7669123ecc4ae077058",
@@ -78,7 +78,7 @@ class Hmr2Tars(RecordBuilder):
         "Get hmr2_training_data.tar.gz of 4D-Humans (github.com/shubham-goel/4D-Humans) and give its dataset_tars "
         f"folder: it has {', '.join(part.folder for part in HMR2_SETS.values())}, each with %06d.tar."
     )
-    DESCRIPTION = "The training data of HMR2.0: pictures of many sets with SMPL fits, 44 keypoints and masks."
+    DESCRIPTION = "The training data of HMR2.0: images of many sets with SMPL fits, 44 keypoints and masks."
     HOMEPAGE = "https://github.com/shubham-goel/4D-Humans"
 
     def __init__(
@@ -134,26 +134,26 @@ class Hmr2Tars(RecordBuilder):
         with path.open("rb") as file:
             try:
                 for key, contents in samples(file):
-                    yield from self._picture(path.parent, f"{path.stem}/{key}", contents)
+                    yield from self._image(path.parent, f"{path.stem}/{key}", contents)
             except DamagedTar:
                 yield "tar: cut short or damaged"
 
-    def _picture(self, folder: epath.Path, key: str, contents: dict[str, bytes]) -> Iterator[Record | str]:
-        """The people of a picture; it would be at folder/key if the tar were unpacked into a folder of its name."""
-        image = next((contents[kind] for kind in PICTURES if kind in contents), None)
+    def _image(self, folder: epath.Path, key: str, contents: dict[str, bytes]) -> Iterator[Record | str]:
+        """The people of an image; it would be at folder/key if the tar were unpacked into a folder of its name."""
+        encoded = next((contents[kind] for kind in IMAGE_ENDINGS if kind in contents), None)
         if key.rpartition("/")[2] in CORRUPT:
             yield "key: known to be corrupt"
             return
-        if image is None or "data.pyd" not in contents:
-            yield "sample: without picture or labels"
+        if encoded is None or "data.pyd" not in contents:
+            yield "sample: without image or labels"
             return
         try:
             people = safe_pickle.load(io.BytesIO(contents["data.pyd"]))
-            picture = Picture(image, path=folder / key)
+            image = SourceImage(encoded, path=folder / key)
         except safe_pickle.RefusedPickleError:
             yield "labels: pickle with unsafe names refused"
             return
-        except BadPicture as error:
+        except BadImage as error:
             yield str(error)
             return
         except ValueError:
@@ -174,7 +174,7 @@ class Hmr2Tars(RecordBuilder):
                 yield masks
                 continue
             yield self.person(
-                picture,
+                image,
                 key=f"{key}-{kept['id'] if kept['id'] is not None else number}",
                 box_center=kept["center"],
                 box_size=kept["size"],

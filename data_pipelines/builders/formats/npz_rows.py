@@ -159,24 +159,24 @@ def extent_of(points: np.ndarray) -> np.ndarray:
     return np.where(seen.sum((1, 2)) > 1, (high - low).max(1), 0)
 
 
-class Pictures:
-    """Finds pictures by the names in label files; keeps the last one, as people of one picture are neighbours."""
+class ImageFinder:
+    """Finds images by the names in label files; keeps the last one, as people of one image are neighbours."""
 
     def __init__(self, *roots: epath.Path):
         self._roots = roots
         self._last: tuple[str, Any] = ("", None)
 
     def __call__(self, name: str) -> Any:
-        """The `cropping.Picture`.
+        """The `cropping.SourceImage`.
 
         Raises:
-            BadPicture: It is no picture, or there is no such file.
+            BadImage: It is no image, or there is no such file.
         """
-        from data_pipelines.builders.labels.cropping import BadPicture, Picture
+        from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 
         if self._last[0] != name:
             path = next((root / name for root in self._roots if (root / name).exists()), None)
             if path is None:
-                raise BadPicture("image: missing")
-            self._last = (name, Picture(path))
+                raise BadImage("image: missing")
+            self._last = (name, SourceImage(path))
         return self._last[1]

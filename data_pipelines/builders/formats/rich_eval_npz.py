@@ -15,9 +15,9 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import Pictures, check_columns, read_rows, row_blocks, text
+from data_pipelines.builders.formats.npz_rows import ImageFinder, check_columns, read_rows, row_blocks, text
 from data_pipelines.builders.labels.bodies import GENDERS, HEIGHTS, gender_of
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, load_fitter
 from data_pipelines.records import Record
@@ -32,8 +32,8 @@ class RichEvalNpz(RecordBuilder):
     """RICH's test set by BEDLAM's label file."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Get {FILE} of BEDLAM's evaluation labels (bedlam.is.tue.mpg.de) and RICH's test pictures "
-        "(rich.is.tue.mpg.de): the file in the folder, the pictures in images or where --option images=DIR says."
+        f"Get {FILE} of BEDLAM's evaluation labels (bedlam.is.tue.mpg.de) and RICH's test images "
+        "(rich.is.tue.mpg.de): the file in the folder, the images in images or where --option images=DIR says."
     )
     DESCRIPTION = "RICH's test set as HMR papers evaluate on it: SMPL fitted to gendered SMPL-X."
     HOMEPAGE = "https://rich.is.tue.mpg.de"
@@ -55,8 +55,8 @@ class RichEvalNpz(RecordBuilder):
             body: Folder with SMPL_NEUTRAL, its file, or "default".
             smplx: Folder with SMPLX_MALE and SMPLX_FEMALE.
             vertex_map: smplx2smpl.pkl.
-            images: Folder of the pictures.
-            image_scale: Side of the pictures that are there in units of those that the boxes refer to.
+            images: Folder of the images.
+            image_scale: Side of the images that are there in units of those that the boxes refer to.
             max_error: Of the fit of SMPL to SMPL-X, mm.
             **kwargs: See `RecordBuilder`.
         """
@@ -88,7 +88,7 @@ class RichEvalNpz(RecordBuilder):
         solid = solid - solid[:, PELVIS_44 : PELVIS_44 + 1]
         heights = fitter.bodies.heights("n", betas)
 
-        pictures = Pictures(*([epath.Path(self.images).expanduser()] if self.images else [path.parent / "images"]))
+        find_image = ImageFinder(*([epath.Path(self.images).expanduser()] if self.images else [path.parent / "images"]))
         for row, name in enumerate(map(text, labels["imgname"])):
             if not finite[row]:
                 yield "labels: not finite"
@@ -100,12 +100,12 @@ class RichEvalNpz(RecordBuilder):
                 yield "smpl: height out of range"
             else:
                 try:
-                    picture = pictures(name)
-                except BadPicture as problem:
+                    image = find_image(name)
+                except BadImage as problem:
                     yield str(problem)
                     continue
                 yield self.person(
-                    picture,
+                    image,
                     key=f"{name}-{start + row}",
                     box_center=(labels["center"][row] + 0.5) * self.image_scale - 0.5,
                     box_size=200 * float(labels["scale"][row]) * self.image_scale,

@@ -2,7 +2,7 @@
 
 Columns: imgname, center (N, 2) px, scale (N,) of 200 px. Optional: part (N, 24, 3) px and confidence, openpose
 (N, 25, 3), S (N, 24, 4) metres and confidence, pose (N, 72), shape (N, 10), has_smpl (N,), gender; CLIFF adds global_t
-(N, 3) metres and focal_l (N,) px of a camera whose axis goes through the middle of the picture. SPIN's static fits are
+(N, 3) metres and focal_l (N,) px of a camera whose axis goes through the middle of the image. SPIN's static fits are
 a file of their own, (N, 82).
 """
 
@@ -14,7 +14,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import (
     BLOCK_ROWS,
-    Pictures,
+    ImageFinder,
     check_columns,
     extent_of,
     read_rows,
@@ -23,7 +23,7 @@ from data_pipelines.builders.formats.npz_rows import (
     text,
 )  # fmt: skip
 from data_pipelines.builders.labels.bodies import gender_of, load_bodies
-from data_pipelines.builders.labels.cropping import BadPicture
+from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import from_spin_24
 from data_pipelines.records import Record
 
@@ -61,7 +61,7 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
     Args:
         builder: Whose options say how people are cut out.
         block: Of `spin_blocks`.
-        images: Folders of the pictures.
+        images: Folders of the images.
         body: "default" or the source of an SMPL body, for 3-D keypoints where the file has a translation; "": none.
     """
     path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
@@ -74,15 +74,15 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
     has = np.ones(count) if "has_smpl" not in labels else np.asarray(labels["has_smpl"]).reshape(count)
     known = "pose" in labels and "shape" in labels
     flat = np.zeros((count, 24, 3)) if "part" not in labels else labels["part"]
-    pictures = Pictures(*images)
+    find_image = ImageFinder(*images)
     for row, name in enumerate(map(text, labels["imgname"])):
         gender = gender_of(text(labels["gender"][row])) if "gender" in labels else "n"
         if gender is None:
             yield "gender: not known"
             continue
         try:
-            picture = pictures(name)
-        except BadPicture as error:
+            image = find_image(name)
+        except BadImage as error:
             yield str(error)
             continue
         more: dict = {}
@@ -94,7 +94,7 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
         if posed and "global_t" in labels and "focal_l" in labels:
             focal = float(labels["focal_l"][row])
             more["translation"] = labels["global_t"][row]
-            more["intrinsics"] = [[focal, 0, picture.width / 2], [0, focal, picture.height / 2], [0, 0, 1]]
+            more["intrinsics"] = [[focal, 0, image.width / 2], [0, focal, image.height / 2], [0, 0, 1]]
             numbers = [np.ravel(more[key]) for key in ("pose", "betas", "translation")]
             if body and np.isfinite(np.concatenate(numbers)).all():
                 inputs = (np.asarray(more[key], np.float64)[None] for key in ("pose", "betas", "translation"))
@@ -102,7 +102,7 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
                 more["keypoints_3d"] = np.concatenate([solid, np.ones((44, 1))], 1)
         openpose = labels["openpose"][row].astype(np.float64) if "openpose" in labels else None
         yield builder.person(
-            picture,
+            image,
             key=f"{name}-{start + row}",
             box_center=labels["center"][row],
             box_size=unit * float(np.max(labels["scale"][row])),

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 LARGEST = 256 * 2**20
-"""Bytes of a member; a larger one is not a picture or its labels."""
+"""Bytes of a member; a larger one is not an image or its labels."""
 
 
 class DamagedTar(ValueError):

@@ -1,10 +1,10 @@
-"""From a picture and a person's labels in its pixels to the square that a record stores.
+"""From an image and a person's labels in its pixels to the square that a record stores.
 
-The square is a margin larger than the person's box, at most so many pixels wide and black outside the picture. Whole
+The square is a margin larger than the person's box, at most so many pixels wide and black outside the image. Whole
 numbers are pixel centres before and after. A JPEG much larger than the square is decoded at a half, a quarter or an
 eighth, which costs a fraction of the time.
 
-Shapes: H, W picture as it is shown, n side of the square in px of the picture, S side as stored.
+Shapes: H, W image as it is shown, n side of the square in px of the image, S side as stored.
 """
 
 import io
@@ -24,7 +24,7 @@ MARGIN = 1.8
 LIMIT = 512
 """Largest S."""
 FARTHEST = 4
-"""Boxes whose square is larger than this many pictures are label errors."""
+"""Boxes whose square is larger than this many images are label errors."""
 
 
 _Turn = Image.Transpose
@@ -35,12 +35,12 @@ _AGAINST_EXIF = {
 }  # fmt: skip
 
 
-class BadPicture(ValueError):
-    """The picture cannot be used; the message is a reason for a report."""
+class BadImage(ValueError):
+    """The image cannot be used; the message is a reason for a report."""
 
 
-class Picture:
-    """A picture from which several people are cut: decoded once for each scale that they need."""
+class SourceImage:
+    """An image from which several people are cut: decoded once for each scale that they need."""
 
     def __init__(
         self,
@@ -51,12 +51,12 @@ class Picture:
         """Decodes the header only.
 
         Args:
-            source: A picture file or its bytes (EXIF's orientation is not applied), or (H, W, 3) uint8.
+            source: An image file or its bytes (EXIF's orientation is not applied), or (H, W, 3) uint8.
             quarter_turns: Turns of 90 degrees clockwise by which the file has to be turned to fit its labels.
             path: Of the file, where `source` is its bytes.
 
         Raises:
-            BadPicture: It is not a picture.
+            BadImage: It is not an image.
         """
         file = source if isinstance(source, os.PathLike) else path
         self.path = None if file is None else epath.Path(file)
@@ -69,10 +69,10 @@ class Picture:
         self.width, self.height = (height, width) if self._turns % 2 else (width, height)
 
     def decoded(self, scale: int) -> Image.Image:
-        """The RGB picture at 1 / scale; pixel i holds pixels [scale * i, scale * (i + 1)) of the original.
+        """The RGB image at 1 / scale; pixel i holds pixels [scale * i, scale * (i + 1)) of the original.
 
         Raises:
-            BadPicture: It is damaged or cut short.
+            BadImage: It is damaged or cut short.
         """
         if scale not in self._decoded:
             image = self._open()
@@ -81,7 +81,7 @@ class Picture:
                     image.draft("RGB", (-(-image.width // scale), -(-image.height // scale)))
                 image = image.convert("RGB")
             except (OSError, ValueError, SyntaxError) as error:
-                raise BadPicture("image: cannot be decoded") from error
+                raise BadImage("image: cannot be decoded") from error
             if self._turns:
                 image = image.transpose(_CLOCKWISE[self._turns])
             self._decoded[scale] = image
@@ -109,11 +109,11 @@ class Picture:
         try:
             return Image.open(io.BytesIO(self._source))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BadPicture("image: cannot be read") from error
+            raise BadImage("image: cannot be read") from error
 
 
 def crop_person(
-    picture: Picture,
+    image: SourceImage,
     *,
     box_center: np.ndarray,
     box_size: float,
@@ -127,7 +127,7 @@ def crop_person(
     """Cuts a person out and moves the labels along.
 
     Args:
-        picture: The whole picture.
+        image: The whole image.
         box_center: (2,) px.
         box_size: Side of the square box, px.
         keypoints_2d: (44, 3) px and confidence.
@@ -141,29 +141,29 @@ def crop_person(
         Arguments of `records.encode`: image (S, S, 3) uint8, source_box, and the labels in px of the image.
 
     Raises:
-        BadPicture: The picture cannot be decoded, or the box is no place in it.
+        BadImage: The image cannot be decoded, or the box is no place in it.
     """
     center = np.asarray(box_center, np.float64)
     if not (np.isfinite(center).all() and np.isfinite(box_size)) or box_size < 1:
-        raise BadPicture("box: empty or not finite")
-    if margin * box_size > FARTHEST * max(picture.width, picture.height):
-        raise BadPicture("box: far larger than the picture")
+        raise BadImage("box: empty or not finite")
+    if margin * box_size > FARTHEST * max(image.width, image.height):
+        raise BadImage("box: far larger than the image")
     reach = margin * box_size / 2
-    if (center + reach < 0).any() or (center - reach > (picture.width, picture.height)).any():
-        raise BadPicture("box: outside the image")
+    if (center + reach < 0).any() or (center - reach > (image.width, image.height)).any():
+        raise BadImage("box: outside the image")
 
-    scale = picture.scale_for(margin * box_size, limit)
-    side = int(np.ceil(margin * box_size / scale))  # n, in px of the picture as decoded
+    scale = image.scale_for(margin * box_size, limit)
+    side = int(np.ceil(margin * box_size / scale))  # n, in px of the image as decoded
     left, top = np.rint((center + 0.5) / scale - side / 2).astype(int)
     size = min(side, limit)
-    image = picture.decoded(scale).crop((left, top, left + side, top + side))  # black outside
+    square = image.decoded(scale).crop((left, top, left + side, top + side))  # black outside
     if size < side:
-        image = image.resize((size, size), Image.Resampling.LANCZOS)
+        square = square.resize((size, size), Image.Resampling.LANCZOS)
     left, top, side = left * scale, top * scale, side * scale
     origin, factor = np.array([left, top]), size / side
 
     moved: dict[str, Any] = {
-        "image": np.asarray(image),
+        "image": np.asarray(square),
         "box_center": _move(center, origin, factor),
         "box_size": box_size * factor,
         "source_box": np.array([left, top, left + side, top + side]),
@@ -179,14 +179,14 @@ def crop_person(
         moved["intrinsics"] = camera
     for name, values in (("mask", mask), ("depth", depth)):
         if values is not None:
-            if values.shape != (picture.height, picture.width):
-                raise BadPicture(f"{name}: not of the picture's size")
+            if values.shape != (image.height, image.width):
+                raise BadImage(f"{name}: not of the image's size")
             moved[name] = _nearest(values, origin, factor, size)
     return moved
 
 
 def person_record(
-    picture: Picture | os.PathLike | bytes,
+    image: SourceImage | os.PathLike | bytes,
     *,
     key: str,
     dataset: str,
@@ -198,42 +198,42 @@ def person_record(
     depth: np.ndarray | None = None,
     margin: float = MARGIN,
     limit: int = LIMIT,
-    estimated_depth: Callable[[Picture, np.ndarray, int], dict[str, Any]] | None = None,
+    estimated_depth: Callable[[SourceImage, np.ndarray, int], dict[str, Any]] | None = None,
     **others: Any,
 ) -> Record | str:
-    """The record of a person in a picture, or, where the picture cannot be used, the reason.
+    """The record of a person in an image, or, where the image cannot be used, the reason.
 
     Args:
-        picture: The whole picture, its file, or the bytes of the file.
+        image: The whole image, its file, or the bytes of the file.
         key: Unique name in the data set.
         dataset: Name of the data set.
         box_center: See `crop_person`, as for the arguments up to `limit`.
-        box_size: Px of the picture.
-        keypoints_2d: (44, 3) px of the picture and confidence.
-        intrinsics: (3, 3) px of the picture.
+        box_size: Px of the image.
+        keypoints_2d: (44, 3) px of the image and confidence.
+        intrinsics: (3, 3) px of the image.
         mask: (H, W).
         depth: (H, W).
         margin: Side of the square in units of the box.
         limit: Largest side as stored.
-        estimated_depth: Picture, source box and side as stored: arguments of `records.encode` for the depth.
+        estimated_depth: Image, source box and side as stored: arguments of `records.encode` for the depth.
         **others: Of `records.encode`: keypoints_3d, pose, betas, translation, topology, gender, depth_kind, quality.
     """
     try:
-        picture = picture if isinstance(picture, Picture) else Picture(picture)
+        image = image if isinstance(image, SourceImage) else SourceImage(image)
         cropped = crop_person(
-            picture,
+            image,
             box_center=box_center, box_size=box_size, keypoints_2d=keypoints_2d, intrinsics=intrinsics, mask=mask,
             depth=depth, margin=margin, limit=limit,
         )  # fmt: skip
-    except BadPicture as error:
+    except BadImage as error:
         return str(error)
     if estimated_depth is not None:
-        others |= estimated_depth(picture, cropped["source_box"], len(cropped["image"]))
+        others |= estimated_depth(image, cropped["source_box"], len(cropped["image"]))
     return records.encode(**cropped, key=key, dataset=dataset, **others)
 
 
 def _move(points: np.ndarray, origin: np.ndarray, factor: float) -> np.ndarray:
-    """(..., 2) px of the picture -> px of the stored square whose upper left corner is `origin`."""
+    """(..., 2) px of the image -> px of the stored square whose upper left corner is `origin`."""
     return (points + 0.5 - origin) * factor - 0.5
 
 

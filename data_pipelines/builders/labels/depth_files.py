@@ -1,6 +1,6 @@
-"""Estimated depth for a build: maps on disk, found by the paths of the pictures.
+"""Estimated depth for a build: maps on disk, found by the paths of the images.
 
-    <depth_dir>/a/b.npz, .npy or .png       of the picture <manual>/a/b.jpg, or <images>/a/b.jpg where that is elsewhere
+    <depth_dir>/a/b.npz, .npy or .png       of the image <manual>/a/b.jpg, or <images>/a/b.jpg where that is elsewhere
 
 `python -m data_pipelines.precompute_depth MANUAL --out DEPTH_DIR` writes such a folder.
 """
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.labels.cropping import Picture
+from data_pipelines.builders.labels.cropping import SourceImage
 from data_pipelines.loading.pseudo_depth import stored_depth
 from data_pipelines.records.storage import absolute
 from hmr_jax.depth import DepthMap, read_depth
 from hmr_jax.depth.providers import DiskDepth, depth_provider
 
 WITH, NO_MAP, WRONG_SIZE, DAMAGED, UNKNOWN = (
-    "with a map", "no map", "map not of the picture's size", "map cannot be read", "nothing known around the person",
+    "with a map", "no map", "map not of the image's size", "map cannot be read", "nothing known around the person",
 )  # fmt: skip
 
 
 class DepthFiles:
-    """Cuts people's depth out of the maps; the last one is kept, as people of one picture are neighbours."""
+    """Cuts people's depth out of the maps; the last one is kept, as people of one image are neighbours."""
 
     def __init__(self, source: str):
         """Says where the maps are.
@@ -43,31 +43,31 @@ class DepthFiles:
                 "python -m data_pipelines.precompute_depth makes one."
             )
         self._disk = provider
-        self._last: tuple[Picture | None, DepthMap | str] = (None, NO_MAP)
+        self._last: tuple[SourceImage | None, DepthMap | str] = (None, NO_MAP)
         self.counts = Counter[str]()
         """People by what was found for them."""
 
     def __call__(
-        self, picture: Picture, source_box: np.ndarray, size: int, roots: Sequence[epath.Path]
+        self, image: SourceImage, source_box: np.ndarray, size: int, roots: Sequence[epath.Path]
     ) -> dict[str, Any]:
         """Arguments of `records.encode` for a person's depth; none where there is none, which is counted.
 
         Args:
-            picture: The whole picture.
+            image: The whole image.
             source_box: (4,) left, top, right, bottom of the stored square in it, px.
             size: Side of the square as stored.
-            roots: Folders that `depth_dir` mirrors; the first that holds the picture counts.
+            roots: Folders that `depth_dir` mirrors; the first that holds the image counts.
         """
-        if self._last[0] is not picture:
-            self._last = picture, self._read(picture, roots)
+        if self._last[0] is not image:
+            self._last = image, self._read(image, roots)
         depth = self._last[1]
         stored = {} if isinstance(depth, str) else stored_depth(depth, source_box, (size, size))
         self.counts[depth if isinstance(depth, str) else WITH if stored else UNKNOWN] += 1
         return stored
 
-    def _read(self, picture: Picture, roots: Sequence[epath.Path]) -> DepthMap | str:
-        """The map of a picture in the orientation of its labels, or why there is none."""
-        path = picture.path and absolute(picture.path)
+    def _read(self, image: SourceImage, roots: Sequence[epath.Path]) -> DepthMap | str:
+        """The map of an image in the orientation of its labels, or why there is none."""
+        path = image.path and absolute(image.path)
         names = [str(path.relative_to(root).with_suffix("")) for root in roots if path and path.is_relative_to(root)]
         file = self._disk.find(names[0]) if names else None
         if file is None:
@@ -76,5 +76,5 @@ class DepthFiles:
             depth = read_depth(file, self._disk.kind)
         except ValueError:
             return DAMAGED
-        values = picture.turned(depth.values)
-        return DepthMap(values, depth.kind) if values.shape == (picture.height, picture.width) else WRONG_SIZE
+        values = image.turned(depth.values)
+        return DepthMap(values, depth.kind) if values.shape == (image.height, image.width) else WRONG_SIZE

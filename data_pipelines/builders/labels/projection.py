@@ -1,4 +1,4 @@
-"""From bodies in front of a camera to keypoints in its picture, for data sets that label bodies and not points.
+"""From bodies in front of a camera to keypoints in its image, for data sets that label bodies and not points.
 
 Shapes: N people, K points.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines.builders.labels.keypoints import ENLARGE, box_of_points
 
 NEAR = 0.1
-"""Metres: what is nearer to the camera's plane has no place in the picture."""
+"""Metres: what is nearer to the camera's plane has no place in the image."""
 
 
 def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
@@ -29,13 +29,13 @@ def with_confidence(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], -1)
 
 
-def box_in_picture(points: np.ndarray, width: int, height: int, least: int = 8) -> tuple[np.ndarray, float] | None:
-    """The box of the points that lie in the picture (BEDLAM's rule), or None where these are fewer than `least`.
+def box_in_image(points: np.ndarray, width: int, height: int, least: int = 8) -> tuple[np.ndarray, float] | None:
+    """The box of the points that lie in the image (BEDLAM's rule), or None where these are fewer than `least`.
 
     Args:
         points: (K, 3) px and confidence.
-        width: Of the picture.
-        height: Of the picture.
+        width: Of the image.
+        height: Of the image.
         least: How many of them there must be.
     """
     inside = (points[:, :2] > -0.5).all(1) & (points[:, 0] < width - 0.5) & (points[:, 1] < height - 0.5)

@@ -1,4 +1,4 @@
-"""Pictures with keypoints of their own, to which others have fitted SMPL: what COCO and MPII have in common."""
+"""Images with keypoints of their own, to which others have fitted SMPL: what COCO and MPII have in common."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
         Args:
             body: Source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of
                 the built-in body; "": neither.
-            images: Folder of the pictures; "": as the data set unpacks.
+            images: Folder of the images; "": as the data set unpacks.
             labels: Name of the file of labels, if it has another.
             scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
             **kwargs: See `RecordBuilder`.
@@ -49,8 +49,8 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
         """The rows of one of them."""
 
     @abstractmethod
-    def picture_folders(self, labels: epath.Path) -> list[epath.Path]:
-        """Where pictures are looked for beside a file of labels, if not in `images`."""
+    def image_folders(self, labels: epath.Path) -> list[epath.Path]:
+        """Where images are looked for beside a file of labels, if not in `images`."""
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         config = self.builder_config.name
@@ -67,7 +67,7 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         config = self.builder_config.name
         folder = [epath.Path(self.images).expanduser()] if self.images else []
-        images = folder or self.picture_folders(epath.Path(block[0]))
+        images = folder or self.image_folders(epath.Path(block[0]))
         if config == "annotations":
             yield from self.annotation_rows(block, images)
         elif config == "eft":
