@@ -23,14 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax import distributed, metrics, runtime
-from hmr_jax.body import BodyModel, load_body_model, skin
+from hmr_jax.body import Bodies, BodyModel, load_body_model, skin
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.loop import collect
 from hmr_jax.evaluation.results import summarize, write_result
 from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.protocols import Bodies, get_protocol
+from hmr_jax.protocols import get_protocol
 
 SAMPLES, SEQUENCES, POOL = 35_515, 60, 512
 REQUIRED_SECONDS, REQUIRED_RATIO, REQUIRED_ALIGNMENT = 180.0, 10.0, 20.0

@@ -15,7 +15,7 @@ import tiny
 from scored_people import KEYS, score_file, settings
 
 from hmr_jax import distributed
-from hmr_jax.body import load_body_model, skin
+from hmr_jax.body import Bodies, load_body_model, skin
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation import commands, loop, statistics
 from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
@@ -25,7 +25,7 @@ from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.io.json_files import read_json
-from hmr_jax.protocols import Bodies, get_protocol, load_bodies
+from hmr_jax.protocols import get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
 
@@ -255,7 +255,7 @@ def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
         ({"betas": None}, "rotations but no betas"),
         ({"pose": None, "betas": None}, "needs rotations or vertices for protocol synthetic"),
         ({"thetas": np.zeros(3)}, "holds 'thetas'"),
-        ({"topology": np.array("smpl")}, "name the folder with SMPL_NEUTRAL"),
+        ({"topology": np.array("smpl")}, "needs SMPL_NEUTRAL .*name the folder with --bodies"),
         ({"vertices": np.zeros((37, 10, 3), np.float32)}, r"\(10 vertices\), but the body is 'hmr-default' \(6890"),
         ({"keys": np.array([{}] * 37)}, "without pickled objects"),
     ],

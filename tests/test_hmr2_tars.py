@@ -70,7 +70,7 @@ def test_keypoints_land_where_body_and_camera_put_them(manual, tmp_path):
     for record in read(tmp_path, "hmr2_tars/aic", "train"):
         person = truth[record["key"]]
         pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
-        solid = checks.load_bodies("default").keypoints(
+        solid = checks.load_labelled_bodies("default").keypoints(
             "n", pose, record["smpl/betas"][None], person["translation"][None]
         )
         points = solid[0] @ person["intrinsics"].T

@@ -9,20 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hmr_jax.body import load_body_model, skin
+from hmr_jax.body import Bodies, load_body_model, skin, true_body
 from hmr_jax.body.default_body import load_default_body
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.protocols import (
-    PROTOCOLS,
-    Bodies,
-    Subject,
-    body_subject,
-    get_protocol,
-    keypoint_subject,
-    load_bodies,
-    score,
-    true_body,
-)
+from hmr_jax.protocols import PROTOCOLS, Subject, body_subject, get_protocol, keypoint_subject, load_bodies, score
 from hmr_jax.protocols.published import PUBLISHED, published_rows
 
 IN_3D = [protocol for protocol in PROTOCOLS.values() if protocol.space == "3d"]

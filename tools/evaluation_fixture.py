@@ -15,9 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic.poses import PosePrior
-from hmr_jax.body import BodyModel, load_body_model, skin
+from hmr_jax.body import Bodies, BodyModel, load_body_model, skin, true_body
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.protocols import Bodies, Protocol, body_subject, get_protocol, score, true_body
+from hmr_jax.protocols import Protocol, body_subject, get_protocol, score
 
 PEOPLE, BLOCK = 256, 32
 CONVENTIONS = ("3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-24-challenge")

@@ -16,12 +16,12 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import records
-from data_pipelines.builders.labels.bodies import HEIGHTS, load_bodies
 from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, SourceImage, person_record
 from data_pipelines.builders.labels.depth_files import DepthFiles
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
 from data_pipelines.records.storage import absolute
+from hmr_jax.body.labelled import HEIGHTS, load_labelled_bodies
 
 Block = tuple[str | int, ...]
 """Names a part of a split, such as a file or a range of rows; plain values, so that it can go to another process."""
@@ -56,7 +56,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """Where the user has put the files; whoever runs the builder sets it."""
         self.depth_files = DepthFiles(depth_dir) if depth_dir else None
         self.body = ""
-        """Source of the body models that labels belong to, see `bodies.Bodies`; subclasses set it. "": not known."""
+        """Source of the body models that labels belong to, see `LabelledBodies`; subclasses set it. "": not known."""
         super().__init__(**kwargs)
 
     @abstractmethod
@@ -86,11 +86,11 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def person(self, image: SourceImage | os.PathLike | bytes, **labels: Any) -> Record | str:
         """The record of a person, see `cropping.person_record`, cut as this builder's options say.
 
-        Where the body is known, rows of people outside `bodies.HEIGHTS` make no record.
+        Where the body is known, rows of people outside `labelled.HEIGHTS` make no record.
         """
         betas, gender = labels.get("betas"), labels.get("gender", "n")
         if self.body and betas is not None and np.isfinite(betas).all():
-            bodies = load_bodies(self.body)
+            bodies = load_labelled_bodies(self.body)
             if bodies.has(gender) and not HEIGHTS[0] < bodies.heights(gender, np.asarray(betas)[None])[0] < HEIGHTS[1]:
                 return "smpl: height out of range"
         if self.depth_files is not None:

@@ -15,10 +15,10 @@ from data_pipelines.loading import augmentation, crops
 from data_pipelines.loading.pseudo_depth import pseudo_depth
 from data_pipelines.records.reader import BadRecord, Person, RecordReader, decode_person
 from hmr_jax.batch import OPTIONAL, REQUIRED, STORED
+from hmr_jax.body.genders import GENDERS
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import AugmentConfig, DepthCorruptionConfig
 
-GENDERS = {"n": 0, "m": 1, "f": 2}
 PATIENCE = 100  # unusable records in a row before giving up
 _LOG = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class ExampleMaker:
             "box_size": labels.size,
             "image_size": image_size,
             "intrinsics": labels.intrinsics,
-            "gender": np.array([GENDERS[person.record["gender"]] for person in people]),
+            "gender": np.array([GENDERS.index(person.record["gender"]) for person in people]),
         }
         if self.dense:
             stride = self.crop_size / self.dense_size

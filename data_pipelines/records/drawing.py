@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.builders.labels.bodies import Bodies, Gender, load_bodies
 from data_pipelines.records import Record
 from data_pipelines.records.reader import Person
 from hmr_jax.body import skin
+from hmr_jax.body.genders import Gender
 from hmr_jax.body.joints import KEYPOINTS_44
+from hmr_jax.body.labelled import LabelledBodies, load_labelled_bodies
 from hmr_jax.rendering.overlay import draw_bodies
 from hmr_jax.rendering.plots import caption, draw_points
 
@@ -35,7 +36,7 @@ def draw_record(record: Record, person: Person, body: str = "") -> np.ndarray:
     Args:
         record: The record.
         person: What it decodes to.
-        body: Source of the SMPL bodies, see `bodies.Bodies`; "": the built-in one, for labels of it.
+        body: Source of the SMPL bodies, see `LabelledBodies`; "": the built-in one, for labels of it.
     """
     image = person.image
     flat = record["keypoints_2d"]
@@ -50,13 +51,13 @@ def draw_record(record: Record, person: Person, body: str = "") -> np.ndarray:
     if not record["smpl/has_pose"]:
         reason = "no pose"
     elif body or record["topology"] == "hmr-default":
-        right = _with_body(record, small, factor, load_bodies(body or "default"))
+        right = _with_body(record, small, factor, load_labelled_bodies(body or "default"))
     else:
         reason = f"a '{record['topology']}' body: give --body"
     return np.concatenate([left, caption(right, reason) if reason else right], 1)
 
 
-def _with_body(record: Record, image: np.ndarray, factor: float, bodies: Bodies) -> np.ndarray:
+def _with_body(record: Record, image: np.ndarray, factor: float, bodies: LabelledBodies) -> np.ndarray:
     gender: Gender = record["gender"]
     pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
     betas = record["smpl/betas"][None]

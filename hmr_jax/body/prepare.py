@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hmr_jax.body.genders import file_stem, parse_gender
 from hmr_jax.body.model import Array, BodyModel
 from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, read_smpl
 from hmr_jax.io.research_files import read_contents
@@ -72,10 +73,8 @@ def prepare(files: list[Path], out: Path) -> list[str]:
 def _model_name(path: Path) -> str:
     """SMPL_NEUTRAL and so on, as far as the file's name tells its gender; the contents do not."""
     words = re.split(r"[^a-z]+", path.stem.lower())
-    for gender, short in (("neutral", "n"), ("female", "f"), ("male", "m")):
-        if gender in words or short in words:
-            return f"SMPL_{gender.upper()}"
-    return path.stem
+    genders = {gender for word in words if (gender := parse_gender(word))}
+    return file_stem(genders.pop()) if len(genders) == 1 else path.stem
 
 
 def _smpl_arrays(model: BodyModel, regressors: dict[str, np.ndarray], path: Path) -> dict[str, Array]:

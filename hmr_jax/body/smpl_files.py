@@ -102,21 +102,38 @@ def read_smpl(path: str | Path) -> BodyModel:
 def read_regressors(contents: dict[str, Any], path: Path, num_vertices: int) -> dict[str, Array]:
     """Extra regressors (K, V) stored in the model file as "regressor_<name>", else found beside it."""
     found: dict[str, Array] = {}
-    for name, (stem, rows) in REGRESSOR_FILES.items():
-        beside = [file for suffix in (".npy", ".pkl") if (file := path.with_name(stem + suffix)).is_file()]
-        if f"regressor_{name}" in contents:
-            matrix, source = contents[f"regressor_{name}"], path
-        elif beside:
-            matrix, source = read_contents(beside[0]), beside[0]
-        else:
-            continue
-        if np.shape(matrix) != (rows, num_vertices):
-            raise ValueError(
-                f"The {name} regressor in {source} has shape {np.shape(matrix)}, not {(rows, num_vertices)} as the "
-                f"body {path} needs."
-            )
-        found[name] = np.asarray(matrix, np.float32)
+    for name in REGRESSOR_FILES:
+        stored = contents.get(f"regressor_{name}")
+        if stored is not None:
+            found[name] = _checked_regressor(stored, name, path, num_vertices)
+        elif (matrix := read_regressor(path.parent, name, num_vertices)) is not None:
+            found[name] = matrix
     return found
+
+
+def read_regressor(folder: Path, name: str, num_vertices: int) -> np.ndarray | None:
+    """An extra regressor (K, V) float32 from its own file in a folder, .npy before .pkl; None where it is not there.
+
+    Args:
+        folder: where to look.
+        name: of the regressor, see `REGRESSOR_FILES`.
+        num_vertices: V of the body that it is for.
+
+    Raises:
+        ValueError: the file is damaged, or for another body.
+    """
+    files = (folder / f"{REGRESSOR_FILES[name][0]}{suffix}" for suffix in (".npy", ".pkl"))
+    file = next((file for file in files if file.is_file()), None)
+    return None if file is None else _checked_regressor(read_contents(file), name, file, num_vertices)
+
+
+def _checked_regressor(matrix: Any, name: str, source: Path, num_vertices: int) -> np.ndarray:
+    wanted = (REGRESSOR_FILES[name][1], num_vertices)
+    if np.shape(matrix) != wanted:
+        raise ValueError(
+            f"The {name} regressor in {source} has shape {np.shape(matrix)}, not {wanted} as the body needs."
+        )
+    return np.asarray(matrix, np.float32)
 
 
 def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:

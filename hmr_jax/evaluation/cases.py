@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from hmr_jax.batch import Batch
+from hmr_jax.body import Bodies, true_body
 from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.scores import predict_with
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation
 from hmr_jax.models import build_model
-from hmr_jax.protocols import Bodies, true_body
 from hmr_jax.rendering.overlay import three_views
 from hmr_jax.rendering.plots import caption
 

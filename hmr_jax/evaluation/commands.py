@@ -12,6 +12,7 @@ import numpy as np
 
 from hmr_jax import distributed
 from hmr_jax.body import BodyModel, load_body_model
+from hmr_jax.body.genders import body_folder, load_gender
 from hmr_jax.checkpoints import describe, load_for_inference
 from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
 from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
@@ -218,23 +219,10 @@ def _output(settings: Settings, beside: Path, in_folder: str) -> Path:
 
 
 def _neutral_body(topology: str, folder: Path | None, file: Path) -> BodyModel:
-    """The body of foreign predictions."""
-    import os
-
-    from hmr_jax.protocols.bodies import VARIABLE
-
+    """The body of external predictions."""
     if topology == load_body_model().topology:
         return load_body_model()
-    place = folder or os.environ.get(VARIABLE)
-    if place is None:
-        raise FileNotFoundError(
-            f"{file} has topology '{topology}': name the folder with SMPL_NEUTRAL (from smpl.is.tue.mpg.de) by "
-            f"--bodies or {VARIABLE}."
-        )
-    for suffix in (".npz", ".pkl"):
-        if (path := Path(place) / f"SMPL_NEUTRAL{suffix}").is_file():
-            return load_body_model(path)
-    raise FileNotFoundError(f"{file} has topology '{topology}' and needs SMPL_NEUTRAL, which is not in {place}.")
+    return load_gender(body_folder(folder), "n", f"{file} has topology '{topology}' and")
 
 
 def _keys(source: Any) -> Callable[[np.ndarray], Sequence[str]]:

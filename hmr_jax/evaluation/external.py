@@ -13,6 +13,7 @@ import numpy as np
 
 from hmr_jax.batch import REQUIRED, Batch, BatchSource, Prediction
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
+from hmr_jax.body.genders import GENDERS, parse_gender
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params
 from hmr_jax.protocols import Protocol
@@ -25,7 +26,6 @@ PREDICTED: dict[str, tuple[int | str, ...]] = {
 LABELLED: dict[str, tuple[int | str, ...]] = {
     "pose": (24, 3), "betas": (10,), "keypoints_3d": (44, 4), "keypoints_2d": (44, 3), "vertices": ("V", 3),
 }  # fmt: skip
-GENDERS = {"n": 0, "neutral": 0, "m": 1, "male": 1, "f": 2, "female": 2}
 _PREFIX = "predicted/"
 
 _skin = jax.jit(skin)
@@ -152,10 +152,11 @@ class TruthFile:
         self._keys = arrays.pop("keys")
         _rows(self._keys, path)
         genders = arrays.pop("gender", np.full(len(self._keys), "n"))
-        unknown = sorted({str(gender) for gender in genders} - GENDERS.keys())
-        if unknown:
-            raise ValueError(f"{path} has the gender '{unknown[0]}': use n, m, f, neutral, male or female.")
-        self._gender = np.array([GENDERS[str(gender)] for gender in genders], np.int32)
+        parsed = [parse_gender(str(gender)) for gender in genders]
+        if None in parsed:
+            unknown = genders[parsed.index(None)]
+            raise ValueError(f"{path} has the gender '{unknown}': use n, m, f, neutral, male or female.")
+        self._gender = np.array([GENDERS.index(gender) for gender in parsed if gender], np.int32)
         count = len(self._keys)
         one, zero = np.ones(count, np.float32), np.zeros(count, np.float32)
         self._arrays = {

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hmr_jax import distributed, metrics
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.body import skin
+from hmr_jax.body import Bodies, skin, true_body
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation.fingerprints import DIGEST, fingerprints
 from hmr_jax.evaluation.partial import PartialResults
@@ -23,16 +23,7 @@ from hmr_jax.evaluation.results import Evaluation, summarize
 from hmr_jax.evaluation.scores import make_score_step, predict_with
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params, to_variables
-from hmr_jax.protocols import (
-    Bodies,
-    Protocol,
-    body_subject,
-    get_protocol,
-    keypoint_subject,
-    load_bodies,
-    score,
-    true_body,
-)
+from hmr_jax.protocols import Protocol, body_subject, get_protocol, keypoint_subject, load_bodies, score
 
 Rows = dict[str, np.ndarray]
 Step = Callable[[Params, Batch], dict[str, jax.Array]]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hmr_jax.batch import BatchSource
+from hmr_jax.body import Bodies
 from hmr_jax.config import Config
 from hmr_jax.evaluation.results import Evaluation
-from hmr_jax.protocols import Bodies
 
 
 @dataclass(frozen=True)

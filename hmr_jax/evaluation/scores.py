@@ -12,12 +12,12 @@ import numpy as np
 
 from hmr_jax import metrics
 from hmr_jax.batch import Batch, Prediction
-from hmr_jax.body import BodyModel
+from hmr_jax.body import Bodies, BodyModel, true_body
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.evaluation.flip import average_mirrored, mirror_batch
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params, to_variables
-from hmr_jax.protocols import CONFIDENT, Bodies, Protocol, Subject, body_subject, keypoint_subject, score, true_body
+from hmr_jax.protocols import CONFIDENT, Protocol, Subject, body_subject, keypoint_subject, score
 
 Rows = dict[str, jax.Array]
 

@@ -1,16 +1,14 @@
 """Evaluation protocols: one declarative table, the bodies they need, and what they compute."""
 
-from hmr_jax.protocols.bodies import GENDERS, Bodies, load_bodies, true_body
+from hmr_jax.protocols.bodies import load_bodies
 from hmr_jax.protocols.protocol import METRICS, Metric, Protocol
 from hmr_jax.protocols.scoring import CONFIDENT, Subject, body_subject, keypoint_subject, score
 from hmr_jax.protocols.table import PROTOCOLS, get_protocol
 
 __all__ = [
     "CONFIDENT",
-    "GENDERS",
     "METRICS",
     "PROTOCOLS",
-    "Bodies",
     "Metric",
     "Protocol",
     "Subject",
@@ -19,5 +17,4 @@ __all__ = [
     "keypoint_subject",
     "load_bodies",
     "score",
-    "true_body",
 ]

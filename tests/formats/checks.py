@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from data_pipelines.builders.labels.bodies import load_bodies
 from data_pipelines.records.reader import RecordReader
+from hmr_jax.body.labelled import load_labelled_bodies
 
 
 class BuilderTestCase(tfds.testing.DatasetBuilderTestCase):
@@ -71,7 +71,8 @@ def check_truth(record: dict, truth: dict, *, translation: bool = True, keypoint
 def check_labels_land_on_the_image(record: dict, body: str = "default") -> None:
     """Keypoints drawn from body parameters and camera are within 1 px of the stored 2-D ones."""
     pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
-    solid = load_bodies(body).keypoints("n", pose, record["smpl/betas"][None], record["smpl/translation"][None])[0]
+    betas, translation = record["smpl/betas"][None], record["smpl/translation"][None]
+    solid = load_labelled_bodies(body).keypoints("n", pose, betas, translation)[0]
     points = solid @ record["camera/intrinsics"].T
     seen = record["keypoints_2d"][:, 2] > 0
     assert seen.sum() > 4

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.builders.labels.bodies import load_bodies
+from hmr_jax.body.labelled import load_labelled_bodies
 
 SIZE = 160
 
@@ -25,7 +25,7 @@ def people(count: int = 6, seed: int = 5, size: int = SIZE) -> dict[str, np.ndar
     drawn["intrinsics"][:, :2, 2] -= 0.5
     drawn["box_center"] = drawn["box_center"] - 0.5
     drawn["pose"] = drawn["pose"].reshape(count, 72)
-    solid = load_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
+    solid = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
     points = solid @ drawn["intrinsics"].transpose(0, 2, 1)
     ones = np.ones((count, 44, 1))
     drawn["keypoints_3d"] = np.concatenate([solid, ones], 2)
@@ -51,7 +51,7 @@ def world_cameras(count: int, seed: int = 0) -> np.ndarray:
 def to_world(drawn: dict[str, np.ndarray], cameras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N, 72) poses and (N, 3) translations in world axes of the people seen by (N, 4, 4) cameras."""
     rotation, shift = cameras[:, :3, :3], cameras[:, :3, 3]
-    root = load_bodies("default").root("n", drawn["betas"].astype(np.float64))
+    root = load_labelled_bodies("default").root("n", drawn["betas"].astype(np.float64))
     pose = drawn["pose"].astype(np.float64)
     inverse = rotation.transpose(0, 2, 1)
     pose[:, :3] = (Rotation.from_matrix(inverse) * Rotation.from_rotvec(pose[:, :3])).as_rotvec()

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
-from data_pipelines.builders.labels.bodies import load_bodies
 from formats.people import people
 from hmr_jax.body import load_body_model
+from hmr_jax.body.labelled import load_labelled_bodies
 from hmr_jax.body.smplx import SMPLX_PARENTS
 
 EXTRA = 60
@@ -82,7 +82,7 @@ def showable(count: int = 4) -> dict[str, np.ndarray]:
     drawn = dict(people(count))
     drawn["pose"] = drawn["pose"].copy()
     drawn["pose"][:, FLAT] = 0
-    solid = load_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
+    solid = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
     points = solid @ drawn["intrinsics"].transpose(0, 2, 1)
     ones = np.ones((count, 44, 1))
     drawn["keypoints_3d"] = np.concatenate([solid, ones], 2)

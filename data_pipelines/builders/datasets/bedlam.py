@@ -18,11 +18,11 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import check_columns, read_rows, row_blocks, text
-from data_pipelines.builders.labels.bodies import HEIGHTS, load_bodies
 from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, load_fitter
 from data_pipelines.records import Record
+from hmr_jax.body.labelled import HEIGHTS, load_labelled_bodies
 
 COLUMNS = ("imgname", "center", "scale", "pose_cam", "shape", "trans_cam", "cam_ext", "cam_int", "gtkps")
 FOLDERS = {"train": "all_npz_12_training", "validation": "all_npz_12_validation"}
@@ -108,7 +108,7 @@ class Bedlam(RecordBuilder):
         values = {name: np.asarray(rows[name][good], np.float64) for name in COLUMNS[1:]}
         place = values["trans_cam"] + values["cam_ext"][:, :3, 3]
         if values["pose_cam"].shape[1] == 72:
-            bodies = load_bodies(self._needed_body())
+            bodies = load_labelled_bodies(self._needed_body())
             pose, betas, error = values["pose_cam"], values["shape"][:, :10], np.zeros(len(good))
             # OpenPose's 1 to 14 are SMPL's own joints.
             solid = bodies.keypoints("n", pose, betas, place)

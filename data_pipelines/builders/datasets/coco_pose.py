@@ -19,9 +19,9 @@ from etils import epath
 
 from data_pipelines.builders.base import Block
 from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
+from data_pipelines.builders.formats.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import COCO_17_TO_SPIN, ENLARGE, from_spin_24
-from data_pipelines.builders.labels.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.records import Record
 
 

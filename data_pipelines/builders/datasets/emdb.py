@@ -15,10 +15,12 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.sequence_pickle import read_sequence
-from data_pipelines.builders.labels.bodies import HEIGHTS, camera_translation, gender_of, load_bodies, rotate_root
+from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.records import Record
+from hmr_jax.body.genders import parse_gender
+from hmr_jax.body.labelled import HEIGHTS, load_labelled_bodies
 
 NEEDED = ("gender", "good_frames_mask", "camera", "smpl", "kp2d", "bboxes", "emdb1", "emdb2")
 MAX_OFFSET = 5.0  # px of the body's joints from kp2d; 0.00 in the originals
@@ -70,7 +72,7 @@ class Emdb(RecordBuilder):
         smpl, camera = sequence["smpl"], sequence["camera"]
         pose = np.concatenate([smpl["poses_root"], smpl["poses_body"]], 1).astype(np.float64)  # (F, 72)
         count = len(pose)
-        gender = gender_of(sequence["gender"])
+        gender = parse_gender(sequence["gender"])
         if gender is None:
             yield from ["gender: not known"] * count
             return
@@ -90,7 +92,7 @@ class Emdb(RecordBuilder):
         points[:, OPENPOSE_JOINTS] = with_confidence(joints)[:, list(SMPL_JOINTS)]
         offset, height = np.zeros(count), np.full(count, np.mean(HEIGHTS))
         if self.body:
-            bodies = load_bodies(self.body)
+            bodies = load_labelled_bodies(self.body)
             topology, height = bodies.topology, bodies.heights(gender, betas)
             place = camera_translation(rotation, np.nan_to_num(shift), world, bodies.root(gender, betas))
             solid = bodies.keypoints(gender, pose, betas, place)

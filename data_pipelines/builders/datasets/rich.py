@@ -21,11 +21,13 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.labels.bodies import HEIGHTS, Gender, camera_translation, gender_of, rotate_root
+from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
 from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, SmplLabels, load_fitter
 from data_pipelines.records import Record
+from hmr_jax.body.genders import Gender, parse_gender
+from hmr_jax.body.labelled import HEIGHTS
 from hmr_jax.io import safe_pickle
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -229,4 +231,4 @@ def _cameras(folder: epath.Path) -> dict[int, tuple[np.ndarray, np.ndarray, np.n
 def _genders(path: epath.Path) -> dict[int, Gender | None]:
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: take resource/gender.json from RICH's toolkit.")
-    return {int(subject): gender_of(gender) for subject, gender in json.loads(path.read_text()).items()}
+    return {int(subject): parse_gender(gender) for subject, gender in json.loads(path.read_text()).items()}

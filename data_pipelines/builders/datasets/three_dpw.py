@@ -14,9 +14,11 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.sequence_pickle import read_sequence
-from data_pipelines.builders.labels.bodies import camera_translation, gender_of, load_bodies, rotate_root
+from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
 from data_pipelines.records import Record
+from hmr_jax.body.genders import parse_gender
+from hmr_jax.body.labelled import load_labelled_bodies
 
 SPLITS = ("train", "validation", "test")
 NEEDED = ("poses", "betas", "trans", "poses2d", "cam_poses", "campose_valid", "cam_intrinsics", "genders")
@@ -63,7 +65,7 @@ class ThreeDpw(RecordBuilder):
     def _track(self, sequence: dict, person: int, name: str, images: epath.Path) -> Iterator[Record | str]:
         """The records of one person of a sequence."""
         valid = np.asarray(sequence["campose_valid"][person]).astype(bool)
-        gender = gender_of(sequence["genders"][person])
+        gender = parse_gender(sequence["genders"][person])
         if gender is None:
             yield from ["gender: not known"] * len(valid)
             return
@@ -76,7 +78,7 @@ class ThreeDpw(RecordBuilder):
         extra: dict[str, np.ndarray] = {}
         topology = "smpl"
         if self.body:
-            bodies = load_bodies(self.body)
+            bodies = load_labelled_bodies(self.body)
             topology = bodies.topology
             root = bodies.root(gender, np.nan_to_num(betas))
             world = np.asarray(sequence["trans"][person], np.float64)

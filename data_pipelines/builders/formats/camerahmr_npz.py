@@ -25,9 +25,9 @@ from data_pipelines.builders.formats.npz_rows import (
     scale_unit,
     text,
 )  # fmt: skip
-from data_pipelines.builders.labels.bodies import load_bodies
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.records import Record
+from hmr_jax.body.labelled import load_labelled_bodies
 
 COLUMNS = ("imgname", "center", "scale", "pose", "shape", "cam_int", "cam_t", "gtkps")
 RELEASES = {
@@ -83,7 +83,7 @@ class CamerahmrNpz(RecordBuilder):
         solid = np.zeros((len(labels["pose"]), 44, 4))
         topology = "smpl"
         if self.body:
-            bodies = load_bodies(self.body)
+            bodies = load_labelled_bodies(self.body)
             topology = bodies.topology
             pose, shape = np.nan_to_num(labels["pose"]), np.nan_to_num(labels["shape"])
             solid[..., :3] = bodies.keypoints("n", pose, shape[:, :10], labels["cam_t"])

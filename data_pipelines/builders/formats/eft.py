@@ -15,10 +15,10 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
-from data_pipelines.builders.labels.bodies import load_bodies
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import from_spin_24
 from data_pipelines.records import MAX_OFFSET, Record
+from hmr_jax.body.labelled import load_labelled_bodies
 
 SHAPES = {
     "parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "gt_keypoint_2d": (49, 3),
@@ -71,7 +71,7 @@ def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bod
         vectors = Rotation.from_matrix(pose).as_rotvec().reshape(72)
         topology = "smpl"
         if body:
-            bodies = load_bodies(body)
+            bodies = load_labelled_bodies(body)
             topology = bodies.topology
             solid = bodies.keypoints("n", vectors[None], labels["parm_shape"][None])[0]
             scale, shift = labels["parm_cam"][0], labels["parm_cam"][1:]

@@ -27,9 +27,10 @@ from data_pipelines.builders.formats.npz_rows import (
     scale_unit,
     text,
 )  # fmt: skip
-from data_pipelines.builders.labels.bodies import gender_of, load_bodies
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.records import Record
+from hmr_jax.body.genders import parse_gender
+from hmr_jax.body.labelled import load_labelled_bodies
 
 NEEDED = ("imgname", "center", "scale")
 OPTIONAL = (
@@ -71,7 +72,7 @@ class Hmr2EvalNpz(RecordBuilder):
             **kwargs: See `RecordBuilder`.
         """
         super().__init__(**kwargs)
-        self.body, self.topology = body, load_bodies(body).topology if body else "smpl"
+        self.body, self.topology = body, load_labelled_bodies(body).topology if body else "smpl"
         self.images, self.scale_unit = images, scale_unit
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
@@ -95,7 +96,7 @@ class Hmr2EvalNpz(RecordBuilder):
         roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
         find_image = ImageFinder(*roots)
         for row, name in enumerate(map(text, labels["imgname"])):
-            gender = gender_of(text(labels["gender"][row])) if "gender" in labels else "n"
+            gender = parse_gender(text(labels["gender"][row])) if "gender" in labels else "n"
             has_pose, has_betas = (
                 column in labels and bool(labels[f"has_{column}"][row] if f"has_{column}" in labels else True)
                 for column in ("body_pose", "betas")

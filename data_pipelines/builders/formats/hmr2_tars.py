@@ -16,10 +16,10 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
-from data_pipelines.builders.labels.bodies import load_bodies
 from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.hmr2_filters import Filters, load_prior
 from data_pipelines.records import Record
+from hmr_jax.body.labelled import load_labelled_bodies
 from hmr_jax.io import safe_pickle
 
 IMAGE_ENDINGS = ("jpg", "jpeg", "png")
@@ -111,7 +111,7 @@ class Hmr2Tars(RecordBuilder):
             **kwargs: See `RecordBuilder`.
         """
         super().__init__(**kwargs)
-        self.body, self.topology = body, load_bodies(body).topology if body else "smpl"
+        self.body, self.topology = body, load_labelled_bodies(body).topology if body else "smpl"
         self.masks, self.skip = masks, skip
         self.filters = Filters(confidence, max_beta, pose_prior, min_keypoints, max_reprojection_loss, regularize_betas)
 

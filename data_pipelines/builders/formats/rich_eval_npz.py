@@ -16,12 +16,13 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import ImageFinder, check_columns, read_rows, row_blocks, text
-from data_pipelines.builders.labels.bodies import GENDERS, HEIGHTS, gender_of
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, load_fitter
 from data_pipelines.records import Record
+from hmr_jax.body.genders import GENDERS, parse_gender
 from hmr_jax.body.joints import PELVIS_44
+from hmr_jax.body.labelled import HEIGHTS
 
 FILE = "rich_test.npz"
 COLUMNS = ("imgname", "center", "scale", "pose_cam", "shape", "gender")
@@ -73,12 +74,12 @@ class RichEvalNpz(RecordBuilder):
         labels = read_rows(path, start, stop, COLUMNS)
         fitter = load_fitter(self.smplx, self.vertex_map, self.body)
         count = len(labels["center"])
-        genders = [gender_of(text(gender)) for gender in labels["gender"]]
+        genders = [parse_gender(text(gender)) for gender in labels["gender"]]
         finite = np.ones(count, bool)
         for name in NUMBERS:
             finite &= np.isfinite(labels[name].reshape(count, -1)).all(1)
         pose, betas, error = np.zeros((count, 72)), np.zeros((count, 10)), np.zeros(count)
-        for gender in sorted(set(GENDERS.values())):
+        for gender in GENDERS:
             of = np.flatnonzero(finite & np.array([found == gender for found in genders]))
             if len(of):
                 full = fitter.model(gender).full_pose(labels["pose_cam"][of, :66].astype(np.float64))

@@ -22,10 +22,11 @@ from data_pipelines.builders.formats.npz_rows import (
     scale_unit,
     text,
 )  # fmt: skip
-from data_pipelines.builders.labels.bodies import gender_of, load_bodies
 from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import from_spin_24
 from data_pipelines.records import Record
+from hmr_jax.body.genders import parse_gender
+from hmr_jax.body.labelled import load_labelled_bodies
 
 NEEDED = ("imgname", "center", "scale")
 OPTIONAL = ("part", "openpose", "S", "pose", "shape", "has_smpl", "gender", "global_t", "focal_l")
@@ -70,13 +71,13 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
     if block[4]:
         fits = _fits(epath.Path(block[4]))[start:stop]
         labels |= {"pose": fits[:, :72], "shape": fits[:, 72:]}
-    topology = load_bodies(body).topology if body else "smpl"
+    topology = load_labelled_bodies(body).topology if body else "smpl"
     has = np.ones(count) if "has_smpl" not in labels else np.asarray(labels["has_smpl"]).reshape(count)
     known = "pose" in labels and "shape" in labels
     flat = np.zeros((count, 24, 3)) if "part" not in labels else labels["part"]
     find_image = ImageFinder(*images)
     for row, name in enumerate(map(text, labels["imgname"])):
-        gender = gender_of(text(labels["gender"][row])) if "gender" in labels else "n"
+        gender = parse_gender(text(labels["gender"][row])) if "gender" in labels else "n"
         if gender is None:
             yield "gender: not known"
             continue
@@ -98,7 +99,7 @@ def spin_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bo
             numbers = [np.ravel(more[key]) for key in ("pose", "betas", "translation")]
             if body and np.isfinite(np.concatenate(numbers)).all():
                 inputs = (np.asarray(more[key], np.float64)[None] for key in ("pose", "betas", "translation"))
-                solid = load_bodies(body).keypoints(gender, *inputs)[0]
+                solid = load_labelled_bodies(body).keypoints(gender, *inputs)[0]
                 more["keypoints_3d"] = np.concatenate([solid, np.ones((44, 1))], 1)
         openpose = labels["openpose"][row].astype(np.float64) if "openpose" in labels else None
         yield builder.person(

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.labels.bodies import Gender, load_bodies
 from hmr_jax.body.fitting import fit_body
+from hmr_jax.body.genders import Gender, file_stem, find_body_file
+from hmr_jax.body.labelled import load_labelled_bodies
 from hmr_jax.body.smplx import SmplxModel, read_smplx, read_vertex_map, smplx_surface
 from hmr_jax.geometry import matrix_to_axis_angle
 
 MAX_ERROR = 20.0
 """Mean distance of a fitted body from the mapped skin, mm, above which a label is dropped."""
-FILES: dict[Gender, str] = {"n": "SMPLX_NEUTRAL", "m": "SMPLX_MALE", "f": "SMPLX_FEMALE"}
 BATCH = 32
 
 
@@ -49,7 +49,7 @@ class SmplxFitter:
             smplx: Folder with SMPLX_NEUTRAL, SMPLX_MALE and SMPLX_FEMALE as .npz or .pkl, or one file, then of the
                 neutral body.
             vertex_map: smplx2smpl.pkl, or smplx2smpl.npz of `python -m hmr_jax.body.prepare`.
-            body: Of the labels to be made, see `bodies.Bodies`.
+            body: Of the labels to be made, see `LabelledBodies`.
 
         Raises:
             ValueError: One of them is not given.
@@ -63,7 +63,7 @@ class SmplxFitter:
                 raise ValueError(f"These labels are of SMPL-X, so the builder needs --option {name}=PATH, {what}.")
         self._smplx = epath.Path(smplx).expanduser()
         self._map = read_vertex_map(vertex_map)
-        self.bodies = load_bodies(body)
+        self.bodies = load_labelled_bodies(body)
         self._models: dict[Gender, SmplxModel] = {}
 
     def model(self, gender: Gender) -> SmplxModel:
@@ -73,16 +73,14 @@ class SmplxFitter:
             FileNotFoundError: It is not there; another one would give another surface.
         """
         if gender not in self._models:
-            stem = self._smplx / FILES[gender]
-            files = [self._smplx] if self._smplx.is_file() and gender == "n" else []
-            files += [stem.with_suffix(suffix) for suffix in (".npz", ".pkl")]
-            found = [file for file in files if file.is_file()]
-            if not found:
-                raise FileNotFoundError(f"The labels need {FILES[gender]}.npz: {self._smplx} holds none.")
-            model = read_smplx(found[0])
+            single = self._smplx if self._smplx.is_file() and gender == "n" else None
+            file = single or find_body_file(self._smplx, gender, "SMPLX")
+            if file is None:
+                raise FileNotFoundError(f"The labels need {file_stem(gender, 'SMPLX')}.npz: {self._smplx} holds none.")
+            model = read_smplx(file)
             if model.body.num_vertices != self._map.shape[1]:
                 raise ValueError(
-                    f"{found[0]} has {model.body.num_vertices} vertices, but the vertex map is of {self._map.shape[1]}."
+                    f"{file} has {model.body.num_vertices} vertices, but the vertex map is of {self._map.shape[1]}."
                 )
             self._models[gender] = model
         return self._models[gender]
