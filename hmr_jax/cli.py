@@ -1,16 +1,94 @@
-"""What the command lines share: configurations from files with typed overrides, and errors as one sentence."""
+"""What the commands share: options from typed functions, configurations from files, errors as one sentence."""
 
+import ast
 import contextlib
 import difflib
+import functools
 import importlib.util
+import inspect
+import io
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from hmr_jax.config import Config
+
+SHIPPED = Path(__file__).parents[1] / "configs"  # beside the package, in a checkout as where it is installed
+
+
+def run(main: Callable[..., Any], program: str, arguments: Sequence[str] | None = None) -> None:
+    """Runs a function as a command: the one way in which all commands start.
+
+    Args:
+        main: its parameters are the options, its docstring is the help. A function of a `Config` alone is given the one
+            that `--config FILE` names, with the fields that follow.
+        program: what the user typed to start it, for messages.
+        arguments: of the command line; by default those of this process.
+    """
+    with one_line_errors():
+        parse(main, program, sys.argv[1:] if arguments is None else arguments)()
+
+
+def parse(main: Callable[..., Any], program: str, arguments: Sequence[str]) -> Callable[[], Any]:
+    """What `run` would call: `main` with its arguments.
+
+    Raises:
+        ValueError: for an option that is unknown, missing or of a wrong type.
+        FileNotFoundError: if there is no such configuration.
+        SystemExit: after `--help`.
+    """
+    if [parameter.annotation for parameter in inspect.signature(main).parameters.values()] == [Config]:
+        return functools.partial(main, parse_config(arguments, program))
+
+    @functools.wraps(main)
+    def bound(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(main, *args, **kwargs)
+
+    return _parse_options(bound, program, arguments)
+
+
+def parse_config(arguments: Sequence[str], program: str) -> Config:
+    """A configuration of `--config FILE` and any fields, e.g. `--optim.learning-rate 3e-4`.
+
+    Raises:
+        ValueError: without a file, or for an unknown field or a wrong value.
+        FileNotFoundError: if there is no such configuration.
+        SystemExit: after `--help`.
+    """
+    name, fields = _take_config(arguments)
+    if name:
+        return _parse_options(Config, f"{program} --config {name}", fields, default=load_config(name))
+    if {"-h", "--help"} & set(arguments):
+        print(_usage(program))
+        sys.exit(0)
+    raise ValueError(f"name a configuration file first: {program} --config FILE [--FIELD VALUE ...]")
+
+
+def load_config(name: str | Path) -> Config:
+    """The `get_config()` of a Python file.
+
+    Args:
+        name: path of the file; or the name of a configuration that comes with hmr_jax, such as "quickstart" or
+            "configs/quickstart.py".
+
+    Raises:
+        FileNotFoundError: naming the nearest one.
+        ValueError: if the file has no `get_config()`.
+    """
+    path = _find_config(Path(name))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"{path} defines no get_config() that returns a hmr_jax.config.Config.")
+    return module.get_config()
 
 
 @contextlib.contextmanager
@@ -28,32 +106,75 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def load_config(path: str | Path) -> Config:
-    """The `get_config()` of a Python file.
-
-    Raises:
-        FileNotFoundError: naming the nearest file of the folder.
-        ValueError: if the file has no `get_config()`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        there = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        nearest = difflib.get_close_matches(str(path), there, 1, 0.3)
-        hint = f"; did you mean {nearest[0]}?" if nearest else "."
-        raise FileNotFoundError(f"There is no configuration {path}{hint}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ValueError(f"{path} defines no get_config() that returns a hmr_jax.config.Config.")
-    return module.get_config()
+def _parse_options(target: Any, program: str, arguments: Sequence[str], **options: Any) -> Any:
+    """`tyro.cli`, with its messages as errors of one sentence."""
+    parser = functools.partial(tyro.cli, target, prog=program, args=list(arguments), **options)
+    if {"-h", "--help"} & set(arguments):
+        return parser()
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return parser()
+    except SystemExit as end:
+        if not end.code:
+            print(said.getvalue(), end="")  # of an option that only prints something
+            raise
+    raise ValueError(f"{_one_sentence(said.getvalue())} ({program} --help lists the options.)")
 
 
-def parse_config(arguments: Sequence[str], program: str) -> Config:
-    """`--config FILE` and then any field, e.g. `--optim.learning-rate 3e-4`; unknown ones are errors."""
-    if "--config" not in arguments[:1] or len(arguments) < 2:
-        usage = f"usage: {program} --config configs/NAME.py [--FIELD VALUE ...]   (--help after the file: all fields)"
-        raise ValueError(f"name a configuration file first.\n{usage}")
-    return tyro.cli(Config, prog=program, default=load_config(arguments[1]), args=list(arguments[2:]))
+def _one_sentence(message: str) -> str:
+    """A message of tyro: a title and paragraphs between rules, each with a list of options or without."""
+    _, *paragraphs = re.split(r"^ *-{5,} *$", message, flags=re.MULTILINE)
+    sentences, meant = [], []
+    for paragraph in paragraphs:
+        items = re.findall(r"^ {6}(\S.*?) *$", paragraph, re.MULTILINE)
+        if "Perhaps you meant" in paragraph:
+            meant += [item.split()[0] for item in items]
+        elif not re.match(r"\s*(For full|Argument) helptext", paragraph):
+            head = " ".join(re.findall(r"^ {2}(\S.*?) *$", paragraph, re.MULTILINE))
+            sentences.append(f"{head} {', '.join(items)}".strip().rstrip("."))
+    hint = f"; did you mean {' or '.join(dict.fromkeys(meant))}?" if meant else "."
+    return "; ".join(filter(None, sentences)) + hint
+
+
+def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of --config, "" where there is none, and the other arguments."""
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option == "--config":
+            after = place + 1 if equals else place + 2
+            name = value if equals else "".join(arguments[place + 1 : after])
+            return ("" if name.startswith("-") else name), [*arguments[:place], *arguments[after:]]
+    return "", list(arguments)
+
+
+def _find_config(path: Path) -> Path:
+    if path.is_file():
+        return path
+    by_name = path.parent in (Path(), Path("configs")) and path.suffix in ("", ".py")
+    shipped = {str(path.with_name(file.stem + path.suffix)): file for file in _shipped()} if by_name else {}
+    if str(path) in shipped:
+        return shipped[str(path)]
+    beside = [str(file) for file in path.parent.glob("*.py")] if path.suffix else []
+    nearest = difflib.get_close_matches(str(path), sorted({*shipped, *beside}), 1, 0.3)
+    names = ", ".join(file.stem for file in _shipped())
+    hint = f"did you mean {nearest[0]}?" if nearest else f"name a file, or one of {names}."
+    raise FileNotFoundError(f"There is no configuration {path}; {hint}")
+
+
+def _shipped() -> list[Path]:
+    return sorted(SHIPPED.glob("*.py"))
+
+
+def _usage(program: str) -> str:
+    """Help for who has named no configuration yet."""
+    titles = {file.stem: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for file in _shipped()}
+    return "\n".join([
+        f"usage: {program} --config FILE [--FIELD VALUE ...]",
+        "",
+        "FILE is a Python file with a function get_config(), or the name of a configuration that comes with hmr_jax:",
+        *(f"  {name:<20} {title}" for name, title in titles.items()),
+        "",
+        "Every field of the configuration is an option, e.g. --steps 3000 --optim.learning-rate 3e-4.",
+        f"{program} --config FILE --help lists all fields: type, value in this configuration, and meaning.",
+    ])  # fmt: skip

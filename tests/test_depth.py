@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from hmr_jax.depth import DepthMap, crop_depth, normalize, read_depth, to_levels, write_depth
-from hmr_jax.depth.providers import depth_provider, network_size
+from hmr_jax.depth.providers import depth_provider
+from hmr_jax.depth.resizing import network_size
 from hmr_jax.geometry.crops import extract_crop
 
 RAMP = np.linspace(1, 4, 20 * 30, dtype=np.float32).reshape(20, 30)
@@ -231,6 +232,6 @@ def test_an_onnx_network_sees_the_whole_normalised_image(tmp_path):
 
 
 def test_networks_get_sides_of_multiples_of_their_patch():
-    assert network_size((60, 40)) == (784, 518)
-    assert network_size((1000, 3000)) == (518, 1554)
+    assert network_size((40, 60)) == (518, 784)
+    assert network_size((3000, 1000)) == (1554, 518)
     assert to_levels(np.array([0, 0.5, 1])).tolist() == [0, 128, 255]

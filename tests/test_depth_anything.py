@@ -11,11 +11,12 @@ from by_rule import made_by_rule
 from hmr_jax.checkpoints import converted
 from hmr_jax.config import to_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
-from hmr_jax.depth.network import DepthNetwork, network_size, prepare, resize_linear
+from hmr_jax.depth.network import DepthNetwork
 from hmr_jax.depth.providers import depth_provider
+from hmr_jax.depth.resizing import network_size, prepare, resize_linear
 from hmr_jax.models.backbones.dinov2 import resize_positions
 from hmr_jax.models.depth_anything import resize_bilinear
-from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from hmr_jax.ops.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.weights import convert_depth_anything, convert_state
 from hmr_jax.weights.detect import Options
 
@@ -143,7 +144,7 @@ def test_images_are_resized_as_by_opencv_and_maps_as_by_pytorch(case):
     ],
 )
 def test_sides_are_multiples_of_the_patch_and_at_least_518(size, wanted):
-    assert network_size(size, DepthAnythingConfig()) == wanted
+    assert network_size(size) == wanted
 
 
 def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, provider, tmp_path):

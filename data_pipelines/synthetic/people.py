@@ -23,6 +23,7 @@ from data_pipelines.synthetic.poses import PosePrior, rotation_vectors
 from data_pipelines.synthetic.scenes import add_sensor, sample_scenes, transmit
 from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.joints import OPENPOSE_25_FROM_45
+from hmr_jax.body.kinematics import forward_kinematics_numpy
 from hmr_jax.config import AugmentConfig
 from hmr_jax.rendering.rasterize import rasterize_into
 
@@ -194,17 +195,12 @@ class _Body:
             self.template.ravel(), np.concatenate([betas, feature], 1), self._basis, rest.reshape(count, -1)
         )
         joints = self._joints + np.einsum("jcs,bs->bjc", self._joint_shapes, betas)
-        world, placed = [rotations[:, 0]], [joints[:, 0]]
-        for j, parent in enumerate(self._parents[1:], 1):
-            offset = (joints[:, j] - joints[:, parent])[..., None]
-            placed.append(placed[parent] + (world[parent] @ offset)[..., 0])
-            world.append(world[parent] @ rotations[:, j])
-        turn, position = np.stack(world, 1), np.stack(placed, 1)
-        shift = position - np.einsum("bjik,bjk->bji", turn, joints)
-        transforms = np.concatenate([turn, shift[..., None]], -1).astype(np.float32)
+        world, posed = forward_kinematics_numpy(self._parents, rotations, joints)
+        shift = posed - np.einsum("bjik,bjk->bji", world, joints)
+        transforms = np.concatenate([world, shift[..., None]], -1).astype(np.float32)
         vertices = np.empty_like(rest)
         kernels.skin(rest, transforms, self._joint, self._weight, vertices)
-        return vertices, position
+        return vertices, posed
 
     def keypoints(self, vertices: np.ndarray, joints: np.ndarray) -> np.ndarray:
         """The 44 keypoints (B, 44, 3) of vertices (B, V, 3) and joints (B, 24, 3)."""

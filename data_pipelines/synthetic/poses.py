@@ -26,6 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
 from hmr_jax.body.joints import SMPL_24, SMPL_24_FLIP
+from hmr_jax.body.kinematics import forward_kinematics_numpy
 
 Range = tuple[float, float]
 CANDIDATES = 4
@@ -129,7 +130,9 @@ class PosePrior:
 
     def _collision(self, rotations: np.ndarray) -> np.ndarray:
         """Metres by which spheres around the bones overlap, (B, K)."""
-        centers = self._spheres.place(forward_kinematics(rotations, self._rest, self._parents))
+        pelvis = np.zeros((*rotations.shape[:-3], 3))
+        joints = forward_kinematics_numpy(self._parents, rotations, self._rest, root=pelvis)[1]
+        centers = self._spheres.place(joints)
         distance = np.linalg.norm(centers[..., self._spheres.first, :] - centers[..., self._spheres.second, :], axis=-1)
         return np.maximum(self._spheres.reach - distance, 0).sum(-1)
 
@@ -156,16 +159,6 @@ def rotation_vectors(matrices):
         for k in range(3):
             out[n, k] = q[k] * scale
     return out
-
-
-def forward_kinematics(rotations: np.ndarray, rest: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
-    """Joints (..., 24, 3) of local rotations (..., 24, 3, 3), the root's included, with the pelvis at the origin."""
-    world, joints = [rotations[..., 0, :, :]], [np.zeros((*rotations.shape[:-3], 3))]
-    for joint in range(1, len(parents)):
-        parent = parents[joint]
-        joints.append(joints[parent] + world[parent] @ (rest[joint] - rest[parent]))
-        world.append(world[parent] @ rotations[..., joint, :, :])
-    return np.stack(joints, -2)
 
 
 @dataclass

@@ -13,8 +13,6 @@ Shapes: V vertices, M middle and C coarse vertices, J joints, K neighbours, P bo
 """
 
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -30,6 +28,8 @@ from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import joint_set_matrix
 from hmr_jax.body.skinning import skin
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.geometry.farthest_points import farthest_points
+from hmr_jax.io import atomic
 from hmr_jax.io.cache import cache_folder
 
 NUM_COARSE, NUM_MIDDLE = 431, 1723  # METRO's levels
@@ -109,7 +109,7 @@ def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
     """Computes the maps of a body; half a minute."""
     rng = np.random.default_rng(seed)
     template = np.asarray(model.v_template, np.float64)
-    vertex_ids = _spread(template, NUM_MIDDLE)
+    vertex_ids = farthest_points(template, NUM_MIDDLE, first=int(np.argmax(template[:, 1])))
     pose = rng.normal(0, _ANGLE, (_BODIES, model.num_joints, 3)).astype(np.float32)
     betas = rng.normal(0, _SHAPE, (_BODIES, model.num_betas)).astype(np.float32)
     posed = skin(model, jnp.asarray(betas), axis_angle_to_matrix(jnp.asarray(pose)))
@@ -135,10 +135,7 @@ def save_coarse_mesh(mesh: CoarseMesh, path: Path) -> None:
     """Writes an npz, whole or not at all; weights in float16 and so small that their rounding is 0.1 mm."""
     arrays = {name: _pack(value) for name, value in vars(mesh).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    atomic.write_npz(path, arrays)
 
 
 def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
@@ -170,16 +167,6 @@ def _dense(neighbours: np.ndarray, weights: np.ndarray, columns: int) -> np.ndar
     matrix = np.zeros((len(weights), columns), np.float32)
     np.put_along_axis(matrix, neighbours.astype(np.intp), weights, axis=1)
     return matrix
-
-
-def _spread(points: np.ndarray, count: int) -> np.ndarray:
-    """(count,) numbers of points, each the farthest from all before it; every prefix is spread evenly."""
-    chosen = [int(np.argmax(points[:, 1]))]
-    nearest = np.full(len(points), np.inf)
-    for _ in range(count - 1):
-        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(1))
-        chosen.append(int(np.argmax(nearest)))
-    return np.array(chosen)
 
 
 def _surface_distance(points: np.ndarray, faces: np.ndarray, sources: np.ndarray, reach: float = 0.35) -> np.ndarray:

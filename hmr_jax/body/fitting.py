@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.body.kinematics import forward_kinematics
 from hmr_jax.body.model import BodyModel
-from hmr_jax.body.skinning import forward_kinematics, skin
-from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.body.skinning import skin
+from hmr_jax.geometry import axis_angle_to_matrix, nearest_rotation
+from hmr_jax.geometry.farthest_points import farthest_points
 
 _TWIST = 1e-3  # how much a part that leaves a rotation open follows its parent at the start
 _PART_POINTS = 12  # of each joint's own skin, besides those spread over the whole body
@@ -154,17 +156,14 @@ def _start(points: _Points, parents: tuple[int, ...], target: jax.Array) -> _Pos
     rest = points.template[:, None] - (parts.T @ points.template)  # (N, J, 3) from each part's middle
     middle = jnp.einsum("nj,bnc->bjc", parts, target)
     moved = target[:, :, None] - middle[:, None]  # (B, N, J, 3)
-    scatter = jnp.einsum("nj,njc,bnjd->bjcd", parts, rest, moved)  # (B, J, 3, 3)
+    scatter = jnp.einsum("nj,njc,bnjd->bjdc", parts, rest, moved)  # (B, J, 3, 3)
     spread = jnp.einsum("nj,njc,njc->j", parts, rest, rest) + 1e-6
 
     def align(world, joint):
         """Parents come before children; joint 0 is its own parent here and starts upright."""
         number, parent = joint
-        follow = jnp.swapaxes(world[:, parent], 1, 2)
-        u, _, vt = jnp.linalg.svd(scatter[:, number] + _TWIST * spread[number] * follow)
-        sign = _determinant(u) * _determinant(vt)
-        flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)
-        return world.at[:, number].set(jnp.einsum("bki,bk,bjk->bij", vt, flip, u)), None
+        leaning = scatter[:, number] + _TWIST * spread[number] * world[:, parent]
+        return world.at[:, number].set(nearest_rotation(leaning)), None
 
     numbers = jnp.arange(len(parents)), jnp.array((0, *parents[1:]))
     stacked = jax.lax.scan(align, jnp.broadcast_to(eye, (batch, len(parents), 3, 3)), numbers)[0]
@@ -174,10 +173,6 @@ def _start(points: _Points, parents: tuple[int, ...], target: jax.Array) -> _Pos
     )
     placed = _linearise(points, parents, pose)[0]
     return pose._replace(translation=(target - placed).mean(1))
-
-
-def _determinant(matrix: jax.Array) -> jax.Array:
-    return jnp.sum(matrix[..., 0] * jnp.cross(matrix[..., 1], matrix[..., 2]), -1)
 
 
 def _move(pose: _Pose, change: jax.Array) -> _Pose:
@@ -206,7 +201,7 @@ def _linearise(points: _Points, parents: tuple[int, ...], pose: _Pose) -> tuple[
     below = jnp.asarray(_descendants(parents), jnp.float32)  # (J, J)
     above = jnp.array((0, *parents[1:]))
     eye = jnp.eye(3)
-    rest_joints = points.joint_template + jnp.einsum("jcs,bs->bjc", points.joint_dirs, pose.betas)
+    rest_joints = jnp.asarray(points.joint_template) + jnp.einsum("jcs,bs->bjc", points.joint_dirs, pose.betas)
     feature = (pose.rotations[:, 1:] - eye).reshape(batch, num_joints - 1, 9)
     rest = points.template + jnp.einsum("ncs,bs->bnc", points.shapedirs, pose.betas)
     rest += jnp.einsum("ncjq,bjq->bnc", points.posedirs, feature)
@@ -278,9 +273,6 @@ def _spread(model: BodyModel, ids: np.ndarray, count: int) -> np.ndarray:
     if count >= len(ids):
         return np.arange(len(ids))
     points = np.asarray(model.v_template)[ids]
-    distance, chosen = np.full(len(ids), np.inf), [0]
-    for _ in range(count - 1):
-        distance = np.minimum(distance, np.sum((points - points[chosen[-1]]) ** 2, 1))
-        chosen.append(int(distance.argmax()))
+    chosen = farthest_points(points, count, first=0)
     heaviest = np.argsort(-np.asarray(model.skinning_weights)[ids], 0, kind="stable")
     return np.unique(np.concatenate([chosen, heaviest[: 4 * _PART_POINTS : 4].ravel()]))

@@ -14,6 +14,7 @@ import numpy as np
 
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.skinning import skin
+from hmr_jax.geometry import nearest_rotation
 
 _ROUNDS = 8
 _RIDGE = 1e-2  # pulls betas to 0, in units of their mean effect
@@ -55,10 +56,7 @@ def _part_rotations(weights: jax.Array, fitted: jax.Array, vertices: jax.Array) 
     means = [jnp.einsum("nj,bnc->bjc", weights, x) for x in (fitted, vertices)]
     products = jnp.einsum("nj,bnc,bnd->bjcd", weights, vertices, fitted)
     covariance = products - means[1][..., :, None] * means[0][..., None, :]
-    u, _, vt = jnp.linalg.svd(covariance)
-    sign = jnp.linalg.det(u @ vt)
-    flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)
-    return (u * flip[..., None, :]) @ vt
+    return nearest_rotation(covariance)
 
 
 def _local(parents: tuple[int, ...], rotations: jax.Array) -> jax.Array:

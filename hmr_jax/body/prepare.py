@@ -6,18 +6,18 @@ Files are recognised by what is in them, whatever their names. SMPL models becom
 inside, which `load_body_model` reads fast and alone. A later run with files that were missing completes the folder.
 """
 
-import argparse
-import os
 import re
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import Positional, arg
 
+from hmr_jax import cli
 from hmr_jax.body.genders import file_stem, parse_gender
 from hmr_jax.body.model import Array, BodyModel
 from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, read_smpl
+from hmr_jax.io import atomic
 from hmr_jax.io.research_files import read_contents
 
 _SMPL = "SMPL for Python at smpl.is.tue.mpg.de"
@@ -100,20 +100,14 @@ def _smpl_arrays(model: BodyModel, regressors: dict[str, np.ndarray], path: Path
 
 
 def _write(stem: Path, content: Any) -> Path:
-    """Writes an array as npy or a dictionary as npz, all or nothing: readers never see half a file."""
-    path = stem.with_name(stem.name + (".npy" if isinstance(content, np.ndarray) else ".npz"))
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            if isinstance(content, np.ndarray):
-                np.save(file, content)
-            else:
-                np.savez(file, allow_pickle=False, **_sparse_transfer(content))
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    """Writes an array as npy or a dictionary as npz."""
+    if not isinstance(content, np.ndarray):
+        path = stem.with_name(stem.name + ".npz")
+        atomic.write_npz(path, _sparse_transfer(content), compressed=False)
+        return path
+    path = stem.with_name(stem.name + ".npy")
+    with atomic.writing(path) as part, part.open("wb") as file:
+        np.save(file, content)
     return path
 
 
@@ -127,16 +121,17 @@ def _sparse_transfer(content: dict[str, Any]) -> dict[str, np.ndarray]:
     return {f"smplx2smpl_{key}": value for key, value in parts.items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    args = parser.parse_args()
-    try:
-        print("\n".join(prepare(args.files, args.out)))
-    except (ValueError, OSError) as error:
-        parser.exit(1, f"{error}\n")
+def main(files: Positional[Annotated[tuple[Path, ...], arg(metavar="FILE...")]], out: Path) -> None:
+    """Converts SMPL files once, and says what is still missing for what.
+
+    Args:
+        files: SMPL models, regressors and mean parameters, by any name: they are recognised by what is in them.
+        out: folder for the results; a later run with more files completes it.
+    """
+    if not files:
+        raise ValueError("Name a file of SMPL's; --help lists the options.")
+    print("\n".join(prepare(list(files), out)))
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m hmr_jax.body.prepare")

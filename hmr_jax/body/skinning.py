@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.body.kinematics import forward_kinematics
 from hmr_jax.body.model import BodyModel
 
 
@@ -122,21 +123,3 @@ def skin_vertices(
     # Written out: XLA's CPU back end needs 20 times as long for a sum over an axis of three.
     rows = [sum(blended[:, row, c] * rest[..., c] for c in range(3)) + blended[:, row, 3] for row in range(3)]
     return jnp.stack(rows, -1)
-
-
-def forward_kinematics(parents, rotations, rest_joints):
-    """(J,), (B, J, 3, 3), (B, J, 3) -> rotations (B, J, 3, 3) and joints (B, J, 3) in the body's own axes.
-
-    By doubling: each round takes all joints from the axes of one ancestor to those of that ancestor's, twice as far up.
-    Four rounds serve chains of up to 16 joints, in a third of the operations to compile that joint by joint needs.
-    """
-    ancestors = np.array(parents)  # -1: the body's own axes are reached
-    parent_joints = jnp.where((ancestors < 0)[:, None], 0, rest_joints[:, ancestors])
-    joints = rest_joints - parent_joints
-    while (ancestors >= 0).any():
-        below = (ancestors >= 0)[:, None]
-        turns, shifts = rotations[:, ancestors], joints[:, ancestors]
-        joints = jnp.where(below, jnp.einsum("bjcd,bjd->bjc", turns, joints) + shifts, joints)
-        rotations = jnp.where(below[..., None], turns @ rotations, rotations)
-        ancestors = np.where(ancestors < 0, -1, ancestors[ancestors])
-    return rotations, joints

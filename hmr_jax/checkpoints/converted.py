@@ -6,8 +6,6 @@ source.json      where they are from
 """
 
 import inspect
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import orbax.checkpoint as ocp
 
 from hmr_jax.config import Config, from_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.io.orbax_arrays import read_item, read_plain_arrays
 from hmr_jax.models.parameters import Params
@@ -35,10 +34,7 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
     """
     check_new(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    part = directory.with_name(f".{directory.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir()
+    with atomic.writing_folder(directory) as part:
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
         # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
@@ -53,9 +49,6 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         )
         with ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save((part / "params").resolve(), params)
-        os.replace(part, directory)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def check_new(directory: Path) -> None:

@@ -1,6 +1,5 @@
 """Exported folders: config.json and params.npz (all parameters, float16), as the package ships them."""
 
-import os
 from importlib import resources
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import flax
 import numpy as np
 
 from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.models.parameters import Params
 
@@ -26,11 +26,8 @@ def export(directory: Path, config: Config, params: Params) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
-    part = directory / "params.npz.part"
-    with part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
     write_json(directory / "config.json", to_dict(config))
-    os.replace(part, directory / "params.npz")
+    atomic.write_npz(directory / "params.npz", arrays)  # last: a folder with it counts as whole
 
 
 def load_exported(directory: Path) -> tuple[Config, Params]:

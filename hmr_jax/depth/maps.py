@@ -6,15 +6,14 @@ depth, stretched from its 2nd to its 98th percentile, near = 1. Unknown depth is
 Shapes: H, W the image, S side of the crop.
 """
 
-import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
+
+from hmr_jax.io import atomic
 
 Kind = Literal["inverse", "metric"]
 SUFFIXES = (".npz", ".npy", ".png")
@@ -199,13 +198,5 @@ def write_depth(path: str | Path, depth: DepthMap, source: str) -> None:
         values = values / max(float(values.max()), np.finfo(np.float32).tiny)
     half = np.minimum(values, _HALF_MAX).astype(np.float16)
     half[(half == 0) & (values > 0)] = np.finfo(np.float16).smallest_subnormal  # far, and not unknown
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez_compressed(file, depth=half, kind=np.array(depth.kind), source=np.array(source))
-        os.chmod(part, 0o644)  # mkstemp's files are private
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
+    arrays = {"depth": half, "kind": np.array(depth.kind), "source": np.array(source)}
+    atomic.write_npz(path, arrays)

@@ -7,9 +7,6 @@
 Make the checkpoint with `python -m hmr_jax.weights.convert`. Shapes: H, W an image, h, w what the network is shown.
 """
 
-import functools
-import math
-import operator
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +17,8 @@ import numpy as np
 
 from hmr_jax.checkpoints.converted import load_depth_anything
 from hmr_jax.config.depth_anything import DepthAnythingConfig
-from hmr_jax.models.backbones.dinov2 import cubic_taps
+from hmr_jax.depth.resizing import network_size, prepare, resize_linear
 from hmr_jax.models.depth_anything import DepthAnything
-from hmr_jax.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from hmr_jax.models.parameters import Params
 
 
@@ -68,7 +64,7 @@ class DepthNetwork:
         for index, image in enumerate(images):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
                 raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
-            buckets[network_size(image.shape[:2], self.config)].append(index)
+            buckets[network_size(image.shape[:2], self.config.size, self.config.patch_size)].append(index)
         maps: list = [None] * len(images)
         running: tuple = ()
         for size, members in buckets.items():
@@ -86,47 +82,3 @@ class DepthNetwork:
     def _collect(maps: list, images: Sequence[np.ndarray], chunk: Sequence[int] = (), result: object = ()) -> None:
         for index, depth in zip(chunk, np.asarray(result), strict=False):
             maps[index] = resize_linear(depth, images[index].shape[:2])
-
-
-def network_size(size: tuple[int, ...], config: DepthAnythingConfig) -> tuple[int, int]:
-    """(h, w) that an image (H, W) is resized to: its smaller side `config.size`, both multiples of the patch.
-
-    The original's rule: sides are rounded to the nearest multiple, but up where that would be less than `config.size`.
-    """
-    scale = max(config.size / side for side in size[:2])
-
-    def multiple(side: float) -> int:
-        near = round(side / config.patch_size) * config.patch_size
-        return near if near >= config.size else math.ceil(side / config.patch_size) * config.patch_size
-
-    height, width = (multiple(scale * side) for side in size[:2])
-    return height, width
-
-
-def prepare(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 -> (h, w, 3) float32: resized bicubically, as OpenCV does, and normalised as for ImageNet."""
-    x = image.astype(np.float32) / 255
-    for axis, target in enumerate(size):
-        if x.shape[axis] != target:
-            indices, weights = cubic_taps(x.shape[axis], target)
-            shape = (-1, *[1] * (x.ndim - 1 - axis))
-            x = functools.reduce(
-                operator.add,
-                (
-                    np.take(x, index, axis) * weight.astype(np.float32).reshape(shape)
-                    for index, weight in zip(indices, weights, strict=True)
-                ),
-            )
-    return (x - IMAGENET_MEAN) / IMAGENET_STD
-
-
-def resize_linear(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(h, w) -> (H, W), bilinear, corners on corners."""
-    for axis, target in enumerate(size):
-        source = depth.shape[axis]
-        positions = np.arange(target) * ((source - 1) / max(target - 1, 1))
-        low = np.minimum(positions.astype(int), source - 1)
-        weight = (positions - low).astype(np.float32).reshape((-1, *[1] * (1 - axis)))
-        lower, upper = np.take(depth, low, axis), np.take(depth, np.minimum(low + 1, source - 1), axis)
-        depth = lower + (upper - lower) * weight
-    return depth

@@ -15,11 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from hmr_jax.depth import SUFFIXES, DepthMap, Kind, read_depth
-
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet's, which depth networks are fed with
-STD = np.array([0.229, 0.224, 0.225], np.float32)
-SHORT_SIDE, MULTIPLE = 518, 14  # Depth Anything V2: sides of at least 518 px, multiples of its patch
+from hmr_jax.depth.maps import SUFFIXES, DepthMap, Kind, read_depth
+from hmr_jax.depth.resizing import network_size
+from hmr_jax.ops import normalize_imagenet
 
 
 class DepthProvider(Protocol):
@@ -114,8 +112,9 @@ class OnnxDepth:
 
     def _estimate(self, image: np.ndarray) -> DepthMap:
         size = image.shape[1], image.shape[0]
-        small = Image.fromarray(image).resize(self._fixed or network_size(size), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(small, np.float32) / 255 - MEAN) / STD
+        shown = self._fixed or network_size(image.shape)[::-1]
+        small = Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC)
+        pixels = normalize_imagenet(np.asarray(small, np.float32) / 255)
         output = self._session.run(None, {self._input: np.moveaxis(pixels, -1, 0)[None]})[0]
         values = np.asarray(output, np.float32)
         while values.ndim > 2 and values.shape[0] == 1:
@@ -136,13 +135,6 @@ class FlaxDepth:
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
         return [DepthMap.from_values(values, self._network.kind) for values in self._network.batch(images)]
-
-
-def network_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of an image as Depth Anything V2 takes it: both at least 518 and multiples of 14."""
-    scale = SHORT_SIDE / min(size)
-    width, height = (max(SHORT_SIDE, round(side * scale / MULTIPLE) * MULTIPLE) for side in size)
-    return width, height
 
 
 PROVIDERS: dict[str, Callable[[str], DepthProvider]] = {

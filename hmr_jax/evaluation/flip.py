@@ -14,6 +14,7 @@ from hmr_jax.batch import MAPS, Batch, Prediction
 from hmr_jax.body import BodyModel, mirror_vertices
 from hmr_jax.body.default_body import TOPOLOGY
 from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
+from hmr_jax.geometry import nearest_rotation
 from hmr_jax.models.deforhmr import pose_body
 
 _MIRROR = np.array([-1.0, 1, 1], np.float32)
@@ -39,7 +40,7 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
     if prediction.body_pose is not None and prediction.coarse_vertices is None:
         one, two = prediction.rotations, mirrored.rotations
         two = two[:, SMPL_24_FLIP] * _MIRROR[:, None] * _MIRROR
-        rotations = _nearest_rotation((one + two) / 2)
+        rotations = nearest_rotation((one + two) / 2)
         betas: Any = prediction.betas
         betas = (betas + mirrored.betas) / 2
         posed = pose_body(body, rotations, betas, camera, focal_length, vertices=prediction.vertices is not None)
@@ -86,10 +87,3 @@ def _mean_sigma(prediction: Prediction, mirrored: Prediction) -> jax.Array | Non
     if prediction.sigma is None or mirrored.sigma is None:
         return None
     return (prediction.sigma + mirrored.sigma[:, KEYPOINTS_44_FLIP]) / 2
-
-
-def _nearest_rotation(matrices: jax.Array) -> jax.Array:
-    """(B, J, 3, 3) means of two rotations -> the nearest rotations."""
-    u, _, vt = jnp.linalg.svd(matrices)
-    sign = jnp.sign(jnp.linalg.det(u @ vt))
-    return (u * jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)[..., None, :]) @ vt

@@ -21,7 +21,7 @@ from hmr_jax.evaluation.fingerprints import DIGEST, fingerprints
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import Evaluation, summarize
 from hmr_jax.evaluation.scores import make_score_step, predict_with
-from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.geometry import axis_angle_to_matrix, nearest_rotation
 from hmr_jax.models.parameters import Params, to_variables
 from hmr_jax.protocols import Protocol, body_subject, get_protocol, keypoint_subject, load_bodies, score
 
@@ -194,10 +194,9 @@ def mean_body_errors(
         chunk: samples at a time.
     """
     rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
-    u, _, vt = np.linalg.svd(rotations.mean(0))
-    u[..., -1] *= np.linalg.det(u @ vt)[..., None]
+    mean_pose = nearest_rotation(jnp.asarray(rotations.mean(0)))
     neutral = bodies.neutral
-    posed = skin(neutral, jnp.asarray(labels["betas"].mean(0))[None], jnp.asarray(u @ vt, jnp.float32)[None])
+    posed = skin(neutral, jnp.asarray(labels["betas"].mean(0))[None], mean_pose[None])
     mean = body_subject(protocol, neutral, posed.vertices, posed.joints)
 
     @jax.jit

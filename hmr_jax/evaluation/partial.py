@@ -5,7 +5,6 @@ file is written whole or not at all.
 """
 
 import contextlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
 
 Rows = dict[str, np.ndarray]
@@ -56,11 +56,7 @@ class PartialResults:
         """Writes the rows of the steps `first` .. `last` - 1."""
         if not self._first:
             return
-        path = self.folder / f"{first:08d}_{last:08d}.npz"
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **rows)
-        os.replace(part, path)
+        atomic.write_npz(self.folder / f"{first:08d}_{last:08d}.npz", rows, compressed=False)
 
     def remove(self) -> None:
         """Removes the folder: the evaluation is done and its result written."""

@@ -3,7 +3,6 @@
 Shapes: N samples, K keypoints.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.results import Evaluation
 from hmr_jax.evaluation.statistics import rank_correlation
 from hmr_jax.evaluation.tables import best, latex_table, warnings_of
+from hmr_jax.io import atomic
 from hmr_jax.protocols import METRICS, Protocol
 from hmr_jax.protocols.published import published_rows
 from hmr_jax.rendering.charts import bar_chart, line_chart
@@ -61,9 +61,7 @@ def write_evaluation_report(folder: Path, outcomes: Sequence[Outcome]) -> Path:
         latex_of(protocol, [outcome for outcome in scored if outcome.result.protocol == protocol])
         for protocol in protocols.values()
     )
-    part = folder / "results.tex.part"
-    part.write_text(tex)
-    os.replace(part, folder / "results.tex")
+    atomic.write_text(folder / "results.tex", tex)
     names = ", ".join(dict.fromkeys(outcome.name for outcome in scored))
     return write_report(
         folder / "index.html",

@@ -5,7 +5,6 @@
 Shapes: N samples, P evaluated points, F frames.
 """
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from hmr_jax import __version__, metrics
 from hmr_jax.evaluation.fingerprints import hash_samples
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
+from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.protocols import Protocol
 
@@ -194,11 +194,7 @@ def write_result(path: Path, result: Evaluation, about: dict[str, Any], hashes: 
             "thresholds": {m: getattr(protocol, m) for m in ("pck", "pck_tight", "auc") if getattr(protocol, m)},
         }  # fmt: skip
     samples = result.per_sample
-    np_path = samples_path(path)
-    part = np_path.with_name(np_path.name + ".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **samples)
-    os.replace(part, np_path)
+    atomic.write_npz(samples_path(path), samples)
     write_json(
         path,
         {

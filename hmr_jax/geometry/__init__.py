@@ -7,6 +7,7 @@ from hmr_jax.geometry.rotations import (
     matrix_to_axis_angle,
     matrix_to_quaternion,
     matrix_to_rotation_6d,
+    nearest_rotation,
     rotation_6d_to_matrix,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "matrix_to_axis_angle",
     "matrix_to_quaternion",
     "matrix_to_rotation_6d",
+    "nearest_rotation",
     "project",
     "rotation_6d_to_matrix",
     "similarity_align",

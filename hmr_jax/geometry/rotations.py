@@ -89,5 +89,21 @@ def matrix_to_rotation_6d(matrix: jax.Array) -> jax.Array:
     return jnp.concatenate([matrix[..., :, 0], matrix[..., :, 1]], -1)
 
 
+def nearest_rotation(matrix: jax.Array) -> jax.Array:
+    """(..., 3, 3) M -> the rotation R, never a reflection, with the largest sum of R_ij M_ij (Umeyama 1991).
+
+    Of a mean of rotations it is the nearest rotation; of a sum of y x^T, the one that best turns points x onto y.
+    """
+    u, _, vt = jnp.linalg.svd(matrix)
+    sign = _determinant(u) * _determinant(vt)
+    flip = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], -1)
+    return (u * flip[..., None, :]) @ vt
+
+
+def _determinant(matrix: jax.Array) -> jax.Array:
+    """Of (..., 3, 3), as a triple product: exact to the last bit for rotations, where LU is not."""
+    return jnp.sum(matrix[..., 0] * jnp.cross(matrix[..., 1], matrix[..., 2]), -1)
+
+
 def _normalize(vector: jax.Array) -> jax.Array:
     return vector * jax.lax.rsqrt(jnp.maximum(jnp.sum(vector**2, -1, keepdims=True), 1e-20))

@@ -1,16 +1,15 @@
 """JSON files, written whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from hmr_jax.io import atomic
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)
+    atomic.write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Metrics as documented pure functions."""
 
-from hmr_jax.metrics.angles import geodesic_angle, mpjae, pa_mpjae, world_rotations
+from hmr_jax.metrics.angles import geodesic_angle, mpjae, pa_mpjae
 from hmr_jax.metrics.dense import dense_errors
 from hmr_jax.metrics.motion import acceleration_error
 from hmr_jax.metrics.pose import (
@@ -33,5 +33,4 @@ __all__ = [
     "pve",
     "root_align",
     "weighted_mean",
-    "world_rotations",
 ]

@@ -1,9 +1,7 @@
 """Errors of rotations in degrees.
 
-Shapes: B batch, P body parts, J joints.
+Shapes: B batch, P body parts.
 """
-
-from collections.abc import Sequence
 
 import chex
 import jax
@@ -28,11 +26,3 @@ def mpjae(pred: jax.Array, target: jax.Array) -> jax.Array:
 def pa_mpjae(pred: jax.Array, target: jax.Array, rotation: jax.Array) -> jax.Array:
     """MPJAE after turning the prediction by the rotation (B, 3, 3) of the joints' best similarity transform."""
     return mpjae(jnp.einsum("bij,bpjk->bpik", rotation, pred, precision="highest"), target)
-
-
-def world_rotations(rotations: jax.Array, parents: Sequence[int]) -> jax.Array:
-    """Rotations relative to the parent (B, J, 3, 3) -> rotations in the axes of the root's parent (B, J, 3, 3)."""
-    turned = [rotations[:, 0]]
-    for joint in range(1, rotations.shape[1]):
-        turned.append(jnp.matmul(turned[parents[joint]], rotations[:, joint], precision="highest"))
-    return jnp.stack(turned, 1)

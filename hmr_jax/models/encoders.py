@@ -8,7 +8,6 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from hmr_jax.config import EncoderConfig
 from hmr_jax.geometry.crops import centre_columns
@@ -16,9 +15,7 @@ from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.models.backbones.residual import ConvNorm
 from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.backbones.vit import ViT
-
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+from hmr_jax.ops import normalize_imagenet
 
 
 def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -34,7 +31,7 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
             "set data.crop_size to the height of model.encoder.image_size."
         )
     image = centre_columns(image, width)
-    return (image.astype(jnp.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    return normalize_imagenet(image.astype(jnp.float32) / 255)
 
 
 def build_encoder(

@@ -1,9 +1,12 @@
 """`python -m hmr_jax.protocols [NAME ...]`: prints the table of protocols, or all that is known of some."""
 
-import sys
 import textwrap
 from collections.abc import Sequence
+from typing import Annotated
 
+from tyro.conf import Positional, arg
+
+from hmr_jax import cli
 from hmr_jax.protocols import PROTOCOLS, Protocol, get_protocol
 
 
@@ -37,7 +40,12 @@ def details(protocol: Protocol) -> str:
     return "\n".join(text)
 
 
-def main(names: Sequence[str]) -> None:
+def main(names: Positional[Annotated[tuple[str, ...], arg(metavar="NAME...")]] = ()) -> None:
+    """Lists the evaluation protocols, or says all that is known of some.
+
+    Args:
+        names: of protocols; without one the table of all.
+    """
     if names:
         print("\n\n".join(details(get_protocol(name)) for name in names))
     else:
@@ -50,8 +58,4 @@ def main(names: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    cli.run(main, "python -m hmr_jax.protocols")

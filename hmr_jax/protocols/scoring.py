@@ -11,6 +11,7 @@ import numpy as np
 
 from hmr_jax import metrics
 from hmr_jax.body import BodyModel
+from hmr_jax.body.kinematics import world_rotations
 from hmr_jax.geometry.alignment import fit_similarities, row_sums
 from hmr_jax.protocols.protocol import Protocol
 
@@ -78,7 +79,7 @@ def body_subject(
         points, root = together[:, :-1], together[:, -1]
     turned = None
     if rotations is not None and protocol.angle_parts:
-        turned = metrics.world_rotations(rotations, body.parents)[:, np.array(protocol.angle_parts)]
+        turned = world_rotations(body.parents, rotations)[:, np.array(protocol.angle_parts)]
     if not {"pve", "pa_pve"} & set(protocol.metrics):
         vertices = None
     return Subject(metrics.root_align(points, root), vertices, root, turned)

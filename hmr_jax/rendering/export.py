@@ -4,12 +4,13 @@ Shapes: P people, V vertices, F faces.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+
+from hmr_jax.io import atomic
 
 SCHEMA = 1
 """Version of the JSON and npz layout; it changes when a reader would have to."""
@@ -27,19 +28,14 @@ def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[s
     """Writes {"schema": ..., **header, "people": [...]}; arrays become nested lists of numbers with 6 digits."""
     people_text = ",\n".join(_object(person) for person in people)
     text = _object({"schema": SCHEMA, **header})[:-2] + f',\n"people": [\n{people_text}\n]\n}}\n'
-    _write(path, lambda part: part.write_text(text))
+    atomic.write_text(path, text)
 
 
 def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]], **shared: np.ndarray) -> None:
     """Writes one array (P, ...) per field of the people, `shared` arrays, and `header`, a JSON string."""
     fields = {name: np.stack([person[name] for person in people]) for name in (people[0] if people else ())}
     text = np.array(json.dumps(_plain({"schema": SCHEMA, **header}), allow_nan=False))
-
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **{"header": text, **shared, **fields})  # type: ignore[arg-type]
-
-    _write(path, write)
+    atomic.write_npz(path, {"header": text, **shared, **fields})
 
 
 def write_glb(
@@ -73,7 +69,8 @@ def write_glb(
         place = trimesh.transformations.translation_matrix(AXES[axes] @ translation)
         scene.add_geometry(mesh, node_name=f"person_{i}", geom_name=f"body_{i}", transform=place)
     data = scene.export(file_type="glb")
-    _write(path, lambda part: part.write_bytes(data))
+    with atomic.writing(path) as part:
+        part.write_bytes(data)
 
 
 def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray):
@@ -86,16 +83,6 @@ def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray):
     mesh = trimesh.Trimesh(vertices, faces, process=False, visual=visual)
     _ = mesh.vertex_normals  # computed on reading; exported once they are there
     return mesh
-
-
-def _write(path: Path, write) -> None:
-    """Writes beside the target and renames: a file is whole or not there."""
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _object(fields: Mapping[str, Any]) -> str:

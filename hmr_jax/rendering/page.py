@@ -13,7 +13,6 @@ Everything is inside the one file, so it opens without a network. A page is a li
 import base64
 import html
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
+from hmr_jax.io import atomic
 from hmr_jax.rendering.charts import line_chart
 from hmr_jax.rendering.export import AXES, body_mesh
 from hmr_jax.rendering.shading import CLAY
@@ -164,9 +164,7 @@ def write_report(path: str | Path, title: str, blocks: Sequence[Block], summary:
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
     )
     main = f"<header><h1>{html.escape(title)}</h1>{summary}</header>" + "\n".join(block.html() for block in blocks)
-    part = path.with_name(path.name + ".part")
-    part.write_text(f"{head}\n<body><main>{main}</main><footer>{html.escape(footer)}</footer></body></html>\n", "utf-8")
-    os.replace(part, path)
+    atomic.write_text(path, f"{head}\n<body><main>{main}</main><footer>{html.escape(footer)}</footer></body></html>\n")
     return path
 
 

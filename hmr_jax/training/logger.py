@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from hmr_jax.io import atomic
 from hmr_jax.models.parameters import Params
 
 
@@ -69,7 +70,7 @@ def _drop_rows_after(path: Path, step: int) -> None:
     if path.exists():
         rows = [line for line in path.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in rows if json.loads(line)["step"] <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        atomic.write_text(path, "".join(line + "\n" for line in kept))
 
 
 def parameter_table(trained: Params, frozen: Params) -> str:

@@ -10,13 +10,13 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
+from tyro.conf import Positional, arg
 
 from hmr_jax import __version__, cli, runtime
 from hmr_jax.batch import zeros
@@ -155,7 +155,7 @@ def _report(source: Path, out: Path, state: dict[str, np.ndarray], converted: Co
 
 
 def main(
-    source: tyro.conf.Positional[Path],
+    source: Positional[Annotated[Path, arg(metavar="SOURCE")]],
     to: Path,
     heads: int | None = None,
     head_dim: int = 64,
@@ -182,5 +182,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        tyro.cli(main)
+    cli.run(main, "python -m hmr_jax.weights.convert")

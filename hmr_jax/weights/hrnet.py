@@ -4,11 +4,9 @@ timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its l
 same names; inside a checkpoint of METRO they stand behind "backbone.".
 """
 
+from hmr_jax.models.backbones.hrnet import BLOCKS, MODULES
 from hmr_jax.weights.convolutional import block, conv_norm, group, stack
 from hmr_jax.weights.state import State, StrictState
-
-MODULES = {2: 1, 3: 4, 4: 3}  # as in models.hrnet
-BLOCKS = 4
 
 
 def convert_hrnet(state: State, prefix: str = "", dropped: dict[str, str] | None = None) -> dict:

@@ -7,7 +7,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 
-def camera_translation(rotation: np.ndarray, shift: np.ndarray, translation: np.ndarray, root: np.ndarray) -> np.ndarray:
+def camera_translation(
+    rotation: np.ndarray, shift: np.ndarray, translation: np.ndarray, root: np.ndarray
+) -> np.ndarray:
     """SMPL's translation in camera axes, (N, 3).
 
     The global orientation turns a body about its root joint and not about the origin: R (j0 + t) + shift - j0.
