@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def forward_kinematics(parents: Sequence[int], rotations: Array, rest_joints: jax.Array) -> tuple[jax.Array, jax.Array]:
+def forward_kinematics(
+    parents: Sequence[int], rotations: jax.Array, rest_joints: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Poses a skeleton.
 
     By doubling: each round takes all joints from the axes of one ancestor to those of that ancestor's, twice as far up.

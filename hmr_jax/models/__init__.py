@@ -17,12 +17,19 @@ def needs_depth(config: ModelConfig) -> bool:
     return config.name in DEPTH_MODELS
 
 
-def build_model(config: ModelConfig) -> DeforHMR | D2AHMR | DensePretraining:
-    """The network of a configuration, without parameters."""
-    auto = jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | D2AHMR | DensePretraining:
+    """The network of a configuration, without parameters.
+
+    Args:
+        config: what to build.
+        platform: "cpu", "cuda", "tpu" or the like, on which it will run; it decides the computation type where that
+            is "auto", and whether repeated blocks are written out. None: this process's own.
+    """
+    cpu = (platform or jax.default_backend()) == "cpu"
+    auto = jnp.float32 if cpu else jnp.bfloat16
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
     if config.name == "dense":
-        return DensePretraining(config, dtype)
+        return DensePretraining(config, dtype, cpu)
     body = load_body_model(config.body)
     if config.name == "d2a_hmr":
         sizes = config.encoder.image_size, config.d2a.depth_encoder.image_size
@@ -31,5 +38,6 @@ def build_model(config: ModelConfig) -> DeforHMR | D2AHMR | DensePretraining:
                 f"model.encoder.image_size is {sizes[0]} but model.d2a.depth_encoder.image_size is {sizes[1]}: both "
                 "streams see the same part of the crop."
             )
-        return D2AHMR(config, body, load_coarse_mesh(body) if config.d2a.head == "vertices" else None, dtype)
-    return DeforHMR(config, body, dtype)
+        coarse = load_coarse_mesh(body) if config.d2a.head == "vertices" else None
+        return D2AHMR(config, body, coarse, dtype, cpu)
+    return DeforHMR(config, body, dtype, cpu)

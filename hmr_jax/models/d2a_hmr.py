@@ -31,6 +31,8 @@ class D2AHMR(nn.Module):
     coarse: CoarseMesh | None = None
     """Needed by the non-parametric head."""
     dtype: Any = jnp.float32
+    unroll: bool = False
+    """See `ViT.unroll`."""
 
     @nn.compact
     def __call__(
@@ -73,7 +75,7 @@ class D2AHMR(nn.Module):
             has_depth = given * (jnp.max(maps, (1, 2)) > 0)
             maps = normalize_crop(jnp.repeat(maps[..., None], 3, -1), config.encoder.image_size)
 
-        encoder = build_encoder(config.encoder, config.attention, self.dtype)
+        encoder = build_encoder(config.encoder, config.attention, self.dtype, unroll=self.unroll)
         training = train and "encoder" not in frozen
         if maps is None:
             return encoder(images, training), None, has_depth
@@ -81,7 +83,7 @@ class D2AHMR(nn.Module):
             # One call: the statistics of BatchNorm are then those of both kinds, in training and in prediction.
             both = encoder(jnp.concatenate([images, maps]), training)
             return both[: len(images)], both[len(images) :], has_depth
-        own = build_encoder(config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder")
+        own = build_encoder(config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder", self.unroll)
         return encoder(images, training), own(maps, train and "depth_encoder" not in frozen), has_depth
 
     def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, int]) -> jax.Array:

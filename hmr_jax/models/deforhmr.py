@@ -32,6 +32,8 @@ class DeforHMR(nn.Module):
     config: ModelConfig
     body: BodyModel
     dtype: Any = jnp.float32
+    unroll: bool = False
+    """See `ViT.unroll`."""
 
     @nn.compact
     def __call__(
@@ -47,9 +49,8 @@ class DeforHMR(nn.Module):
         """
         config = self.config
         images = normalize_crop(batch["image"], config.encoder.image_size)
-        features = build_encoder(config.encoder, config.attention, self.dtype)(
-            images, train and "encoder" not in frozen
-        )
+        encoder = build_encoder(config.encoder, config.attention, self.dtype, unroll=self.unroll)
+        features = encoder(images, train and "encoder" not in frozen)
         num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
         tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, train)
         rotations, betas, camera = SMPLHead(name="head")(tokens)
@@ -71,6 +72,8 @@ class DensePretraining(nn.Module):
 
     config: ModelConfig
     dtype: Any = jnp.float32
+    unroll: bool = False
+    """See `ViT.unroll`."""
 
     @nn.compact
     def __call__(
@@ -78,7 +81,7 @@ class DensePretraining(nn.Module):
     ) -> dict[str, jax.Array]:
         """Batch with "image" -> the maps of `heads.DenseHead`; there are no `vertices`."""
         images = normalize_crop(batch["image"], self.config.encoder.image_size)
-        encoder = build_encoder(self.config.encoder, self.config.attention, self.dtype)
+        encoder = build_encoder(self.config.encoder, self.config.attention, self.dtype, unroll=self.unroll)
         features = encoder(images, train and "encoder" not in frozen)
         return DenseHead(dense_size(self.config.encoder), self.dtype, name="dense")(features)
 

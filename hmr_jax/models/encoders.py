@@ -35,13 +35,13 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def build_encoder(
-    config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any, name: str = "encoder"
+    config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any, name: str = "encoder", unroll: bool = False
 ) -> nn.Module:
-    """A module that takes (images (B, H, W, 3) normalised, train) and gives features (B, h, w, C)."""
+    """A module from (images (B, H, W, 3) normalised, train) to features (B, h, w, C); for `unroll` see `ViT`."""
     if config.name == "vit":
         return ViT(
             config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
-            config.drop_path, config.remat, attention, dtype, name=name,
+            config.drop_path, config.remat, attention, dtype, unroll, name=name,
         )  # fmt: skip
     makers = {
         "resnet50": lambda: ResNet(50, dtype, name=name),

@@ -3,8 +3,12 @@
 Shapes: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
+
+from hmr_jax.ops.cpu import is_plain
 
 
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad: int = 0) -> jax.Array:
@@ -26,10 +30,23 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
         raise ValueError(
             f"A kernel {kernel.shape} does not fit features {x.shape}: it must be (k, k, 1, {x.shape[-1]})."
         )
-    if jax.default_backend() == "cpu":  # whose grouped convolution takes 20 times as long
-        from hmr_jax.ops.cpu.depthwise_kernels import depthwise_on_cpu  # Numba is loaded where it is needed
+    if is_plain():
+        return _grouped(x, kernel, stride, pad)
+    return jax.lax.platform_dependent(
+        x,
+        kernel,
+        cpu=functools.partial(_by_kernel, stride=stride, pad=pad),  # XLA's grouped convolution takes 20 times as long
+        default=functools.partial(_grouped, stride=stride, pad=pad),
+    )
 
-        return depthwise_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
+
+def _by_kernel(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    from hmr_jax.ops.cpu.depthwise_kernels import depthwise_on_cpu  # Numba is loaded where it is needed
+
+    return depthwise_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
+
+
+def _grouped(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     batch, height, width, groups, channels = x.shape
     maps = jnp.moveaxis(x, 3, 1).reshape(-1, height, width, channels)  # (B G, H, W, c)
     y = jax.lax.conv_general_dilated(

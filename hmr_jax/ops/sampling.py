@@ -8,6 +8,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from hmr_jax.ops.cpu import is_plain
+from hmr_jax.ops.gathering import by_gather, corner
+
 
 def sample_points(
     features: jax.Array,
@@ -45,29 +48,35 @@ def sample_points(
         points = jnp.where(inside, points, jax.lax.stop_gradient(jnp.clip(points, 0.0, last)))
     elif padding != "zeros":
         raise ValueError(f"padding must be 'zeros' or 'border', not {padding!r}.")
-    maps = jnp.asarray(features).reshape(batch, height * width, groups, channels // groups)
-    if method == "matmul" and jax.default_backend() == "cpu":
-        from hmr_jax.ops.cpu.sampling_kernels import sample_on_cpu  # Numba is loaded where it is needed
-
-        sampled = sample_on_cpu(jnp.asarray(features, jnp.float32), points).astype(maps.dtype)
-    elif method == "matmul":
+    features = jnp.asarray(features)
+    maps = features.reshape(batch, height * width, groups, channels // groups)
+    if method == "matmul" and is_plain():
         sampled = _by_matmul(maps, points, height, width)
+    elif method == "matmul":
+        sampled = jax.lax.platform_dependent(features, points, cpu=_by_kernel, default=_by_product)
     elif method == "gather":
-        sampled = _by_gather(maps, points, height, width)
+        sampled = by_gather(maps, points, height, width)
     else:
         raise ValueError(f"method must be 'matmul' or 'gather', not {method!r}.")
     return sampled.reshape(batch, -1, channels)
 
 
-def _corner(coordinate: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Integer cell at or before a coordinate, and the distance from it."""
-    lower = jnp.floor(coordinate)
-    return lower.astype(jnp.int32), coordinate - jax.lax.stop_gradient(lower)
+def _by_kernel(features: jax.Array, points: jax.Array) -> jax.Array:
+    from hmr_jax.ops.cpu.sampling_kernels import sample_on_cpu  # Numba is loaded where it is needed
+
+    return sample_on_cpu(features.astype(jnp.float32), points).astype(features.dtype)
+
+
+def _by_product(features: jax.Array, points: jax.Array) -> jax.Array:
+    batch, height, width, channels = features.shape
+    groups = points.shape[1]
+    maps = features.reshape(batch, height * width, groups, channels // groups)
+    return _by_matmul(maps, points, height, width)
 
 
 def _axis_weights(coordinate: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
     """(..., ) -> (..., size) linear interpolation weights and their slopes; cells outside get none: zero padding."""
-    lower, fraction = _corner(coordinate)
+    lower, fraction = corner(coordinate)
     cells = jnp.arange(size)
     at_lower = (cells == lower[..., None]).astype(jnp.float32)
     at_upper = (cells == lower[..., None] + 1).astype(jnp.float32)
@@ -84,19 +93,3 @@ def _by_matmul(maps: jax.Array, points: jax.Array, height: int, width: int) -> j
     x_weights, y_weights = _axis_weights(points[..., 0], width)[0], _axis_weights(points[..., 1], height)[0]
     weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, HW)
     return jnp.swapaxes(weights @ jnp.swapaxes(maps, 1, 2), 1, 2)
-
-
-def _by_gather(maps: jax.Array, points: jax.Array, height: int, width: int) -> jax.Array:
-    batch, _, groups, _ = maps.shape
-    left, x_fraction = _corner(jnp.swapaxes(points[..., 0], 1, 2))  # (B, N, G)
-    top, y_fraction = _corner(jnp.swapaxes(points[..., 1], 1, 2))
-    rows, columns = jnp.arange(batch)[:, None, None], jnp.arange(groups)
-    total = jnp.zeros((), maps.dtype)
-    for dy, y_weight in ((0, 1 - y_fraction), (1, y_fraction)):
-        for dx, x_weight in ((0, 1 - x_fraction), (1, x_fraction)):
-            x, y = left + dx, top + dy
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            cell = jnp.clip(y, 0, height - 1) * width + jnp.clip(x, 0, width - 1)
-            weight = jnp.where(inside, x_weight * y_weight, 0.0).astype(maps.dtype)
-            total += weight[..., None] * maps.at[rows, cell, columns].get(mode="promise_in_bounds")  # (B, N, G, C/G)
-    return total

@@ -72,6 +72,8 @@ class ViT(nn.Module):
     remat: bool = False
     attention: Literal["xla", "cudnn"] = "xla"
     dtype: Any = jnp.float32
+    unroll: bool = False
+    """Write the scanned blocks out, one after the other: slower to compile, faster on CPUs."""
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -108,7 +110,7 @@ class ViT(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=(0, nn.broadcast),
             length=self.depth,
-            unroll=self.depth if jax.default_backend() == "cpu" else 1,
+            unroll=self.depth if self.unroll else 1,
         )
         return blocks(block, *settings, name="blocks")(x, rates, train)[0]
 

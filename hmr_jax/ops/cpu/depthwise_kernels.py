@@ -11,18 +11,19 @@ import numba
 import numpy as np
 
 from hmr_jax.ops.cpu import native
+from hmr_jax.ops.cpu.linear_call import Arrays, Call, linear_call
 from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, register
 
 ZERO = np.float32(0)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def depthwise_on_cpu(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
     """`depthwise_convolution` of float32 arrays."""
     batch, height, width, groups, channels = x.shape
     rows, columns = ((size + 2 * pad - len(kernel)) // stride + 1 for size in (height, width))
     result = jax.ShapeDtypeStruct((batch, rows, columns, groups * channels), jnp.float32)
-    call = jax.ffi.ffi_call("hmr_jax.depthwise", result)
+    call = jax.ffi.ffi_call("hmr_jax.depthwise", result, vmap_method="sequential")
     y = call(_flat(x), kernel, pad=np.int64(pad), stride=np.int64(stride))
     return y.reshape(batch, rows, columns, groups, channels)
 
@@ -31,19 +32,29 @@ def _flat(x: jax.Array) -> jax.Array:
     return x.reshape(*x.shape[:3], -1)
 
 
-def _forward(x, kernel, stride, pad):
-    return depthwise_on_cpu(x, kernel, stride, pad), (x, kernel)
+@depthwise_on_cpu.defjvp
+def _depthwise_jvp(stride: int, pad: int, primals: Arrays, tangents: Arrays) -> tuple[jax.Array, jax.Array]:
+    tangent, cotangents = _derivatives(stride, pad)
+    return depthwise_on_cpu(*primals, stride, pad), linear_call(tangent, cotangents, primals, tangents)[0]
 
 
-def _backward(stride, pad, residuals, cotangent):
-    x, kernel = residuals
-    results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_flat(x).shape, kernel.shape)]
-    call = jax.ffi.ffi_call("hmr_jax.depthwise_gradients", results)
-    grad_x, grad_kernel = call(_flat(x), kernel, _flat(cotangent), pad=np.int64(pad), stride=np.int64(stride))
-    return grad_x.reshape(x.shape), grad_kernel
+@functools.cache
+def _derivatives(stride: int, pad: int) -> tuple[Call, Call]:
+    """Both directions of the derivative, the same functions for the same convolution."""
 
+    def tangent(residuals: Arrays, tangents: Arrays) -> Arrays:
+        (x, kernel), (x_tangent, kernel_tangent) = residuals, tangents
+        moved = depthwise_on_cpu(x_tangent, kernel, stride, pad)
+        return (moved + depthwise_on_cpu(x, kernel_tangent, stride, pad),)
 
-depthwise_on_cpu.defvjp(_forward, _backward)
+    def cotangents(residuals: Arrays, given: Arrays) -> Arrays:
+        x, kernel = residuals
+        results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_flat(x).shape, kernel.shape)]
+        call = jax.ffi.ffi_call("hmr_jax.depthwise_gradients", results, vmap_method="sequential")
+        grad_x, grad_kernel = call(_flat(x), kernel, _flat(given[0]), pad=np.int64(pad), stride=np.int64(stride))
+        return grad_x.reshape(x.shape), grad_kernel
+
+    return tangent, cotangents
 
 
 @native.kernel

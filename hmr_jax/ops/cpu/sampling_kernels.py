@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numba
 import numpy as np
 
+from hmr_jax.ops.cpu.linear_call import Arrays, linear_call
 from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, kernel, register
+from hmr_jax.ops.gathering import by_gather
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def sample_on_cpu(maps: jax.Array, points: jax.Array) -> jax.Array:
     """(B, H, W, C) float32 features, (B, G, N, 2) float32 points -> (B, N, G, c); zero padding.
 
@@ -21,19 +23,31 @@ def sample_on_cpu(maps: jax.Array, points: jax.Array) -> jax.Array:
     """
     groups, number = points.shape[1:3]
     shape = (len(maps), number, groups, maps.shape[-1] // groups)
-    return jax.ffi.ffi_call("hmr_jax.sample", jax.ShapeDtypeStruct(shape, jnp.float32))(maps, points)
+    call = jax.ffi.ffi_call("hmr_jax.sample", jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")
+    return call(maps, points)
 
 
-def _forward(maps, points):
-    return sample_on_cpu(maps, points), (maps, points)
+@sample_on_cpu.defjvp
+def _sample_jvp(primals: Arrays, tangents: Arrays) -> tuple[jax.Array, jax.Array]:
+    return sample_on_cpu(*primals), linear_call(_tangent, _cotangents, primals, tangents)[0]
 
 
-def _backward(residuals, cotangent):
+def _tangent(residuals: Arrays, tangents: Arrays) -> Arrays:
+    """Forward mode: how samples change with features and points."""
+    groups = residuals[1].shape[1]
+
+    def gather(maps: jax.Array, points: jax.Array) -> jax.Array:
+        batch, height, width, channels = maps.shape
+        return by_gather(maps.reshape(batch, height * width, groups, channels // groups), points, height, width)
+
+    return (jax.jvp(gather, residuals, tangents)[1],)
+
+
+def _cotangents(residuals: Arrays, cotangents: Arrays) -> Arrays:
+    """Reverse mode: gradients of features and points."""
     results = [jax.ShapeDtypeStruct(argument.shape, jnp.float32) for argument in residuals]
-    return tuple(jax.ffi.ffi_call("hmr_jax.sample_gradients", results)(*residuals, cotangent))
-
-
-sample_on_cpu.defvjp(_forward, _backward)
+    call = jax.ffi.ffi_call("hmr_jax.sample_gradients", results, vmap_method="sequential")
+    return tuple(call(*residuals, *cotangents))
 
 
 @kernel
