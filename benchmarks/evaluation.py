@@ -25,7 +25,7 @@ import numpy as np
 from hmr_jax import distributed, metrics, runtime
 from hmr_jax.body import Bodies, BodyModel, load_body_model, skin
 from hmr_jax.config import MeshConfig
-from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.loop import collect
 from hmr_jax.evaluation.results import summarize, write_result
 from hmr_jax.evaluation.scores import make_score_step
@@ -92,9 +92,9 @@ def write_files(folder: Path, count: int) -> tuple[Path, Path]:
     return folder / "truth.npz", folder / "predictions.npz"
 
 
-def read_predictions(case: str, bodies: Bodies, file: Path) -> ForeignPredictions:
+def read_predictions(case: str, bodies: Bodies, file: Path) -> ExternalPredictions:
     """The file; for "vertices", a pool of meshes made from it that the samples share, instead of 2.9 GB of them."""
-    predictions = ForeignPredictions(file, get_protocol("3dpw-j14-pelvis"))
+    predictions = ExternalPredictions(file, get_protocol("3dpw-j14-pelvis"))
     if case == "vertices":
         betas, rotations = (predictions.arrays[name][:POOL] for name in ("betas", "rotations"))
         posed = jax.jit(skin)(bodies.neutral, jnp.float32(betas), jnp.float32(rotations))

@@ -66,10 +66,12 @@ def zeros(
     """An all-zero batch, for initialising a model and for tests."""
     sides = {"S": crop_size, "D": dense_size}
     schema = REQUIRED | {name: OPTIONAL[name] for name in optional}
-    return {
-        name: np.zeros((batch_size, *(sides.get(n, n) for n in shape)), dtype)  # type: ignore[arg-type]
-        for name, (shape, dtype) in schema.items()
-    }
+    return {name: np.zeros((batch_size, *resolve(shape, sides)), dtype) for name, (shape, dtype) in schema.items()}
+
+
+def resolve(shape: tuple[int | str, ...], sides: Mapping[str, int]) -> tuple[int, ...]:
+    """A shape of the tables above with its letters replaced by lengths; -1 for a letter that is not known."""
+    return tuple(sides.get(side, -1) if isinstance(side, str) else side for side in shape)
 
 
 def check(batch: Batch) -> None:
@@ -87,7 +89,7 @@ def check(batch: Batch) -> None:
         for side in ("S", "D", "P"):
             if side in shape:
                 sides.setdefault(side, array.shape[1] if array.ndim > 1 else -1)
-        expected = (size, *(sides.get(n, n) for n in shape))  # type: ignore[arg-type]
+        expected = (size, *resolve(shape, sides))
         if array.shape != expected or array.dtype != dtype:
             raise ValueError(f"'{name}' of the batch is {array.dtype}{array.shape}; expected {dtype}{expected}.")
 

@@ -1,4 +1,8 @@
-"""Settings of the process: XLA's flags, memory, and where compiled programs are kept."""
+"""Settings of the process: XLA's flags, memory, and where compiled programs are kept.
+
+HMR_JAX_PLAIN=1 turns off all that is special about CPUs: flags and memory here, and the kernels of `hmr_jax.ops.cpu`.
+So does a version of jax on which they were not tried. On accelerators none of it applies.
+"""
 
 import ctypes
 import importlib.util
@@ -9,10 +13,11 @@ import sys
 import jax
 
 from hmr_jax.io.cache import cache_folder
+from hmr_jax.ops.cpu import is_plain
 
 
 def set_up(inference: bool = False) -> None:
-    """What every command does first: Orbax's notices off, compiled programs kept on disk, CPUs made the most of.
+    """What every command does first: silences Orbax's notices, keeps compiled programs on disk, prepares CPUs.
 
     The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. `inference` is for
     commands that compute no gradients.
@@ -25,8 +30,8 @@ def set_up(inference: bool = False) -> None:
 
 
 def set_up_cpu(inference: bool = False) -> None:
-    """Memory and kernels for CPUs, where jax has no other devices; before jax is first used."""
-    if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
+    """Memory and flags for CPUs, where jax has no other devices; to be called before jax is first used."""
+    if not is_plain() and not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
         keep_freed_memory()
         choose_kernels(inference)
 
@@ -43,7 +48,7 @@ def choose_kernels(inference: bool = False) -> None:
     by_eigen = ["CONVOLUTION", "DOT"] if inference else ["CONVOLUTION"]
     without = ",".join(f"-LIBRARY_FUSION_TYPE_INDIVIDUAL_{kind}" for kind in by_eigen)
     chosen = {"xla_cpu_experimental_ynn_fusion_type": without}
-    if jax.__version_info__ < (0, 11):  # later ones end the process at a flag that they do not know
+    if jax.__version_info__ < (0, 11):  # jaxlib 0.11 ends the process at a flag that it does not know
         chosen["xla_cpu_use_fusion_emitters"] = "false"
     ours = [f"--{name}={value}" for name, value in chosen.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join([flags, *ours]).strip()

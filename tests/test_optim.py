@@ -1,15 +1,20 @@
 """The optimiser: which parameters Muon turns into orthogonal steps, and how large both kinds of step are."""
 
+import dataclasses
+
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 
 from hmr_jax import distributed
+from hmr_jax.batch import zeros
 from hmr_jax.config import Config, MeshConfig, OptimConfig
-from hmr_jax.training.optimizer import make_optimizer
+from hmr_jax.models import build_model
+from hmr_jax.training.optimizer import ADAM_GROUPS, MUON_GROUPS, make_optimizer
 
 RATE = 0.01
 MATRICES = {
@@ -97,3 +102,17 @@ def test_stacks_are_split_like_their_arrays(every_device):
     state = jax.eval_shape(make_optimizer(config).init, params)
     specs = {s.spec for s in jax.tree.leaves(distributed.parameter_sharding(mesh, state, min_size=64))}
     assert specs == {jax.P(), jax.P(None, None, "fsdp")}
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_group_that_is_not_named_is_refused_and_never_trained_by_chance(name):
+    optimizer = make_optimizer(Config(optim=OptimConfig(name=name, frozen=())))
+    with pytest.raises(ValueError, match=r"does not know the parameter group 'refiner'.*MUON_GROUPS or ADAM_GROUPS"):
+        optimizer.init({"refiner": {"kernel": jnp.zeros((4, 4))}})
+
+
+@pytest.mark.parametrize("model", [tiny.MODEL, tiny.D2A], ids=["deforhmr", "d2a_hmr"])
+def test_every_group_of_the_networks_is_named(model):
+    config = dataclasses.replace(model, dense_targets=model.name == "deforhmr", uncertainty=True)
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), zeros(1, 32))["params"]
+    assert set(shapes) <= {*MUON_GROUPS, *ADAM_GROUPS}

@@ -68,7 +68,9 @@ class _Static:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Static):
             return False
-        return self.array is other.array or np.array_equal(self.array, other.array)  # type: ignore[arg-type]
+        if self.array is None or other.array is None:
+            return self.array is other.array
+        return self.array is other.array or np.array_equal(self.array, other.array)
 
 
 def _flatten(model: BodyModel):

@@ -261,8 +261,8 @@ def from_dict(values: Mapping[str, Any], kind: type = Config) -> Any:
 
 
 def _from_json(value: Any, hint: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_dict(value, hint)  # type: ignore[arg-type]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_dict(value, hint)
     if get_origin(hint) is tuple:
         kinds = get_args(hint)
         kinds = (kinds[0],) * len(value) if kinds[-1] is Ellipsis else kinds

@@ -8,7 +8,7 @@ Shapes: H, W the image, S side of the crop.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from PIL import Image
 from hmr_jax.io import atomic
 
 Kind = Literal["inverse", "metric"]
+KINDS: tuple[Kind, ...] = ("inverse", "metric")
 SUFFIXES = (".npz", ".npy", ".png")
 """Of depth files, in the order in which they are looked for."""
 PERCENTILES = (2, 98)
@@ -47,8 +48,9 @@ class DepthMap:
         Raises:
             ValueError: if they are no map of numbers, or the kind is unknown.
         """
-        if kind not in get_args(Kind):
-            raise ValueError(f"{name} is of the unknown kind '{kind}': use {' or '.join(get_args(Kind))}.")
+        known = {one: one for one in KINDS}
+        if kind not in known:
+            raise ValueError(f"{name} is of the unknown kind '{kind}': use {' or '.join(KINDS)}.")
         values = np.asarray(values)
         if values.dtype.kind not in "fiu":
             raise ValueError(f"{name} holds {values.dtype} and not real numbers.")
@@ -59,7 +61,7 @@ class DepthMap:
             raise ValueError(f"{name} has the shape {shape}; expected (height, width) of its image.")
         with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is not finite either
             values = values.astype(np.float32)
-            return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), kind)  # type: ignore[arg-type]
+            return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), known[kind])
 
     def check_size(self, image_size: tuple[int, int], name: str = "The depth map") -> None:
         """Raises ValueError unless the map is of its image's (width, height)."""

@@ -15,7 +15,7 @@ from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.genders import body_folder, load_gender
 from hmr_jax.checkpoints import describe, load_for_inference
 from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
-from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.fingerprints import hash_json, hash_params
 from hmr_jax.evaluation.loop import collect, evaluate
 from hmr_jax.evaluation.outcome import Outcome
@@ -161,7 +161,7 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
 
 def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
     start = time.perf_counter()
-    predictions = ForeignPredictions(file, protocol)
+    predictions = ExternalPredictions(file, protocol)
     body = _neutral_body(predictions.topology, settings.bodies, file)
     predictions.check_body(body)
     bodies = load_bodies(protocol, body, settings.bodies)

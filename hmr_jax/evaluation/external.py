@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.batch import REQUIRED, Batch, BatchSource, Prediction
+from hmr_jax.batch import REQUIRED, Batch, BatchSource
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
 from hmr_jax.body.genders import GENDERS, parse_gender
+from hmr_jax.evaluation.scores import Predicted
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params
 from hmr_jax.protocols import Protocol
@@ -29,10 +30,9 @@ LABELLED: dict[str, tuple[int | str, ...]] = {
 _PREFIX = "predicted/"
 
 _skin = jax.jit(skin)
-_split = jax.jit(lambda rotations: (rotations[:, :1], rotations[:, 1:]))
 
 
-class ForeignPredictions:
+class ExternalPredictions:
     """A predictions file: rows by key."""
 
     def __init__(self, path: Path, protocol: Protocol):
@@ -97,8 +97,8 @@ class ForeignPredictions:
         return sorted(self._row.keys() - set(keys))
 
 
-def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Prediction]:
-    """(params, batch) -> `Prediction`, from what `ForeignPredictions.attach` put into the batch.
+def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Predicted]:
+    """(params, batch) -> `Predicted`, from what `ExternalPredictions.attach` put into the batch.
 
     Not to be jitted as a whole: what a file brings goes on as it is, where a program would copy it.
 
@@ -111,7 +111,7 @@ def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Prediction]:
         matrix, ids = joint_set_matrix(body, "keypoints_44")
         return jnp.einsum("kn,bnc->bkc", matrix, jnp.concatenate([joints, vertices[:, ids]], 1))
 
-    def predict(params: Params, batch: Batch) -> Prediction:
+    def predict(params: Params, batch: Batch) -> Predicted:
         given = {name.removeprefix(_PREFIX): value for name, value in batch.items() if name.startswith(_PREFIX)}
         rotations, vertices, joints = given.get("rotations"), given.get("vertices"), given.get("joints")
         if rotations is not None and (vertices is None or joints is None):
@@ -121,18 +121,7 @@ def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Prediction]:
         keypoints = given.get("keypoints_3d")
         if keypoints is None and vertices is not None and joints is not None and "sigma" in given:
             keypoints = keypoints_of(joints, vertices)
-        orient, pose = (None, None) if rotations is None else _split(rotations)
-        return Prediction(
-            global_orient=orient,
-            body_pose=pose,
-            betas=given.get("betas"),
-            camera=None,  # type: ignore[arg-type]
-            joints=joints,  # type: ignore[arg-type]
-            keypoints_3d=keypoints,  # type: ignore[arg-type]
-            keypoints_2d=given.get("keypoints_2d"),  # type: ignore[arg-type]
-            vertices=vertices,
-            sigma=given.get("sigma") if keypoints is not None else None,
-        )
+        return Predicted(rotations, joints, vertices, keypoints, given.get("keypoints_2d"), given.get("sigma"))
 
     return predict
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from hmr_jax import metrics
 from hmr_jax.batch import Batch, Prediction
@@ -32,6 +33,31 @@ class Truth(NamedTuple):
     """(B,) where the sample is labelled at all."""
 
 
+@struct.dataclass
+class Predicted:
+    """What a protocol may score of a prediction, whoever made it; None: not given. Camera axes, metres."""
+
+    rotations: jax.Array | None = None
+    """(B, 24, 3, 3) relative to the parent joint."""
+    joints: jax.Array | None = None
+    """(B, 24, 3)."""
+    vertices: jax.Array | None = None
+    """(B, V, 3)."""
+    keypoints_3d: jax.Array | None = None
+    """(B, 44, 3)."""
+    keypoints_2d: jax.Array | None = None
+    """(B, 44, 2) in crop coordinates."""
+    sigma: jax.Array | None = None
+    """(B, 44) predicted error of each keypoint, metres."""
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> "Predicted":
+        """What there is in the prediction of one of our networks; to be jitted."""
+        rotations = None if prediction.global_orient is None else prediction.rotations
+        others = {name: getattr(prediction, name) for name in ("joints", "vertices", "keypoints_3d", "keypoints_2d")}
+        return cls(rotations=rotations, sigma=prediction.sigma, **others)
+
+
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
     """(params, batch) -> prediction, jitted; with a flip test, the mean of the crop and its mirror image."""
 
@@ -47,7 +73,7 @@ def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch
 
 
 def make_score_step(
-    protocol: Protocol, bodies: Bodies, predict: Callable[[Params, Batch], Prediction], labels: bool = False
+    protocol: Protocol, bodies: Bodies, predict: Callable[[Params, Batch], Predicted | Prediction], labels: bool = False
 ) -> Callable[[Params, Batch], Rows]:
     """(params, batch) -> rows of the samples, (B, ...) each.
 
@@ -71,10 +97,11 @@ def make_score_step(
         return truth, rows | {"index": batch["index"], "valid": batch["valid"]}
 
     @jax.jit
-    def compare(prediction: Prediction, truth: Truth, batch: Batch) -> Rows:
-        rows = score(protocol, predicted_subject(protocol, neutral, prediction), truth.subject, truth.weights)
-        if prediction.sigma is not None and protocol.space == "3d":
-            rows |= sigma_rows(prediction, batch)
+    def compare(prediction: Predicted | Prediction, truth: Truth, batch: Batch) -> Rows:
+        predicted = Predicted.of(prediction) if isinstance(prediction, Prediction) else prediction
+        rows = score(protocol, predicted_subject(protocol, neutral, predicted), truth.subject, truth.weights)
+        if predicted.sigma is not None and predicted.keypoints_3d is not None and protocol.space == "3d":
+            rows |= sigma_rows(predicted.keypoints_3d, predicted.sigma, batch)
         return rows
 
     def step(params: Params, batch: Batch) -> Rows:
@@ -84,14 +111,18 @@ def make_score_step(
     return step
 
 
-def predicted_subject(protocol: Protocol, body: BodyModel, prediction: Prediction) -> Subject:
-    """What the protocol scores of a prediction; `body` as in `true_subject`."""
+def predicted_subject(protocol: Protocol, body: BodyModel, predicted: Predicted) -> Subject:
+    """What the protocol scores of a prediction; `body` as in `true_subject`.
+
+    Raises:
+        ValueError: the prediction lacks what the protocol scores.
+    """
     if protocol.space == "2d":
-        return keypoint_subject(protocol, prediction.keypoints_2d)
-    rotations = None
-    if protocol.angle_parts and prediction.global_orient is not None:
-        rotations = prediction.rotations
-    return body_subject(protocol, body, prediction.vertices, prediction.joints, rotations)
+        if predicted.keypoints_2d is None:
+            raise ValueError(f"Protocol {protocol.name} needs keypoints_2d of a prediction.")
+        return keypoint_subject(protocol, predicted.keypoints_2d)
+    rotations = predicted.rotations if protocol.angle_parts else None
+    return body_subject(protocol, body, predicted.vertices, predicted.joints, rotations)
 
 
 def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Batch) -> Truth:
@@ -129,15 +160,20 @@ def has_body(batch: Batch) -> jax.Array:
     return batch["has_pose"] * batch["has_betas"]
 
 
-def sigma_rows(prediction: Prediction, batch: Batch) -> Rows:
-    """The predicted error of each keypoint beside its true one, pelvis-aligned, mm; NaN where there is no label."""
+def sigma_rows(keypoints: jax.Array, sigma: jax.Array, batch: Batch) -> Rows:
+    """The predicted error of each keypoint beside its true one, pelvis-aligned, mm; NaN where there is no label.
+
+    Args:
+        keypoints: (B, 44, 3) predicted, metres.
+        sigma: (B, 44) predicted errors, metres.
+        batch: the labels.
+    """
     truth = batch["keypoints_3d"]
-    pred = metrics.root_align(prediction.keypoints_3d, prediction.keypoints_3d[:, PELVIS_44])
+    pred = metrics.root_align(keypoints, keypoints[:, PELVIS_44])
     true = metrics.root_align(truth[..., :3], truth[:, PELVIS_44, :3])
     labelled = (truth[..., 3] > 0) & (truth[:, PELVIS_44, 3] > 0)[:, None]
     error = jnp.where(labelled, metrics.per_joint_error(pred, true), jnp.nan)
-    assert prediction.sigma is not None
-    return {"sigma": 1000 * prediction.sigma, "sigma_error": 1000 * error}
+    return {"sigma": 1000 * sigma, "sigma_error": 1000 * error}
 
 
 def conditions(batch: Batch) -> Rows:

@@ -55,7 +55,9 @@ def _on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformat
     """Lets an optimiser see arrays of one shape and role as one array, with them along a new first axis.
 
     A small network has hundreds of arrays. One by one, each step of the arithmetic on each is a kernel of its own: half
-    of all that a training step's program held, and half of the time to compile it.
+    of all that a training step's program held, and half of the time to compile it. optax's own means, `optax.flatten`
+    for Adam and `optax.partition` beside Muon, keep the kernels of each matrix apart: the first step of
+    configs/quickstart.py takes them two to three times as long.
     """
 
     def init(params: Params) -> optax.OptState:
@@ -83,14 +85,26 @@ def _unstack(stacked: Params, like: Params) -> Params:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rows[_place(path, leaf)]), like)
 
 
-_INNER = ("encoder", "decoder", "fusion", "regressor")  # groups with Muon's matrices: the rest reads their tokens out
+MUON_GROUPS = ("encoder", "decoder", "fusion", "regressor")
+"""Modules whose matrices Muon orthogonalises: transformers. "regressor" is a part of D2A-HMR's head."""
+ADAM_GROUPS = ("head", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
+"""Top-level modules that Adam trains all of: read-outs, convolutions, and the encoder of depth maps."""
 
 
 def _place(path: tuple, leaf: jax.Array) -> tuple[str, ...]:
-    """Where among the stacks a parameter belongs, so that those in one stack are treated alike."""
+    """Where among the stacks a parameter belongs, so that those in one stack are treated alike.
+
+    Raises:
+        ValueError: the parameter is in a group of neither kind.
+    """
     names = [key.key for key in path]
+    if names[0] not in (*MUON_GROUPS, *ADAM_GROUPS):
+        raise ValueError(
+            f"The optimiser does not know the parameter group '{names[0]}': name it in MUON_GROUPS or ADAM_GROUPS of "
+            "hmr_jax/training/optimizer.py."
+        )
     role = "kernel" if names[-1] == "kernel" else "other"
-    if role == "kernel" and leaf.ndim in (2, 3) and any(name in _INNER for name in names):
+    if role == "kernel" and leaf.ndim in (2, 3) and any(name in MUON_GROUPS for name in names):
         role = "matrix"  # inside a network; a third axis is that of its blocks
     group = "encoder" if names[0] == "encoder" else "rest"
     depth = "blocks" if "blocks" in names else "single"

@@ -1,5 +1,6 @@
 """One training step as a pure function."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,7 @@ class TrainState:
     def with_items(self, items: dict[str, Any]) -> "TrainState":
         """The state that a checkpoint's items hold."""
         params = dict(items["params"])
-        return self.replace(batch_stats=params.pop(STATISTICS, {}), params=params, **items["train"])  # type: ignore[attr-defined]
+        return dataclasses.replace(self, batch_stats=params.pop(STATISTICS, {}), params=params, **items["train"])
 
 
 def init_state(config: Config, trained: Params) -> TrainState:

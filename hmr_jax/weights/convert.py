@@ -95,8 +95,8 @@ def _model_shapes(config: Any) -> Any:
     if isinstance(config, DepthAnythingConfig):
         side = config.patch_size * config.grid
         return _shapes(DepthAnything(config), (1, side, side, 3))
-    kind, number = re.fullmatch(r"(resnet|hrnet_w)(\d+)", config["name"]).groups()  # type: ignore[union-attr]
-    backbone: Any = ResNet(int(number)) if kind == "resnet" else HRNet(int(number))  # type: ignore[arg-type]
+    number: Any = int(re.findall(r"\d+$", config["name"])[0])
+    backbone: Any = ResNet(number) if config["name"].startswith("resnet") else HRNet(number)
     shapes = jax.eval_shape(backbone.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
     return {"encoder": shapes["params"], "batch_stats": {"encoder": shapes["batch_stats"]}}
 
