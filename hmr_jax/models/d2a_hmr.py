@@ -32,13 +32,13 @@ class D2AHMR(nn.Module):
     """Needed by the non-parametric head."""
     dtype: Any = jnp.float32
     unroll: bool = False
-    """See `ViT.unroll`."""
+    """Of both encoders, see `ViT.unroll`."""
 
     @nn.compact
     def __call__(
         self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
     ) -> Prediction:
-        """Predicts.
+        """Predicts from images and what there is of depth.
 
         Args:
             batch: "image" (B, S, S, 3) uint8 and, where there is any, "pseudo_depth" (B, S, S) uint8 with

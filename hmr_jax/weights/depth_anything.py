@@ -91,7 +91,7 @@ def convert_depth_anything(state: State, dropped: dict[str, str] | None = None) 
     """Depth Anything, version 1 or 2, Small, Base or Large -> {"encoder", "head"}.
 
     Args:
-        state: PyTorch names to arrays.
+        state: PyTorch names to arrays, as `read_torch_checkpoint` gives them.
         dropped: receives the names of tensors that are not needed, and why.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hmr_jax.ops.cpu import native
 from hmr_jax.ops.cpu.linear_call import Arrays, Call, linear_call
-from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, register
+from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, gradient_arrays, register
 
 ZERO = np.float32(0)
 
@@ -131,10 +131,8 @@ def _convolve_handler(frame):
 @numba.cfunc(HANDLER, cache=True)
 def _gradients_handler(frame):
     if not answered(frame):
-        _gradients(
-            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
-            array(frame, RESULTS, 0), array(frame, RESULTS, 1), attribute(frame, 1), attribute(frame, 0),
-        )  # fmt: skip
+        x, kernel, cotangent, grad_x, grad_kernel = gradient_arrays(frame)
+        _gradients(x, kernel, cotangent, grad_x, grad_kernel, attribute(frame, 1), attribute(frame, 0))
     return 0
 
 

@@ -66,6 +66,15 @@ def array(frame, which, index):
 
 
 @numba.njit(cache=True)
+def gradient_arrays(frame):
+    """The arrays of a call that takes two arguments and a cotangent and gives the gradients of both."""
+    return (
+        array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
+        array(frame, RESULTS, 0), array(frame, RESULTS, 1),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)
 def attribute(frame, index):
     """The index-th of the call's attributes in the order of their names, a 64-bit integer."""
     scalar = _word(_word(frame + 160) + 8 * index)

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from hmr_jax.ops.cpu.linear_call import Arrays, linear_call
-from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, kernel, register
+from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, gradient_arrays, kernel, register
 from hmr_jax.ops.gathering import by_gather
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -144,10 +144,8 @@ def _sample_handler(frame):
 @numba.cfunc(HANDLER, cache=True)
 def _gradients_handler(frame):
     if not answered(frame):
-        _gradients(
-            array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
-            array(frame, RESULTS, 0), array(frame, RESULTS, 1),
-        )  # fmt: skip
+        maps, points, cotangent, grad_maps, grad_points = gradient_arrays(frame)
+        _gradients(maps, points, cotangent, grad_maps, grad_points)
     return 0
 
 
