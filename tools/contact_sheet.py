@@ -1,39 +1,39 @@
-"""Draws a sheet of synthetic people to look at: `python tools/contact_sheet.py`."""
+"""Draws a contact sheet of synthetic people: `python -m tools.contact_sheet`."""
 
-import argparse
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from data_pipelines.synthetic.people import SyntheticPeople
+from hmr_jax import cli
 from hmr_jax.config import AugmentConfig
+from hmr_jax.rendering.contact_sheet import contact_sheet
 
 
-def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """(N, S, S, 3) images in rows of `columns`: (N / columns * S, columns * S, 3)."""
-    count, height, width, channels = images.shape
-    rows = images.reshape(count // columns, columns, height, width, channels).swapaxes(1, 2)
-    return rows.reshape(count // columns * height, columns * width, channels)
+def main(
+    output: Path = Path("docs/images/synthetic_people.jpg"),
+    count: int = 64,
+    columns: int = 8,
+    size: int = 144,
+    seed: int = 7,
+    augment: bool = False,
+) -> None:
+    """Draws a contact sheet of synthetic people.
 
-
-def main() -> None:
-    """Writes the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("docs/images/synthetic_people.jpg"))
-    parser.add_argument("--count", type=int, default=64)
-    parser.add_argument("--columns", type=int, default=8)
-    parser.add_argument("--size", type=int, default=144)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--augment", action="store_true", help="frame them as for training")
-    options = parser.parse_args()
-    still = AugmentConfig(scale=0.1, rotation=0, color=0)
-    augment = AugmentConfig() if options.augment else still
-    people = SyntheticPeople(size=options.size, seed=options.seed, margin=1.05, augment=augment)
-    images = people.batch(range(options.count))["image"]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(images, options.columns)).save(options.output, quality=85)
+    Args:
+        output: the image.
+        count: how many people; a multiple of the columns.
+        columns: people in a row.
+        size: side of each image, pixels.
+        seed: of the people.
+        augment: frame them as for training.
+    """
+    framing = AugmentConfig() if augment else AugmentConfig(scale=0.1, rotation=0, color=0)
+    people = SyntheticPeople(size=size, seed=seed, margin=1.05, augment=framing)
+    images = people.batch(range(count))["image"]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(images, columns, gap=0)).save(output, quality=85)
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m tools.contact_sheet")

@@ -4,10 +4,11 @@ python -m tools.export_weights runs/deforhmr_small hmr_jax/assets/encoder_tiny -
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import numpy as np
-import tyro
+from tyro.conf import Positional, arg
 
 from hmr_jax import cli
 from hmr_jax.checkpoints import export, load_for_inference
@@ -15,8 +16,8 @@ from hmr_jax.config import Config
 
 
 def main(
-    checkpoint: tyro.conf.Positional[Path],
-    output: tyro.conf.Positional[Path],
+    checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]],
+    output: Positional[Annotated[Path, arg(metavar="OUTPUT")]],
     groups: tuple[str, ...] = (),
     average_with: tuple[Path, ...] = (),
 ) -> None:
@@ -47,5 +48,4 @@ def _load(checkpoint: Path, groups: tuple[str, ...]) -> tuple[Config, dict]:
 
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        tyro.cli(main)
+    cli.run(main, "python -m tools.export_weights")

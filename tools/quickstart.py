@@ -56,17 +56,8 @@ def main() -> None:
     out, start = model.folder, time.time()
     data, trained, images, results = out / "data", out / "run", out / "images", out / "predictions"
     if not (data / "synthetic_people").exists():
-        options = ["--option", f"depth={str(model.depth).lower()}", "--option", "size=192"]
-        run(
-            "-m",
-            "data_pipelines.build",
-            "synthetic_people",
-            "--data-dir",
-            data,
-            *options,
-            "--examples",
-            *model.examples,
-        )
+        options = ["--option", f"depth={str(model.depth).lower()}", "size=192", "--examples", *model.examples]
+        run("-m", "data_pipelines.build", "synthetic_people", "--data-dir", data, *options)
     run(
         "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data, *fields
     )
