@@ -2,6 +2,7 @@
 # make quickstart-d2a   the same with a small D2A-HMR, which sees depth: quickstart_d2a/
 # make test         set up and run all tests
 # make lint         ruff and mypy
+# make docs         the documentation as a site in site/
 # make bench        speed beside PyTorch, in one run
 # make bench-data   speed of building and reading data, beside a plain OpenCV loader
 # make bench-eval   speed of scoring 35,515 predictions
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: quickstart quickstart-d2a test lint format bench bench-data bench-eval clean
+.PHONY: quickstart quickstart-d2a test lint format docs bench bench-data bench-eval clean
 
 $(VENV)/ready-%: pyproject.toml
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
@@ -37,6 +38,9 @@ format: $(VENV)/ready-dev
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
+docs: $(VENV)/ready-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
 bench: $(VENV)/ready-bench
 	$(RUN) -m benchmarks
 
@@ -48,4 +52,4 @@ bench-eval: $(VENV)/ready-train
 	$(RUN) -m benchmarks.evaluation
 
 clean:
-	rm -rf quickstart quickstart_d2a runs data build dist *.egg-info
+	rm -rf quickstart quickstart_d2a runs data build dist site *.egg-info

@@ -1,63 +1,10 @@
-"""Evaluates checkpoints under named protocols: python eval.py --checkpoint runs/quickstart [--protocol synthetic]."""
+"""Evaluates checkpoints under named protocols: python eval.py --checkpoint runs/quickstart [--protocol synthetic]
 
-from pathlib import Path
-from typing import Literal
+It is `hmr eval`, for those who work in a checkout.
+"""
 
-import tyro
-
-from hmr_jax import cli, runtime
-
-
-def main(
-    checkpoint: tuple[Path, ...] = (),
-    protocol: tuple[str, ...] = ("synthetic",),
-    data: str = "",
-    split: Literal["", "train", "validation", "test", "all"] = "",
-    examples: int = 0,
-    batch_size: int = 32,
-    bodies: Path | None = None,
-    flip_test: bool = False,
-    predictions: tuple[Path, ...] = (),
-    compare: tuple[Path, ...] = (),
-    report: Path | None = None,
-    output: Path | None = None,
-) -> None:
-    """Scores checkpoints or foreign predictions; `python -m hmr_jax.protocols` lists the protocols.
-
-    Args:
-        checkpoint: folders of runs, single checkpoints, or exported folders; each is scored under each protocol.
-        protocol: names, each with "@DATASET" after it where the data set was built under another name.
-        data: folder of the TFDS data sets; "synthetic" for people made on the fly; or a truth file (.npz). By default
-            the checkpoint's.
-        split: by default the protocol's.
-        examples: how many samples; 0: all of the split (synthetic: 1000).
-        batch_size: samples at a time, over all devices and hosts.
-        bodies: folder with SMPL_MALE, SMPL_FEMALE and regressors, as hmr_jax.body.prepare makes it; by default
-            HMR_JAX_BODIES.
-        flip_test: average with the prediction for the mirrored crop.
-        predictions: files (.npz) with another system's predictions, scored instead of a checkpoint.
-        compare: two result files: their paired differences.
-        report: folder for a page and a LaTeX table of all results.
-        output: where the result goes as JSON, a folder where there are several; by default beside each checkpoint.
-    """
-    from hmr_jax.evaluation import commands
-
-    runtime.set_up(inference=True)
-    if compare:
-        commands.compare(compare)
-        return
-    settings = commands.Settings(
-        data, split, examples, batch_size, bodies, flip_test, output, len(checkpoint + predictions) * len(protocol) > 1
-    )
-    commands.run(checkpoint, predictions, protocol, settings, _open_source, report)
-
-
-def _open_source(config, split, examples, topology):
-    from data_pipelines.sources import make_source
-
-    return make_source(config, split, examples=examples, topology=topology)
-
+from hmr_commands import evaluate
+from hmr_jax import cli
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        tyro.cli(main)
+    cli.run(evaluate.main, "eval.py")

@@ -1,52 +1,10 @@
-"""Predicts bodies in images: python files.py IMAGE... [--boxes boxes.json] [--output predictions]"""
+"""Predicts bodies in images: python predict.py IMAGE... [--boxes boxes.json] [--output predictions]
 
-import sys
-import warnings
-from pathlib import Path
-from typing import Literal
+It is `hmr predict`, for those who work in a checkout.
+"""
 
-import tyro
-from tqdm import tqdm
-
-from hmr_jax import cli, runtime
-
-
-def main(
-    images: tyro.conf.Positional[tuple[Path, ...]],
-    boxes: str = "",
-    checkpoint: Path | None = None,
-    output: Path = Path("predictions"),
-    intrinsics: str = "",
-    axes: Literal["opencv", "opengl", "blender"] = "opengl",
-    depth: str = "",
-) -> None:
-    """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
-
-    Args:
-        images: images, or folders of images; turned upright as their EXIF orientation says.
-        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; by default
-            the whole image is one person's box.
-        checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
-        output: folder of the results.
-        intrinsics: fx,fy,cx,cy in pixels of the images; by default a focal length from each image's size.
-        axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
-        depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
-            .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
-    """
-    from hmr_jax.depth.providers import depth_provider
-    from hmr_jax.inference import Predictor, files
-    from hmr_jax.io.images import find_images
-
-    runtime.set_up(inference=True)
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    paths = find_images(images)
-    people, camera = files.read_boxes(boxes, paths), files.parse_intrinsics(intrinsics)
-    maps = depth_provider(depth) if depth else None
-    predictor = Predictor.from_checkpoint(checkpoint)
-    for path in files.predict_files(predictor, paths, output, people, camera, axes, maps):
-        tqdm.write(str(path))  # clear of the progress bar
-
+from hmr_commands import predict
+from hmr_jax import cli
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        tyro.cli(main)
+    cli.run(predict.main, "predict.py")

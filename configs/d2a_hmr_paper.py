@@ -1,12 +1,12 @@
 """D2A-HMR (Bright et al., CRV 2024) at full size: HRNet-W64 at 224 for image and depth, vertices, all five losses.
 
-What the paper's readable parts leave open is `[default]` in hmr_jax/config/model.py and docs/d2a.md.
+What the readable parts of the paper leave open is marked `[default]` in hmr_jax/config/model.py; see docs/d2a.md.
 
-    python train.py --config configs/d2a_hmr_paper.py --init-from HRNET_W64 --model.body SMPL_NEUTRAL.npz
+    python train.py --config configs/d2a_hmr_paper.py --init-from weights/hrnet_w64 --model.body SMPL_NEUTRAL.npz
 
 Hardware: written for 8 accelerators of 80 GB; not yet trained. Expected: the paper reports MPJPE 53.8 and PA-MPJPE 36.2
-mm on Human3.6M, 80.5 and 48.4 mm on 3DPW. Its backbones: `--model.encoder.name resnet50` and so on, likewise
-`--model.d2a.depth-encoder.name`.
+mm on Human3.6M, 80.5 and 48.4 mm on 3DPW. Its other backbones: `--model.encoder.name resnet50` with
+`--model.d2a.depth-encoder.name resnet50`, and likewise resnet101 and hrnet_w40.
 """
 
 from hmr_jax.config import Config, D2AConfig, DataConfig, EncoderConfig, LossConfig, ModelConfig, OptimConfig

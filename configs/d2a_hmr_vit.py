@@ -1,6 +1,6 @@
 """D2A-HMR on DeforHMR's frozen ViT-H, with a ResNet-50 for the depth maps.
 
-    python train.py --config configs/d2a_hmr_vit.py --init-from ENCODER --model.body SMPL_NEUTRAL.npz
+    python train.py --config configs/d2a_hmr_vit.py --init-from weights/vitpose_h --model.body SMPL_NEUTRAL.npz
 
 Hardware: written for 8 accelerators of 80 GB; not yet trained.
 """

@@ -8,11 +8,11 @@ The paper does not name its training sets: here they are HMR2.0b's. [default]
     python -m data_pipelines.build three_dpw --manual-dir 3DPW --data-dir data --option body=SMPL_DIR
     python train.py --config configs/deforhmr_paper.py --init-from weights/hmr2 --model.body SMPL_NEUTRAL.npz
 
-Nor does it name its encoder clearly [default]: HMR2.0's fine-tuned one (weights/hmr2, assumed here, as features that
-know about 3-D explain its results better) or raw ViTPose-H (--init-from weights/vitpose_h). docs/weights.md says how to
-convert both; only the encoder is taken of either.
+It does not name its encoder clearly either: HMR2.0's fine-tuned one (weights/hmr2, assumed here, because features that
+know about 3-D explain its results better) or raw ViTPose-H (`--init-from weights/vitpose_h`). [default] docs/weights.md
+says how to convert both; only the encoder of either is taken.
 
-With --data.three-dpw 0.1, a tenth of the examples is of 3DPW's train split.
+With `--data.three-dpw 0.1`, a tenth of the examples is from 3DPW's train split.
 
 Hardware: written for 8 accelerators of 80 GB; not yet trained. Expected: the paper reports 3DPW and RICH.
 """

@@ -5,8 +5,8 @@ both happen at once, from random initial values: what the package ships, model a
 
     python train.py --config configs/deforhmr_small.py
 
-and a second round from its weights, for the keypoints and rotations alone; the mean of both rounds' weights errs less
-than either (docs/results.md):
+A second round starts from its weights, with losses on keypoints and rotations alone. The mean of both rounds' weights
+errs less than either (docs/benchmarks/accuracy.md):
 
     python train.py --config configs/deforhmr_small.py --name second --init-from runs/deforhmr_small \\
         --init-groups encoder decoder head --optim.learning-rate 8e-4 --optim.warmup-steps 200 --steps 10000 \\

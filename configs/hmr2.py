@@ -1,10 +1,10 @@
 """HMR2.0 (Goel et al., ICCV 2023): a single query token, plain cross-attention, the whole network trained.
 
-The baseline row of DeforHMR's ablation, and with `--decoder.queries multi` the row between the two.
+The baseline row of DeforHMR's ablation, and with `--model.decoder.queries multi` the row between the two.
 
     python train.py --config configs/hmr2.py --model.body SMPL_NEUTRAL.npz --init-from weights/vitpose_h
 
-HMR2.0 started from ViTPose-H. Its published weights need no training: docs/weights.md converts them.
+HMR2.0 started from ViTPose-H. Its published weights need no training: docs/weights.md says how to convert them.
 
 Hardware: written for 8 accelerators of 80 GB; not yet trained.
 """

@@ -1,26 +1,31 @@
 """Builds a data set: `python -m data_pipelines.build NAME --manual-dir D --data-dir O`.
 
-Nothing unfinished is ever under the data set's name: it is built in a folder beside it, checked, and then renamed. A
-build in blocks (`builders.base`) that was interrupted goes on where it stopped.
+A data set is built in a folder beside its own, checked and then renamed: what has its name is complete. A build in
+blocks (`builders.base`) that was interrupted goes on where it stopped.
 """
 
-import argparse
 import ast
 import contextlib
 import difflib
 import inspect
 import io
+import itertools
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from etils import epath
+from tyro.conf import Positional, UseAppendAction, arg
 
 from data_pipelines.builders import BUILDERS, load_builder
 from data_pipelines.records.reader import import_tensorflow
 from data_pipelines.records.storage import resolved
+from hmr_jax import cli
+
+_NAME_HELP = f"one of: {', '.join(BUILDERS)}; NAME/PART for sets with parts"
 
 
 def build(
@@ -34,21 +39,21 @@ def build(
     """Builds a data set and writes `build_report.json` into its folder.
 
     Args:
-        name: One of `BUILDERS`, with "/configuration" appended where it has several.
-        data_dir: Where data sets are, on a disk or at gs://; the new one becomes data_dir/name/version.
-        manual_dir: Where the files are that the owners publish.
-        overwrite: Replace a data set that is there already, once the new one is finished.
-        workers: Processes for a builder that works in blocks; 0: one per core.
-        **options: Keyword arguments of the builder.
+        name: one of `BUILDERS`, with "/configuration" appended where it has several.
+        data_dir: where data sets are, on a disk or at gs://; the new one becomes data_dir/name/version.
+        manual_dir: where the files are that the owners publish.
+        overwrite: replace a data set that is there already, once the new one is finished.
+        workers: processes for a builder that works in blocks; 0: one per core.
+        **options: keyword arguments of the builder.
 
     Returns:
         The report: split: rows read, kept, dropped and why.
 
     Raises:
-        FileExistsError: It is there already.
-        FileNotFoundError: The owners' files are not there.
-        ValueError: Unknown name or option, or a split without a single good row.
-        BlockingIOError: Another process is building it.
+        FileExistsError: it is there already.
+        FileNotFoundError: the owners' files are not there.
+        ValueError: the name or an option is unknown, or a split has not a single good row.
+        BlockingIOError: another process is building it.
     """
     name, _, chosen = name.partition("/")
     builder_class = load_builder(name)
@@ -57,7 +62,7 @@ def build(
     import tensorflow_datasets as tfds
 
     from data_pipelines.builders.base import RecordBuilder
-    from data_pipelines.builders.shards import publish
+    from data_pipelines.builders.finish import publish
 
     home = resolved(data_dir)
     in_blocks = issubclass(builder_class, RecordBuilder)
@@ -102,7 +107,7 @@ def _check_configuration(name: str, builder_class: Any, chosen: str) -> None:
 
 
 def _build_in_blocks(builder: Any, options: dict, manual_dir: Any, staging: epath.Path, workers: int) -> epath.Path:
-    from data_pipelines.builders.shards import build_blocks, only_one
+    from data_pipelines.builders.blocks import build_blocks, only_one
 
     if manual_dir is None:
         raise ValueError(f"'{builder.name}' needs --manual-dir. {builder.MANUAL_DOWNLOAD_INSTRUCTIONS}")
@@ -130,46 +135,55 @@ def _check_options(name: str, builder_class: type, options: dict[str, Any]) -> N
             raise ValueError(f"'{name}' has no option '{option}'; it has {', '.join(known) or 'none'}.")
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"'{text}' is not of the form NAME=VALUE")
-    try:
-        return key, ast.literal_eval(value.capitalize() if value.lower() in ("true", "false") else value)
-    except (ValueError, SyntaxError):
-        return key, value  # a plain word, such as a path
+_Pairs = UseAppendAction[tuple[tuple[str, ...], ...]]  # `--option a=1 b=2` and `--option a=1 --option b=2` alike
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m data_pipelines.build", description="Build a data set of records.")
-    parser.add_argument("name", help=f"one of: {', '.join(BUILDERS)}; NAME/PART for sets with parts")
-    parser.add_argument("--data-dir", default="data", help="where data sets are (default: data)")
-    parser.add_argument("--manual-dir", help="where the files are that you got from the data set's owners")
-    parser.add_argument(
-        "--examples", nargs="+", type=_pair, metavar="SPLIT=N", help="how many examples to make or keep"
-    )
-    parser.add_argument("--option", nargs="+", type=_pair, default=[], metavar="NAME=VALUE", help="for the builder")
-    parser.add_argument(
-        "--depth-dir",
-        metavar="FOLDER",
-        help="depth maps of the images, as data_pipelines.precompute_depth writes them for the manual folder",
-    )
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there already")
-    chosen = parser.parse_args(arguments)
-    options = dict(chosen.option)
-    if chosen.examples:
-        options["examples"] = dict(chosen.examples)
-    if chosen.depth_dir:
-        options["depth_dir"] = chosen.depth_dir
+def main(
+    name: Positional[Annotated[str, arg(metavar="NAME", help=_NAME_HELP)]],
+    data_dir: str = "data",
+    manual_dir: str | None = None,
+    examples: Annotated[_Pairs, arg(metavar="SPLIT=N...")] = (),
+    option: Annotated[_Pairs, arg(metavar="NAME=VALUE...")] = (),
+    depth_dir: str | None = None,
+    workers: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Builds a data set of records.
+
+    Args:
+        name: of the data set.
+        data_dir: where data sets are, on a disk or at gs://.
+        manual_dir: where the files are that you got from the data set's owners.
+        examples: how many to make or keep of each split.
+        option: the builder's own options.
+        depth_dir: depth maps of the images, as `hmr precompute-depth` writes them for the manual folder.
+        workers: processes; 0: one per core.
+        overwrite: replace a data set that is there already.
+    """
+    options = _values(option)
+    if examples:
+        options["examples"] = _values(examples)
+    if depth_dir:
+        options["depth_dir"] = depth_dir
     try:
-        build(chosen.name, chosen.data_dir, chosen.manual_dir, chosen.overwrite, chosen.workers, **options)
+        build(name, data_dir, manual_dir, overwrite, workers, **options)
     except KeyboardInterrupt:
         sys.exit("Interrupted; the same command goes on with what is finished.")
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+
+
+def _values(pairs: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """NAME=VALUE texts, the value as Python writes it, or a plain word such as a path."""
+    values: dict[str, Any] = {}
+    for text in itertools.chain(*pairs):
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"'{text}' is not of the form NAME=VALUE.")
+        try:
+            values[key] = ast.literal_eval(value.capitalize() if value.lower() in ("true", "false") else value)
+        except (ValueError, SyntaxError):
+            values[key] = value
+    return values
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m data_pipelines.build")

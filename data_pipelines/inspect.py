@@ -1,21 +1,21 @@
 """Looks at a data set: `python -m data_pipelines.inspect NAME --data-dir O` writes one HTML page.
 
-Counts, histograms, what the build dropped, and a contact sheet with the keypoints and the body drawn on the images: a
-label that is off by a convention is seen at a glance.
+The page has counts, histograms, what the build dropped, and a contact sheet with keypoints and bodies drawn on the
+images, on which labels of a wrong convention show.
 """
 
-import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from tyro.conf import Positional, arg
 
 from data_pipelines.records import Record
 from data_pipelines.records.reader import BadRecord, MissingSplit, RecordReader, decode_person, find_version
+from hmr_jax import cli
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.rendering.charts import column_chart
 from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, write_report
@@ -36,20 +36,20 @@ def inspect(
     """Writes the page.
 
     Args:
-        name: Of the data set, with "/configuration" where it has several.
-        data_dir: Where data sets are.
-        out: The page; None: NAME.html in `data_dir`.
-        splits: Which to look at, as far as they are there.
-        body: Folder or file of the SMPL bodies that the labels mean; not needed for the built-in body.
-        records: How many of each split are read, evenly spread.
-        images: How many of each split are drawn.
+        name: of the data set, with "/configuration" where it has several.
+        data_dir: where data sets are.
+        out: the page; None: NAME.html in `data_dir`.
+        splits: which to look at, as far as they are there.
+        body: folder or file of the SMPL bodies that the labels mean; not needed for the built-in body.
+        records: how many of each split are read, evenly spread.
+        images: how many of each split are drawn.
 
     Returns:
         The path of the page.
 
     Raises:
-        FileNotFoundError: No such data set.
-        ValueError: None of the splits is there, or not a single record can be read.
+        FileNotFoundError: there is no such data set.
+        ValueError: none of the splits is there, or not a single record can be read.
     """
     readers = []
     for split in splits:
@@ -70,24 +70,24 @@ def inspect(
         blocks.append(Numbers(_shares(chosen) | ({"unreadable": str(unreadable)} if unreadable else {})))
         blocks.append(_columns(f"Images and people: {of}", _sizes(chosen)))
         blocks.append(_columns(f"Bodies: {of}", _bodies(chosen)))
-        blocks.append(Gallery(f"Contact sheet: {reader.split}", contact_sheet(chosen, images, body)))
+        blocks.append(Gallery(f"Contact sheet: {reader.split}", drawn_records(chosen, images, body)))
         blocks.append(Table(f"Keypoints: {of}", ("point", "2-D", "3-D", "typical error"), _keypoints(chosen), _NOTE))
     page = Path(out) if out else Path(data_dir) / f"{name.replace('/', '-')}.html"
     return write_report(page, name, blocks, "Left: keypoints; right: the body of the labels, drawn with their camera.")
 
 
-def contact_sheet(records: Sequence[Record], count: int, body: str = "") -> list[tuple[str, np.ndarray]]:
-    """Captions and images (side, 2 side, 3) of `count` records, evenly spread."""
+def drawn_records(records: Sequence[Record], count: int, body: str = "") -> list[tuple[str, np.ndarray]]:
+    """Captions and visualizations (H, 2 H, 3) uint8 of `count` records, evenly spread."""
     from data_pipelines.records.drawing import draw_record
 
     chosen = [records[i] for i in np.unique(np.linspace(0, len(records) - 1, count).astype(int))]
-    sheet = []
+    drawn = []
     for record in chosen:
         try:
-            sheet.append((record["key"], draw_record(record, decode_person(record, ("mask",)), body)))
+            drawn.append((record["key"], draw_record(record, decode_person(record, ("mask",)), body)))
         except BadRecord as error:
-            sheet.append((f"{record['key']}: {error}", np.zeros((256, 512, 3), np.uint8)))
-    return sheet
+            drawn.append((f"{record['key']}: {error}", np.zeros((256, 512, 3), np.uint8)))
+    return drawn
 
 
 def _read(reader: RecordReader, count: int) -> tuple[list[Record], int]:
@@ -114,7 +114,7 @@ def _dropped(path: Path) -> Table | None:
 
 
 def _shares(records: Sequence[Record]) -> dict[str, str]:
-    """How many records have what."""
+    """The share of the records that have each kind of label."""
     count = len(records)
 
     def share(number: float) -> str:
@@ -151,7 +151,7 @@ def _sizes(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]]
         "visible 2-D keypoints of a person": _histogram(
             np.array([(record["keypoints_2d"][:, 2] > 0).sum() for record in records]), 0, 44
         ),
-        "original px in a stored one": _histogram(factor),
+        "px of the original image in a stored px": _histogram(factor),
     }
 
 
@@ -171,9 +171,9 @@ def _bodies(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]
         betas = np.stack(shaped)
         charts["first beta"] = _histogram(betas[:, 0])
         charts["root mean square of each beta"] = ([f"{i}" for i in range(10)], np.sqrt((betas**2).mean(0)).tolist())
-    placed = [record["smpl/translation"][2] for record in records if record["smpl/has_translation"]]
-    if placed:
-        charts["distance from the camera, m"] = _histogram(np.array(placed))
+    depths = [record["smpl/translation"][2] for record in records if record["smpl/has_translation"]]
+    if depths:
+        charts["distance from the camera, m"] = _histogram(np.array(depths))
     if drawn := _with_camera(records):
         medians = [100 * float(np.nanmedian(error)) / float(record["box/size"]) for error, record in drawn]
         charts["3-D keypoints drawn with the camera: distance from the 2-D ones, % of the box"] = _histogram(
@@ -183,7 +183,7 @@ def _bodies(records: Sequence[Record]) -> dict[str, tuple[list[str], list[float]
 
 
 def _with_camera(records: Sequence[Record]) -> list[tuple[np.ndarray, Record]]:
-    """The records of which `reprojection` is known, and it."""
+    """`reprojection` of the records for which it is known, with the records."""
     return [(error, record) for record in records if (error := reprojection(record)) is not None]
 
 
@@ -194,14 +194,14 @@ _NOTE = (
 
 
 def _keypoints(records: Sequence[Record]) -> list[tuple[str, str, str, str]]:
-    flat = np.stack([record["keypoints_2d"][:, 2] > 0 for record in records]).mean(0)
-    solid = np.stack([record["keypoints_3d"][:, 3] > 0 for record in records]).mean(0)
+    in_2d = np.stack([record["keypoints_2d"][:, 2] > 0 for record in records]).mean(0)
+    in_3d = np.stack([record["keypoints_3d"][:, 3] > 0 for record in records]).mean(0)
     errors = np.array([error for error, _ in _with_camera(records)]).reshape(-1, 44)
     rows = []
-    for place, name in enumerate(KEYPOINTS_44):
-        known = errors[np.isfinite(errors[:, place]), place]
+    for number, name in enumerate(KEYPOINTS_44):
+        known = errors[np.isfinite(errors[:, number]), number]
         typical = f"{np.median(known):.2f} px" if len(known) else ""
-        rows.append((name, f"{100 * flat[place]:.0f} %", f"{100 * solid[place]:.0f} %", typical))
+        rows.append((name, f"{100 * in_2d[number]:.0f} %", f"{100 * in_3d[number]:.0f} %", typical))
     return rows
 
 
@@ -210,12 +210,13 @@ def reprojection(record: Record) -> np.ndarray | None:
 
     None where there is no camera, or the 3-D keypoints are relative to the root.
     """
-    solid, flat = record["keypoints_3d"].astype(np.float64), record["keypoints_2d"]
-    both = (solid[:, 3] > 0) & (flat[:, 2] > 0) & (solid[:, 2] > 0.1)
-    if not record["camera/has_intrinsics"] or not both.any() or (solid[solid[:, 3] > 0, 2] < 0.1).any():
+    keypoints_2d, keypoints_3d = record["keypoints_2d"], record["keypoints_3d"].astype(np.float64)
+    known = keypoints_3d[:, 3] > 0
+    both = known & (keypoints_2d[:, 2] > 0)
+    if not record["camera/has_intrinsics"] or not both.any() or (keypoints_3d[known, 2] < 0.1).any():
         return None
-    points = solid[:, :3] @ record["camera/intrinsics"].T.astype(np.float64)
-    distance = np.linalg.norm(points[:, :2] / np.where(both, points[:, 2], 1)[:, None] - flat[:, :2], axis=1)
+    points = keypoints_3d[:, :3] @ record["camera/intrinsics"].T.astype(np.float64)
+    distance = np.linalg.norm(points[:, :2] / np.where(both, points[:, 2], 1)[:, None] - keypoints_2d[:, :2], axis=1)
     return np.where(both, distance, np.nan)
 
 
@@ -234,7 +235,7 @@ def _tilt(root: np.ndarray) -> np.ndarray:
 def _histogram(
     values: np.ndarray, low: float | None = None, high: float | None = None
 ) -> tuple[list[str], list[float]]:
-    """Labels and counts of bins; the outermost half per cent on either side goes into the last bins."""
+    """Labels and counts of bins; the outermost half per cent on either side counts in the last bins."""
     low = float(np.percentile(values, 0.5)) if low is None else low
     high = float(np.percentile(values, 99.5)) if high is None else high
     if high - low <= 1e-3 * abs(high):
@@ -244,22 +245,28 @@ def _histogram(
     return [f"{middle:.3g}" for middle in (edges[1:] + edges[:-1]) / 2], counts.astype(float).tolist()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m data_pipelines.inspect", description="Look at a data set of records.")
-    parser.add_argument("name", help="of the data set, with /configuration where it has several")
-    parser.add_argument("--data-dir", default="data", help="where data sets are (default: data)")
-    parser.add_argument("--out", help="the page (default: NAME.html in the data folder)")
-    parser.add_argument("--splits", nargs="+", default=list(SPLITS), help="which to look at (default: all)")
-    parser.add_argument("--body", default="", help="folder or file of the SMPL bodies of the labels")
-    parser.add_argument("--records", type=int, default=2000, help="of each split that are read (default: 2000)")
-    parser.add_argument("--images", type=int, default=24, help="of each split that are drawn (default: 24)")
-    chosen: dict[str, Any] = vars(parser.parse_args(arguments))
-    try:
-        print(inspect(**chosen))
-    except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+def main(
+    name: Positional[Annotated[str, arg(metavar="NAME")]],
+    data_dir: str = "data",
+    out: str | None = None,
+    splits: tuple[str, ...] = SPLITS,
+    body: str = "",
+    records: int = 2000,
+    images: int = 24,
+) -> None:
+    """Writes an HTML page about a data set: counts, charts, what the build dropped, and drawn labels.
+
+    Args:
+        name: of the data set, with /configuration where it has several.
+        data_dir: where data sets are.
+        out: the page; by default NAME.html in the data folder.
+        splits: which to look at, as far as they are there.
+        body: folder or file of the SMPL bodies of the labels.
+        records: how many of each split are read.
+        images: how many of each split are drawn.
+    """
+    print(inspect(name, data_dir, out, splits, body, records, images))
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m data_pipelines.inspect")

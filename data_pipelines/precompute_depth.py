@@ -5,16 +5,18 @@ image IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` 
 again goes on where it was ended: images that have a map there are left out.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from tqdm import tqdm
+from tyro.conf import Positional, arg
 
+from hmr_jax import cli
 from hmr_jax.depth import write_depth
-from hmr_jax.depth.providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_of
+from hmr_jax.depth.providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_or_errors
 from hmr_jax.io.images import SUFFIXES, find_images, read_image
 
 BATCH = 8  # images that a provider gets at a time
@@ -24,8 +26,8 @@ def images_by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """Images by the names of their maps: of a folder all that are in it, however deep, by their paths from there.
 
     Raises:
-        FileNotFoundError: A path does not exist, or a folder holds no images.
-        ValueError: Images share a name, so that one map would be taken for several.
+        FileNotFoundError: a path does not exist, or a folder holds no images.
+        ValueError: images share a name, so that one map would be taken for several.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -42,16 +44,16 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
     """Writes the depth of every image that has none in `out`.
 
     Args:
-        images: Files by the names of their maps, without suffix.
-        provider: Makes the maps.
-        source: Says in the files where they are from.
-        out: Folder; made if need be.
+        images: files by the names of their maps, without suffix.
+        provider: makes the maps.
+        source: says in the files where they are from.
+        out: folder; made if need be.
 
     Returns:
         What went wrong, a sentence for each image left out.
 
     Raises:
-        ValueError: The provider is a folder of maps and images share a file name, by which it tells them apart.
+        ValueError: the provider is a folder of maps and images share a file name, by which it tells them apart.
     """
     if isinstance(provider, DiskDepth) and len({path.stem for path in images.values()}) < len(images):
         raise ValueError(f"Images of several folders have the same name: {provider.path} cannot tell them apart.")
@@ -59,7 +61,7 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
     there = DiskDepth(str(out))
     wanted = [name for name in images if there.find(name) is None]
     problems: list[str] = []
-    with tqdm(total=len(images), initial=len(images) - len(wanted), unit="picture", disable=None) as bar:
+    with tqdm(total=len(images), initial=len(images) - len(wanted), unit="image", disable=None) as bar:
         for start in range(0, len(wanted), BATCH):
             names = wanted[start : start + BATCH]
             loaded: dict[str, np.ndarray] = {}
@@ -68,7 +70,7 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
                     loaded[name] = read_image(images[name])
                 except ValueError as error:
                     problems.append(str(error))
-            maps = maps_of(provider, list(loaded.values()), [images[name] for name in loaded])
+            maps = maps_or_errors(provider, list(loaded.values()), [images[name] for name in loaded])
             for name, depth in zip(loaded, maps, strict=True):
                 if isinstance(depth, ValueError):
                     problems.append(str(depth))
@@ -82,21 +84,27 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
     return problems
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; ends with status 1 where images were left out."""
-    parser = argparse.ArgumentParser("python -m data_pipelines.precompute_depth", description=__doc__.splitlines()[0])
-    parser.add_argument("images", nargs="+", type=Path, help="images, or folders with images somewhere below")
-    parser.add_argument("--provider", required=True, help=f"NAME:PATH with a name of {', '.join(PROVIDERS)}")
-    parser.add_argument("--out", required=True, type=Path, help="folder of the maps")
-    chosen = parser.parse_args(arguments)
-    try:
-        images, provider = images_by_name(chosen.images), depth_provider(chosen.provider)
-        problems = precompute(images, provider, chosen.provider, chosen.out)
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"error: {error}")
+def main(
+    images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE...")]],
+    provider: Annotated[str, arg(help=f"NAME:PATH with a name of {', '.join(PROVIDERS)}")],
+    out: Path,
+) -> None:
+    """Estimates the depth of images once, for predictions and for data sets.
+
+    Args:
+        images: images, or folders with images somewhere below.
+        provider: what makes the maps.
+        out: folder of the maps; images that have one there are left out.
+    """
+    if not images:
+        raise ValueError("Name an image, or a folder of images; --help lists the options.")
+    found, depth = images_by_name(images), depth_provider(provider)
+    problems = precompute(found, depth, provider, out)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     if problems:
-        sys.exit("\n".join([*problems, f"{len(problems)} of {len(images)} images were left out."]))
+        raise ValueError(f"{len(problems)} of {len(found)} images were left out.")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "python -m data_pipelines.precompute_depth")

@@ -142,7 +142,7 @@ def test_depth_files_go_with_their_images_and_wants_are_named(run, photos, check
     np.save(maps / "c.npy", np.ones((30, 40)))
     code, lines, errors = run(*command, maps)
     assert code == 2
-    assert "b.png has no depth map: the network goes on without" in errors
+    assert "b.png has no depth map: the prediction is from the image alone" in errors
     assert "c.npy is 40x30 but its image 30x40" in errors
     assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
     code, _, errors = run(*command, maps / "a.npy")

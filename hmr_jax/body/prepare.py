@@ -1,9 +1,9 @@
-"""Convert a user's SMPL files once, and say what is still missing for what.
+"""Convert a user's SMPL files once, and report which files are still missing and what they are needed for.
 
     python -m hmr_jax.body.prepare FILE... --out DIR
 
-Files are recognised by what is in them, whatever their names. SMPL models become npz files with the extra regressors
-inside, which `load_body_model` reads fast and alone. A later run with files that were missing completes the folder.
+Files are recognised by their contents, not by their names. SMPL models become npz files with the extra regressors
+inside, so `load_body_model` needs no other file. A later run with files that were missing completes the folder.
 """
 
 import re
@@ -22,7 +22,7 @@ from hmr_jax.io.research_files import read_contents
 
 _SMPL = "SMPL for Python at smpl.is.tue.mpg.de"
 _SPIN = "SPIN's data archive"
-# Everything that is looked for: what it is good for, where it comes from.
+# All files in use: what they are needed for, and where they come from.
 WANTED = {
     "SMPL_NEUTRAL": ("SMPL predictions, and training or evaluation on data with SMPL labels", _SMPL),
     "SMPL_MALE": ("the exact ground truth of data with gendered labels, such as 3DPW", _SMPL),
@@ -40,21 +40,21 @@ def prepare(files: list[Path], out: Path) -> list[str]:
 
     Args:
         files: SMPL models, regressors and the other files of `WANTED`, by any name.
-        out: folder for the results; made if need be.
+        out: folder for the results; created if it does not exist.
 
     Returns:
-        The report: a line for each file written and each thing that is missing.
+        The report: a line for each file that was written and each file that is missing.
 
     Raises:
-        FileNotFoundError: a file is not there.
-        ValueError: a file is damaged or of no known kind; nothing is written then.
+        FileNotFoundError: there is no such file.
+        ValueError: a file is damaged or of an unknown kind; nothing is written then.
     """
     contents = {path: read_contents(path) for path in [*sorted(out.glob("*.np[yz]")), *files]}
     kinds = {path: identify(content) for path, content in contents.items()}
     for path in files:
         if kinds[path] != "smpl" and kinds[path] not in WANTED:
             known = ", ".join(list(WANTED)[3:])
-            raise ValueError(f"{path} is {kinds[path] or 'of no known kind'}: give SMPL models or {known}.")
+            raise ValueError(f"{path} is {kinds[path] or 'of an unknown kind'}: give SMPL models or {known}.")
 
     results: dict[str, Any] = {kind: contents[path] for path, kind in kinds.items() if kind in WANTED}
     regressors = {name: results[stem] for name, (stem, _) in REGRESSOR_FILES.items() if stem in results}
@@ -71,7 +71,7 @@ def prepare(files: list[Path], out: Path) -> list[str]:
 
 
 def _model_name(path: Path) -> str:
-    """SMPL_NEUTRAL and so on, as far as the file's name tells its gender; the contents do not."""
+    """Such as SMPL_NEUTRAL, if the file's name contains the gender; its contents do not."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     genders = {gender for word in words if (gender := parse_gender(word))}
     return file_stem(genders.pop()) if len(genders) == 1 else path.stem

@@ -1,8 +1,8 @@
-"""Published weights into our models: `python -m hmr_jax.weights.convert SOURCE --to OUT`.
+"""Convert published weights: `python -m hmr_jax.weights.convert SOURCE --to OUT`.
 
-What the source is (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet; PyTorch, safetensors or a folder of Hugging Face) is
-recognised by its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`,
-`train.py --init-from`, `load_for_inference` and `load_network` take. It is written whole or not at all.
+The kind of the source (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet; PyTorch, safetensors or a folder of Hugging
+Face) is recognised by its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`,
+`train.py --init-from`, `load_for_inference` and `load_network` read. It is written atomically.
 """
 
 import hashlib
@@ -38,15 +38,15 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
     Args:
         source: see `read_torch_checkpoint`.
         out: folder for the result; must not exist.
-        options: what the file does not say by itself.
+        options: settings that the file does not contain.
 
     Returns:
-        The report: what went where, what was dropped and why, and checksums.
+        The report: the parameters, the tensors that were dropped and why, and checksums.
 
     Raises:
-        OSError: if the source is missing or the result exists.
-        ValueError: if the source cannot be read, is of no known network, or does not fit.
-        KeyError: if a tensor is missing.
+        OSError: the source is missing, or the result exists.
+        ValueError: the source cannot be read, is of an unknown network, or does not fit.
+        KeyError: a tensor is missing.
     """
     check_new(out)
     state = read_torch_checkpoint(source)
@@ -66,7 +66,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
 
 
 def _config_values(config: Any) -> dict:
-    """What goes into config.json: an experiment, or a network under its kind."""
+    """Contents of config.json: an experiment, or the configuration of a network under its kind."""
     if isinstance(config, Config):
         return to_dict(config)
     return {BACKBONE: config} if isinstance(config, dict) else {DEPTH_ANYTHING: to_dict(config)}
@@ -114,7 +114,7 @@ def file_hash(path: Path) -> str:
 def content_hash(params: dict) -> str:
     """SHA-256 of parameters: names, shapes, types and values in the order of the names.
 
-    It does not depend on how they were stored: the same network from another dialect or file has the same.
+    It does not depend on how they were stored: the same network from another file, with other names, has the same hash.
     """
     total = hashlib.sha256()
     for name, array in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
