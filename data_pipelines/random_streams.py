@@ -1,4 +1,4 @@
-"""Random numbers that belong to an example: row i depends on (seed, index i) alone, whichever batch asks.
+"""Random numbers that belong to an example: those of example i depend on (seed, stream, i) alone, not on its batch.
 
 Shapes: B examples.
 """
@@ -9,45 +9,66 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
-STREAMS = ("pose", "camera", "appearance", "scene", "sensor", "depth")
-BLOCK = 256  # uniforms fetched at a time
+STREAMS = (
+    "pose", "camera", "appearance", "scene", "sensor", "depth",
+    "scale", "rotation", "shift", "flip", "color", "extreme_crop",
+)  # fmt: skip
+"""A stream is drawn by its position here: append new names, so that what the others draw stays the same."""
+BLOCK = 256  # uniforms of an example that are computed at a time
 
 
 class Draws:
     """Vectorised draws for B examples from one named stream.
 
-    Every call consumes the next columns of a (B, infinite) table of uniforms, so code that always makes the same calls
-    gets the same numbers. Streams are independent: a new draw for the clothes does not change the poses.
+    Every call consumes the next columns of a table of uniforms, which has a row for each example and no end, so code
+    that always makes the same calls gets the same numbers. Streams are independent: a new draw for the clothes does not
+    change the poses.
     """
 
-    def __init__(self, seed: int, indices: np.ndarray, stream: str):
+    def __init__(self, seed: int, indices: np.ndarray, stream: str, block: int = BLOCK):
+        """Starts a stream from its beginning.
+
+        Args:
+            seed: of the run.
+            indices: (B,) numbers of the examples.
+            stream: one of `STREAMS`.
+            block: columns computed at a time; it changes the speed and not the numbers.
+        """
         self._seed, self._stream = np.uint64(seed), np.uint64(STREAMS.index(stream))
         self._indices: np.ndarray | None = np.asarray(indices).astype(np.uint64)
-        self._used, self._table = 0, np.empty((len(indices), 0))
+        self._block, self._used, self._table = block, 0, np.empty((len(indices), 0))
 
     def split(self, ways: int, columns: int) -> "Draws":
-        """Independent draws for B * ways rows, `ways` in a row for each example, of at most `columns` numbers each."""
+        """Independent draws for B * ways rows, those of an example next to each other, of up to `columns` numbers."""
         rows = Draws.__new__(Draws)
-        rows._indices, rows._table = None, self._fresh(ways * columns).reshape(-1, columns)
+        rows._indices, rows._block, rows._table = None, 0, self._fresh(ways * columns).reshape(-1, columns)
         return rows
 
     def _fresh(self, count: int) -> np.ndarray:
         if self._indices is None:
-            raise ValueError("These split draws are used up; split with more columns.")
+            raise ValueError("These draws are used up: split with more columns.")
         numbers = np.empty((len(self._indices), count))
         _fill(self._seed, self._indices, self._stream, self._used, numbers)
         self._used += count
         return numbers
 
-    def uniform(self, low=0.0, high=1.0, shape: tuple[int, ...] = ()) -> np.ndarray:
+    def uniform(
+        self, low: float | np.ndarray = 0.0, high: float | np.ndarray = 1.0, shape: tuple[int, ...] = ()
+    ) -> np.ndarray:
         """(B, *shape) uniform in [low, high)."""
         count = math.prod(shape)
         while self._table.shape[1] < count:
-            self._table = np.concatenate([self._table, self._fresh(BLOCK)], 1)
+            self._table = np.concatenate([self._table, self._fresh(self._block)], 1)
         taken, self._table = self._table[:, :count], self._table[:, count:]
         return low + (np.asarray(high) - low) * taken.reshape(-1, *shape)
 
-    def normal(self, mean=0.0, std=1.0, shape: tuple[int, ...] = (), clip: float = 3.0) -> np.ndarray:
+    def normal(
+        self,
+        mean: float | np.ndarray = 0.0,
+        std: float | np.ndarray = 1.0,
+        shape: tuple[int, ...] = (),
+        clip: float = 3.0,
+    ) -> np.ndarray:
         """(B, *shape) normal, cut at `clip` standard deviations."""
         return mean + std * np.clip(ndtri(np.maximum(self.uniform(shape=shape), 1e-12)), -clip, clip)
 
@@ -55,8 +76,8 @@ class Draws:
         """(B, *shape) uniform in the logarithm."""
         return np.exp(self.uniform(np.log(low), np.log(high), shape))
 
-    def happens(self, probability) -> np.ndarray:
-        """(B,) bool."""
+    def happens(self, probability: float | np.ndarray) -> np.ndarray:
+        """(B,) bool, true with a probability."""
         return self.uniform() < probability
 
     def sign(self) -> np.ndarray:
@@ -79,10 +100,10 @@ def _fill(seed, indices, stream, first, out):
     """What NumPy's generator Philox with key (seed, index) and counter (0, 0, 0, stream) draws from `first` on."""
     for i in range(len(indices)):
         for j in range(out.shape[1]):
-            place = (first + j) % 4
-            if j == 0 or place == 0:
+            word = (first + j) % 4  # of the four that a counter gives
+            if j == 0 or word == 0:
                 block = _philox(np.uint64((first + j) // 4 + 1), stream, seed, indices[i])
-            out[i, j] = np.float64(block[place] >> np.uint64(11)) * 2.0**-53
+            out[i, j] = np.float64(block[word] >> np.uint64(11)) * 2.0**-53
 
 
 @numba.njit(nogil=True, cache=True)

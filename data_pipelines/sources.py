@@ -37,14 +37,14 @@ def make_source(
     Args:
         config: `data`, `seed` and `batch_size` are read.
         split: "train", "validation", "test" or "all".
-        topology: Of the body model that the data must fit; None: that of `config.model.body`.
-        examples: Ends the stream after so many; None: all of an evaluation split, an endless training stream.
-        process_index: Which host this is; None: as JAX says.
-        process_count: How many hosts there are; None: as JAX says.
+        topology: of the body model that the data must fit; None: that of `config.model.body`.
+        examples: ends the stream after so many; None: all of an evaluation split, an endless training stream.
+        process_index: which host this is; None: as JAX says.
+        process_count: how many hosts there are; None: as JAX says.
 
     Raises:
-        FileNotFoundError: A data set has not been built.
-        ValueError: An unknown split, an empty mixture, topologies that do not fit, or dense targets that are not there.
+        FileNotFoundError: a data set has not been built.
+        ValueError: an unknown split, an empty mixture, topologies that do not fit, or dense targets that are not there.
     """
     if split not in SPLITS:
         raise ValueError(f"There is no split '{split}': use {', '.join(SPLITS)}.")

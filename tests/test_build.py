@@ -8,6 +8,7 @@ from dots import Dots, tfds
 
 from data_pipelines.build import build, main
 from data_pipelines.sources import make_source
+from hmr_jax import cli
 from hmr_jax.config import Config, DataConfig
 
 
@@ -41,15 +42,27 @@ def test_a_data_set_is_overwritten_only_on_demand(dots_dir, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["dots"]
 
 
-def test_the_command_line_names_what_it_does_not_know(capsys):
-    with pytest.raises(
-        SystemExit, match=r"No builder for a data set 'synthetic_peple'\. Did you mean synthetic_people"
-    ):
-        main(["synthetic_peple"])
-    with pytest.raises(SystemExit, match="'synthetic_people' has no option 'sise'; it has examples, size"):
-        main(["synthetic_people", "--option", "sise=3"])
-    with pytest.raises(SystemExit, match="no split 'tarin': use train"):
-        main(["synthetic_people", "--examples", "tarin=3"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["synthetic_peple"], "No builder for a data set 'synthetic_peple'. Did you mean synthetic_people"),
+        (["synthetic_people", "--option", "sise=3"], "'synthetic_people' has no option 'sise'; it has examples, size"),
+        (["synthetic_people", "--examples", "tarin=3"], "no split 'tarin': use train"),
+        (["synthetic_people", "--examples", "train"], "'train' is not of the form NAME=VALUE"),
+    ],
+)
+def test_the_command_line_names_what_it_does_not_know(capsys, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(main, "build", arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_options_are_given_together_or_one_by_one(monkeypatch):
+    given = {}
+    monkeypatch.setattr("data_pipelines.build.build", lambda *_, **options: given.update(options))
+    together = ["dots", "--option", "a=1", "b=word", "--option", "c=true", "--examples", "train=3", "test=4"]
+    cli.run(main, "build", together)
+    assert given == {"a": 1, "b": "word", "c": True, "examples": {"train": 3, "test": 4}}
 
 
 def test_synthetic_people_become_records(tmp_path, monkeypatch):

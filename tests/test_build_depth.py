@@ -10,6 +10,7 @@ from PIL import Image
 tfds = pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("h5py")
 
+from etils import epath  # noqa: E402
 from formats import bedlam, camerahmr_npz, emdb, hmr2_tars, human36m, mlb_pitch, mpi_inf_3dhp, three_dpw  # noqa: E402
 from formats.checks import read  # noqa: E402
 from formats.people import people  # noqa: E402
@@ -18,10 +19,11 @@ from data_pipelines import build as command  # noqa: E402
 from data_pipelines import records  # noqa: E402
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets import rich  # noqa: E402
-from data_pipelines.builders.labels.cropping import SourceImage  # noqa: E402
+from data_pipelines.builders.labels.source_images import ImageFinder, SourceImage  # noqa: E402
 from data_pipelines.inspect import inspect  # noqa: E402
 from data_pipelines.precompute_depth import images_by_name, precompute  # noqa: E402
 from data_pipelines.sources import make_source  # noqa: E402
+from hmr_jax import cli  # noqa: E402
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DatasetConfig  # noqa: E402
 from hmr_jax.depth import DepthMap  # noqa: E402
 
@@ -85,17 +87,17 @@ def test_depth_lies_on_the_image_that_it_was_made_for(tmp_path, name, write, opt
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_map_is_turned_back_where_exif_turned_the_image(tmp_path, orientation):
+def test_a_map_is_rotated_back_where_exif_rotates_the_image(tmp_path, orientation):
     (tmp_path / "m").mkdir()
     Image.new("RGB", (60, 40)).save(tmp_path / "m" / "a.jpg")
     (path,) = paint(tmp_path / "m", orientation).values()
     precompute({"a": path}, grey_is_near, "grey", tmp_path)
     upright = np.load(tmp_path / "a.npz")["depth"].astype(np.float32)
-    turned = SourceImage(path).turned(upright)
+    turned = SourceImage(path).oriented(upright)
     assert turned.shape == (40, 60)
     raw = np.asarray(Image.open(path), float).mean(-1)
     np.testing.assert_allclose(turned / turned.max(), raw / raw.max(), atol=0.01)
-    once = SourceImage(path, quarter_turns=1).turned(upright)
+    once = SourceImage(path, rotation=90).oriented(upright)
     np.testing.assert_array_equal(once, np.rot90(turned, -1))
 
 
@@ -115,7 +117,8 @@ def test_images_in_tars_have_the_maps_of_the_unpacked_tars(tmp_path):
 def test_rich_says_where_its_images_are(tmp_path):
     """Its builder is left out above, as the fit of its bodies takes long."""
     Image.new("RGB", (4, 4)).save(tmp_path / "00017_00.png")
-    assert rich._image(tmp_path, "00017_00").path == tmp_path / "00017_00.png"
+    find_image = ImageFinder(epath.Path(tmp_path), endings=rich.OTHER_ENDINGS)
+    assert find_image("00017_00.bmp").path == tmp_path / "00017_00.png"
 
 
 @pytest.fixture
@@ -182,14 +185,16 @@ def test_maps_mirror_the_folder_of_images_where_that_is_named(some_maps):
 
 def test_the_command_takes_the_folder_of_maps_and_says_what_is_wrong_with_it(some_maps, capsys):
     common = ["--manual-dir", str(some_maps / "m"), "--data-dir", str(some_maps / "o"), "--workers", "1", "--depth-dir"]
-    with pytest.raises(SystemExit, match="There is no depth file or folder"):
-        command.main(["camerahmr_npz/aic", *common, str(some_maps / "nowhere")])
     file = some_maps / "depths" / "images" / "aic" / "000.npz"
-    with pytest.raises(SystemExit, match="depth_dir must be a folder of depth maps"):
-        command.main(["camerahmr_npz/aic", *common, str(file)])
-    with pytest.raises(SystemExit, match="'synthetic_people' has no option 'depth_dir'"):
-        command.main(["synthetic_people", *common, str(some_maps / "depths")])
-    command.main(["camerahmr_npz/aic", *common, f"disk-metric:{some_maps / 'depths'}"])
+    for name, maps, message in (
+        ("camerahmr_npz/aic", some_maps / "nowhere", "There is no depth file or folder"),
+        ("camerahmr_npz/aic", file, "depth_dir must be a folder of depth maps"),
+        ("synthetic_people", some_maps / "depths", "'synthetic_people' has no option 'depth_dir'"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cli.run(command.main, "build", [name, *common, str(maps)])
+        assert message in capsys.readouterr().err
+    cli.run(command.main, "build", ["camerahmr_npz/aic", *common, f"disk-metric:{some_maps / 'depths'}"])
     printed = capsys.readouterr().out
     assert "3 depth: with a map" in printed
     assert "1 depth: no map" in printed

@@ -273,7 +273,7 @@ def test_arrays_are_read_as_orbax_reads_them_and_damage_is_noticed(converted):
 
 BAD_STATES = {
     "missing": (lambda state: state.pop("smpl_head.deccam.bias"), r"no 'smpl_head\.deccam\.bias': is it an HMR2\.0"),
-    "extra": (lambda state: state.update(extra=np.zeros(3)), "tensors that an HMR2.0 checkpoint has not: extra"),
+    "extra": (lambda state: state.update(extra=np.zeros(3)), "tensors that an HMR2.0 checkpoint does not have: extra"),
     "shape": (
         lambda state: state.update({"backbone.blocks.1.mlp.fc1.weight": np.zeros((192, 40), np.float32)}),
         r"'backbone\.blocks\.1\.mlp\.fc1\.weight' has shape \(192, 40\)",
@@ -290,7 +290,7 @@ BAD_STATES = {
     ),
     "other network": (
         lambda state: [state.clear(), state.update({"text.embed.weight": np.zeros((2, 2))})],
-        "no network that is known here.*It holds text.embed.weight",
+        "not of a known network.*It holds text.embed.weight",
     ),
     "other encoder": (
         lambda state: [state.pop("backbone.last_norm.weight"), state.update({"backbone.norm.weight": np.zeros(48)})],
@@ -313,7 +313,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(case, tmp_path, hmr
 def test_options_that_a_state_does_not_tell_are_asked_for(tmp_path, hmr2):
     source = write_torch_zip(tmp_path / "a.ckpt", {"state_dict": hmr2})
     with pytest.raises(
-        ValueError, match="How many attention heads an encoder of width 48 has is not known: give --heads"
+        ValueError, match="The number of attention heads of an encoder of width 48 is not known: give --heads"
     ):
         convert(source, tmp_path / "out")
     with pytest.raises(ValueError, match="give --head-dim"):

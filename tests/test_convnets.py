@@ -46,7 +46,7 @@ def test_converters_take_every_tensor_or_name_it(reference, name):
     assert jax.tree.all(jax.tree.map(np.array_equal, convert(inside, "backbone."), convert(state)))
     with pytest.raises(KeyError, match=r"no 'layer1\.2\.bn3\.running_var': is it"):
         convert({key: value for key, value in state.items() if key != "layer1.2.bn3.running_var"})
-    with pytest.raises(ValueError, match=r"has not: head\.weight"):
+    with pytest.raises(ValueError, match=r"does not have: head\.weight"):
         convert(state | {"head.weight": np.zeros(3)})
     with pytest.raises(KeyError, match=r"no 'conv1\.weight'"):
         convert(inside)
@@ -82,7 +82,7 @@ def test_statistics_are_those_of_the_whole_batch_over_all_devices():
 
 
 def test_sizes_that_cannot_be_built_are_refused():
-    with pytest.raises(ValueError, match="no ResNet-18 here; take one of 50, 101"):
+    with pytest.raises(ValueError, match="no ResNet-18: use one of 50, 101"):
         jax.eval_shape(ResNet(18).init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     with pytest.raises(ValueError, match="multiples of 32 pixels, not 64x50"):
         jax.eval_shape(HRNet(8).init, jax.random.key(0), jnp.zeros((1, 64, 50, 3)))

@@ -4,9 +4,11 @@ import io
 
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage, crop_person, person_record
+from data_pipelines.builders.labels.cropping import crop_person, person_record
+from data_pipelines.builders.labels.source_images import BadImage, ImageFinder, SourceImage, open_image
 
 W, H = 1600, 1200
 
@@ -89,11 +91,11 @@ def test_beyond_the_image_is_black(image):
     assert cut["source_box"][0] < 0
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_file_is_turned_before_it_is_cut(image, turns):
-    turned = np.rot90(image, turns)  # counter-clockwise, so that clockwise turns bring it back
-    for source in (turned.copy(), encoded(np.ascontiguousarray(turned), "JPEG", quality=95)):
-        upright = SourceImage(source, quarter_turns=turns)
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_rotated_file_is_rotated_back_before_it_is_cut(image, rotation):
+    rotated = np.rot90(image, rotation // 90)  # counter-clockwise
+    for source in (rotated.copy(), encoded(np.ascontiguousarray(rotated), "JPEG", quality=95)):
+        upright = SourceImage(source, rotation)
         assert (upright.width, upright.height) == (W, H)
         cut = crop_person(upright, box_center=[720, 480], box_size=700, keypoints_2d=points_at((700, 500)))
         np.testing.assert_allclose(brightest(cut["image"]), cut["keypoints_2d"][0, :2], atol=0.12)
@@ -104,17 +106,35 @@ def test_what_cannot_be_cut_is_named_by_its_reason(image):
     labels = {"box_center": [700, 500], "box_size": 300, "keypoints_2d": points_at((700, 500))}
 
     def reason(source, **changes):
-        return person_record(source, key="a", dataset="b", **(labels | changes))
+        return person_record(SourceImage(source), key="a", dataset="b", **(labels | changes))
 
     assert reason(whole[: len(whole) // 2]) == "image: cannot be decoded"
-    assert reason(b"no image") == "image: cannot be read"
     assert reason(whole, box_size=np.nan) == "box: empty or not finite"
     assert reason(whole, box_size=40_000) == "box: far larger than the image"
     assert reason(whole, box_center=[5000, 500]) == "box: outside the image"
     assert reason(whole, mask=np.ones((3, 4))) == "mask: not of the image's size"
     assert isinstance(reason(whole), dict)
+
+
+def test_what_cannot_be_opened_is_named_by_its_reason(tmp_path):
+    assert open_image(b"no image") == "image: cannot be read"
+    assert open_image(tmp_path / "a.jpg") == "image: missing"
     with pytest.raises(BadImage):
         SourceImage(b"")
+
+
+def test_images_are_found_by_name_in_folders_and_by_other_endings(image, tmp_path):
+    first, second = epath.Path(tmp_path / "first"), epath.Path(tmp_path / "second")
+    for folder in (first, second):
+        folder.mkdir()
+    (second / "a.jpg").write_bytes(encoded(image, "JPEG"))
+    (first / "b.png").write_bytes(encoded(image[:, :800], "PNG"))
+    find = ImageFinder(first, second, endings=(".png",), rotation=90)
+    found = find("a.jpg")
+    assert (found.width, found.height) == (H, W)
+    assert find("a.jpg") is found  # people of one image are neighbours
+    assert find("b.jpg").path == first / "b.png"
+    assert find("c.jpg") == "image: missing"
 
 
 def test_people_of_one_image_share_its_decoding(image, monkeypatch):

@@ -174,7 +174,7 @@ def test_losses_that_the_model_cannot_have_are_named():
 
 def test_likelihood_weighs_less_at_first():
     config = LossConfig(rle=2.0, rle_early=0.1, rle_early_steps=10)
-    at = [float(objective.weights(config, ("rle", "vertices"), jnp.int32(step))["rle"]) for step in (9, 10)]
+    at = [float(objective.loss_weights(config, ("rle", "vertices"), jnp.int32(step))["rle"]) for step in (9, 10)]
     np.testing.assert_allclose(at, [0.2, 2.0])
 
 

@@ -16,7 +16,7 @@ from hmr_jax.models import build_model
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.parameters import STATISTICS, init_params, split_params
 from hmr_jax.training import objective
-from hmr_jax.training.step import init_state, make_train_step, weights_of
+from hmr_jax.training.step import evaluation_params, init_state, make_train_step
 
 QUICK = {"xla_backend_optimization_level": 0}  # programs that run a few times only
 
@@ -91,11 +91,13 @@ def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path)
         restored = state.with_items(runs.restore(manager, state.items()))
     jax.tree.map(np.testing.assert_array_equal, restored, after)
     _, loaded = checkpoints.load_for_inference(folder)
-    jax.tree.map(np.testing.assert_array_equal, loaded, weights_of(after, frozen))
+    jax.tree.map(np.testing.assert_array_equal, loaded, evaluation_params(after, frozen))
     checkpoints.export(tmp_path / "exported", config, loaded)
     _, exported = checkpoints.load_for_inference(tmp_path / "exported")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), exported, loaded)
-    started = checkpoints.load_initial(dataclasses.replace(config, init_from=str(folder)), weights_of(state, frozen))
+    started = checkpoints.load_initial(
+        dataclasses.replace(config, init_from=str(folder)), evaluation_params(state, frozen)
+    )
     jax.tree.map(np.testing.assert_array_equal, started, loaded)
 
 
@@ -130,7 +132,7 @@ def test_a_frozen_encoder_keeps_its_statistics_and_uses_them():
     assert before.batch_stats == {}
     assert after.batch_stats == {}
     assert "encoder" in frozen[STATISTICS]
-    assert "encoder" in weights_of(after, frozen)[STATISTICS]
+    assert "encoder" in evaluation_params(after, frozen)[STATISTICS]
 
 
 def test_likelihood_trains_deforhmr_too():

@@ -102,7 +102,7 @@ def test_a_missing_and_a_surplus_tensor_are_named(case):
     less = {name: array for name, array in state.items() if name != "neck.convs.2.weight"}
     with pytest.raises(KeyError, match=r"no 'neck\.convs\.2\.weight': is it a Depth Anything network"):
         convert_depth_anything(less)
-    with pytest.raises(ValueError, match=r"has not: neck\.convs\.4\.weight"):
+    with pytest.raises(ValueError, match=r"does not have: neck\.convs\.4\.weight"):
         convert_depth_anything(state | {"neck.convs.4.weight": np.zeros(3)})
     wrong = state | {"head.conv2.weight": np.zeros((6, 5, 3, 3), np.float32)}
     with pytest.raises(

@@ -18,7 +18,7 @@ from hmr_jax import distributed
 from hmr_jax.body import Bodies, load_body_model, skin
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation import commands, loop, statistics
-from hmr_jax.evaluation.external import ForeignPredictions, TruthFile, predict_from_file
+from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import read_result, summarize
 from hmr_jax.evaluation.scores import make_score_step
@@ -69,7 +69,7 @@ def test_one_device_and_eight_agree(people_files, scored):
     truth = TruthFile(people_files[0], 16)
     bodies = load_bodies(protocol, body).on(mesh(jax.devices()))
     step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
-    predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
+    predictions = ExternalPredictions(people_files[1], protocol).attach(truth, truth.keys)
     rows = loop.collect(step, {}, predictions, mesh(jax.devices()), truth.keys)
     assert rows["key"].tolist() == scored.result.per_sample["key"].tolist()
     for name in protocol.metrics:
@@ -90,7 +90,7 @@ def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(peo
         assert (np.diff(np.concatenate([batch["gender"] for batch in truth(0)])) >= 0).all()
         bodies = Bodies(body, (taller, smaller)).on(mesh(devices))
         step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
-        predictions = ForeignPredictions(people_files[1], protocol).attach(truth, truth.keys)
+        predictions = ExternalPredictions(people_files[1], protocol).attach(truth, truth.keys)
         found.append(loop.collect(step, {}, predictions, mesh(devices), truth.keys))
     assert found[0]["key"].tolist() == found[1]["key"].tolist() == KEYS.tolist()
     for name in ("mpjpe", "pa_mpjpe", "pve", "pa_pve"):

@@ -15,8 +15,9 @@ from formats.people import people
 from data_pipelines import records
 from data_pipelines.build import build
 from data_pipelines.inspect import main, reprojection
-from data_pipelines.records.drawing import SIDE, draw_record, place_body
+from data_pipelines.records.drawing import SIDE, draw_record, fit_translation
 from data_pipelines.records.reader import decode_person
+from hmr_jax import cli
 
 
 def record(**changes):
@@ -60,7 +61,7 @@ def test_points_are_placed_exactly():
     intrinsics = np.array([[500.0, 0, 80], [0, 520, 70], [0, 0, 1]])
     flat = (points + place) @ intrinsics.T
     flat = np.concatenate([flat[:, :2] / flat[:, 2:], np.ones((9, 1))], 1)
-    np.testing.assert_allclose(place_body(points, flat, intrinsics), place, atol=1e-9)
+    np.testing.assert_allclose(fit_translation(points, flat, intrinsics), place, atol=1e-9)
 
 
 def test_errors_of_projection_are_in_px():
@@ -79,7 +80,7 @@ def test_the_page_tells_and_shows_what_is_there(tmp_path, capsys):
     contents["people"].append(contents["people"][0] | {"id": "other", "image": "images/none.jpg"})
     mlb_pitch.write(tmp_path / "m", contents)
     build("mlb_pitch", tmp_path / "o", tmp_path / "m")
-    main(["mlb_pitch", "--data-dir", str(tmp_path / "o")])
+    cli.run(main, "inspect", ["mlb_pitch", "--data-dir", str(tmp_path / "o")])
     assert capsys.readouterr().out.endswith("mlb_pitch.html\n")
     page = (tmp_path / "o" / "mlb_pitch.html").read_text()
     assert "dropped: image: missing" in page
@@ -89,7 +90,9 @@ def test_the_page_tells_and_shows_what_is_there(tmp_path, capsys):
     assert row.count("100 %") == 2
     assert "0.00 px" in row
     assert 'src="http' not in page
-    with pytest.raises(SystemExit, match="has no split 'test'"):
-        main(["mlb_pitch", "--data-dir", str(tmp_path / "o"), "--splits", "test"])
-    with pytest.raises(SystemExit, match="Did you mean mlb_pitch"):
-        main(["mlb_pich", "--data-dir", str(tmp_path / "o")])
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(main, "inspect", ["mlb_pitch", "--data-dir", str(tmp_path / "o"), "--splits", "test"])
+    assert "has no split 'test'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(main, "inspect", ["mlb_pich", "--data-dir", str(tmp_path / "o")])
+    assert "Did you mean mlb_pitch" in capsys.readouterr().err

@@ -33,7 +33,6 @@ class Hmr2EvalNpzTest(checks.BuilderTestCase):
 
 def test_camerahmr_comes_through_unchanged_and_lands_on_the_image(tmp_path, monkeypatch):
     monkeypatch.setattr(npz_rows, "BLOCK_ROWS", 3)  # two blocks
-    monkeypatch.setattr("data_pipelines.builders.formats.camerahmr_npz.BLOCK_ROWS", 3)
     truth = camerahmr_npz.write(tmp_path / "m")
     report = build("camerahmr_npz/aic", tmp_path, tmp_path / "m", body="default")
     assert report == {"train": {"read": 4, "kept": 4, "dropped": {}}}

@@ -9,8 +9,9 @@ from PIL import Image
 from hmr_jax.body import load_body_model
 from hmr_jax.inference import PersonPrediction
 from hmr_jax.inference.files import header, write_results
+from hmr_jax.rendering.contact_sheet import caption, contact_sheet
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
-from hmr_jax.rendering.plots import caption, draw_points, draw_sampling, grid
+from hmr_jax.rendering.plots import draw_points, draw_sampling
 
 INTRINSICS = np.array([[400.0, 0, 60], [0, 400, 80], [0, 0, 1]])
 PHOTO = np.full((160, 120, 3), (10, 200, 30), np.uint8)
@@ -198,9 +199,9 @@ def test_sampling_points_are_drawn_in_one_panel_per_layer():
     assert draw_sampling(crop, points[[0, 0, 0]], side=256).shape == (256, 256, 3)  # one panel for all
 
 
-def test_a_grid_keeps_every_image():
+def test_a_contact_sheet_keeps_every_image():
     images = [np.full((4, 6, 3), value, np.uint8) for value in (10, 20, 30)]
-    page = grid(images, 2, gap=1)
-    assert page.shape == (9, 13, 3)
-    assert [page[0, 0, 0], page[0, 12, 0], page[8, 0, 0], page[8, 12, 0]] == [10, 20, 30, 255]
+    sheet = contact_sheet(images, 2, gap=1)
+    assert sheet.shape == (9, 13, 3)
+    assert [sheet[0, 0, 0], sheet[0, 12, 0], sheet[8, 0, 0], sheet[8, 12, 0]] == [10, 20, 30, 255]
     assert caption(np.zeros((40, 80, 3), np.uint8), "front")[:20, :60].any()

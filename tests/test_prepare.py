@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_smpl_files import V, assert_equals, save, smpl_arrays
 
+from hmr_jax import cli
 from hmr_jax.body import load_body_model
 from hmr_jax.body.prepare import main, prepare
 
@@ -46,7 +47,7 @@ def test_unknown_and_broken_files_write_nothing(tmp_path, capsys):
     out = tmp_path / "out"
     good = save(tmp_path / "smpl.pkl", smpl_arrays())
     for bad, message in (
-        (save(tmp_path / "list.pkl", [1]), "of no known kind"),
+        (save(tmp_path / "list.pkl", [1]), "of an unknown kind"),
         (save(tmp_path / "x.pkl", smpl_arrays(num_joints=55)), "an SMPL-X body"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -73,8 +74,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in out.iterdir()] == ["SMPL_NEUTRAL.npz"]
 
 
-def test_command_line_prints_one_sentence_on_error(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["prepare", str(tmp_path / "absent.pkl"), "--out", str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match="1"):
-        main()
-    assert capsys.readouterr().err == f"There is no file {tmp_path / 'absent.pkl'}.\n"
+def test_command_line_prints_one_sentence_on_error(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(main, "prepare", [str(tmp_path / "absent.pkl"), "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().err == f"error: There is no file {tmp_path / 'absent.pkl'}.\n"

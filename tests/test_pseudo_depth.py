@@ -13,6 +13,7 @@ from data_pipelines.records.reader import BadRecord, decode_person
 from data_pipelines.synthetic.people import SyntheticPeople
 from data_pipelines.synthetic.source import make_batch, synthetic_source
 from hmr_jax import batch as contract
+from hmr_jax import cli
 from hmr_jax.config import AugmentConfig, Config, DataConfig, DepthCorruptionConfig
 from hmr_jax.depth import DepthMap, crop_depth, read_depth
 from hmr_jax.depth.providers import DiskDepth
@@ -218,13 +219,13 @@ def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_images(tmp_pat
     np.save(maps / "c.npy", np.zeros((3, 3)))
     (maps / "d.npy").unlink()
     command = [str(images), "--provider", f"disk-metric:{maps}", "--out", str(out)]
-    with pytest.raises(SystemExit) as caught:
-        precompute_depth.main(command)
-    message = str(caught.value)
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(precompute_depth.main, "precompute_depth", command)
+    message = capsys.readouterr().err
     assert "b.png is not an image" in message
     assert "c.npy is 3x3 but its image 6x4" in message
     assert "no depth of" in message
-    assert message.endswith("3 of 4 images were left out.")
+    assert message.endswith("error: 3 of 4 images were left out.\n")
     assert [path.name for path in out.iterdir()] == ["a.npz"]
     first = read_depth(out / "a.npz")
     assert first.kind == "metric"
@@ -237,11 +238,13 @@ def test_precomputing_goes_on_where_it_was_ended_and_survives_bad_images(tmp_pat
     monkeypatch.setattr(
         DiskDepth, "__call__", lambda self, images, paths: asked.extend(paths) or original(self, images, paths)
     )
-    precompute_depth.main(command)
+    cli.run(precompute_depth.main, "precompute_depth", command)
     assert [path.name for path in asked] == ["c.png"]  # a.png has its map
     assert sorted(path.name for path in out.iterdir()) == ["a.npz", "c.npz"]
-    with pytest.raises(SystemExit, match="'disc:x' names no depth provider; did you mean 'disk'"):
-        precompute_depth.main([str(images), "--provider", "disc:x", "--out", str(out)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(precompute_depth.main, "precompute_depth", [str(images), "--provider", "disc:x", "--out", str(out)])
+    assert "'disc:x' names no depth provider; did you mean 'disk'" in capsys.readouterr().err
 
 
 def test_images_that_share_a_name_are_not_mixed_up(tmp_path):

@@ -71,7 +71,7 @@ def test_a_prepared_map_is_the_same_map(files, tmp_path):
 def test_other_files_are_refused(files, tmp_path):
     with pytest.raises(FileNotFoundError):
         read_smplx(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match="no map from SMPL-X"):
+    with pytest.raises(ValueError, match="not a map from SMPL-X"):
         read_vertex_map(files[0] / "SMPLX_NEUTRAL.npz")
     with pytest.raises(ValueError, match="is smplx2smpl, not an SMPL-X model"):
         read_smplx(files[1])

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic import source as source_module
-from data_pipelines.synthetic.echoing import mirrored
+from data_pipelines.loading.echoing import mirrored
 from data_pipelines.synthetic.people import SyntheticPeople
 from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior, rotation_vectors
 from data_pipelines.synthetic.source import synthetic_source
@@ -276,7 +276,7 @@ def test_a_killed_process_is_reported():
 
 
 def test_people_come_again_mixed_and_mirrored(monkeypatch):
-    monkeypatch.setattr(source_module, "REUSE_POOL", 18)  # three batches of six
+    monkeypatch.setattr(source_module, "ECHO_POOL", 18)  # three batches of six
     again = replace(CONFIG, data=replace(CONFIG.data, uses=3))
     batches = synthetic_source(again, "train")(0)
     shown = list(itertools.islice(batches, 12))

@@ -151,10 +151,10 @@ BAD = {
     "Python 2": (running("commands", "getoutput"), r"asks to run commands\.getoutput"),
     "eval": (running("builtins", "eval"), r"asks to run builtins\.eval"),
     "getattr": (running("builtins", "getattr"), r"asks to run builtins\.getattr"),
-    "foreign entry": (running("project", "Layer"), r"the entry 'b' of its weights is a project\.Layer"),
+    "entry of an external class": (running("project", "Layer"), r"the entry 'b' of its weights is a project\.Layer"),
     "no weights": (zip_of(epoch=3, loss=0.5), "it holds no weights, but only: epoch, loss"),
     "missing data": (without_data, "'a' has no data in it"),
-    "memo of 17 GB": (lambda path: write_torch_zip(path, Raw(b"]r\xff\xff\xff\x7f")), "by name|absurdly"),
+    "memo of 17 GB": (lambda path: write_torch_zip(path, Raw(b"]r\xff\xff\xff\x7f")), "by name|absurd memo indices"),
     "damaged pickle": (lambda path: write_torch_zip(path, Raw(b"}(X\xff")), "not a pickle, or a damaged"),
     "safetensors cut": (
         safetensors({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, bytes(8)),

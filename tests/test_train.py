@@ -283,6 +283,6 @@ def test_a_full_disk_is_one_sentence_and_earlier_checkpoints_stay(tmp_path, monk
         save(manager, config, step, items, metrics)
 
     monkeypatch.setattr(runs, "save", full)
-    with pytest.raises(OSError, match=r"No space left on device.*up to step 2 are whole"):
+    with pytest.raises(OSError, match=r"No space left on device.*up to step 2 are complete"):
         train(tiny.config(tmp_path), tiny.source())
     assert checkpoints.describe(tmp_path / "tiny")["step"] == 2

@@ -99,5 +99,5 @@ def test_a_missing_and_a_surplus_tensor_are_named(case):
         convert_vitpose({name: value for name, value in state.items() if name != "blocks.1.attn.qkv.weight"})
     with pytest.raises(KeyError, match=r"no 'blocks\.0\.norm1\.weight'"):
         convert_vitpose({})
-    with pytest.raises(ValueError, match=r"has not: head\.weight"):
+    with pytest.raises(ValueError, match=r"does not have: head\.weight"):
         convert_vitpose(state | {"head.weight": np.zeros(3)})

@@ -1,4 +1,4 @@
-"""Data set builders: each turns files as their owners publish them into records.
+"""Data set builders: each makes records of the files that the owners of a data set publish.
 
 A builder is a TFDS `GeneratorBasedBuilder` with the features of `records.features()` and a `report`
 (`builders.report.Report`) through which its records pass. Importing this package imports no builder.
@@ -30,7 +30,7 @@ def load_builder(name: str) -> type:
     """The builder class of a data set; imports TensorFlow Datasets.
 
     Raises:
-        ValueError: There is no such data set.
+        ValueError: there is no such data set.
     """
     if name not in BUILDERS:
         near = difflib.get_close_matches(name, BUILDERS)

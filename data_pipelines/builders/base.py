@@ -1,7 +1,7 @@
 """What every builder of published data shares: blocks of rows, so that processes can share a build and resume it.
 
 A subclass says which blocks its files fall into and turns one block into rows; each block becomes one shard. TFDS can
-run such a builder too (`download_and_prepare`), in one process.
+also run such a builder (`download_and_prepare`), in one process.
 """
 
 import os
@@ -16,15 +16,16 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines import records
-from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, SourceImage, person_record
+from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, person_record
 from data_pipelines.builders.labels.depth_files import DepthFiles
+from data_pipelines.builders.labels.source_images import ImageFinder, SourceImage, open_image
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
 from data_pipelines.records.storage import absolute
 from hmr_jax.body.labelled import HEIGHTS, load_labelled_bodies
 
 Block = tuple[str | int, ...]
-"""Names a part of a split, such as a file or a range of rows; plain values, so that it can go to another process."""
+"""Names a part of a split, such as a file or a range of rows, by plain values that can go to another process."""
 
 
 class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -40,23 +41,25 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """Says how people are cut out.
 
         Args:
-            margin: Side of the stored square in units of the person's box.
-            limit: Largest side of the stored square, px.
-            depth_dir: Folder of depth maps that mirrors the one of the images, see `depth_files`; "": no depth.
+            margin: side of the stored square in units of the person's box.
+            limit: largest side of the stored square, px.
+            depth_dir: folder of depth maps that mirrors the one of the images, see `depth_files`; "": no depth.
             **kwargs: TFDS's own: data_dir, file_format.
 
         Raises:
-            FileNotFoundError: There is no folder of depth maps.
-            ValueError: The margin is smaller than the box, or the side too small to be of use.
+            FileNotFoundError: there is no folder of depth maps.
+            ValueError: the margin is smaller than the box, or the side is too small to be of use.
         """
         if margin < 1 or limit < 16:
             raise ValueError(f"margin must be at least 1 and limit at least 16 px, not {margin} and {limit}.")
         self.margin, self.limit, self.report = margin, limit, Report()
         self.manual_dir: epath.Path | None = None
-        """Where the user has put the files; whoever runs the builder sets it."""
+        """Where the user has put the files; the caller sets it."""
         self.depth_files = DepthFiles(depth_dir) if depth_dir else None
         self.body = ""
         """Source of the body models that labels belong to, see `LabelledBodies`; subclasses set it. "": not known."""
+        self.images = ""
+        """Folder of the images; subclasses set it. "": not known."""
         super().__init__(**kwargs)
 
     @abstractmethod
@@ -64,15 +67,15 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         """The blocks of each split that is there, always in the same order.
 
         Args:
-            manual_dir: Where the user has put the files.
+            manual_dir: where the user has put the files.
 
         Raises:
-            FileNotFoundError: Nothing of the data set is there; the message says what belongs where.
+            FileNotFoundError: nothing of the data set is there; the message says what belongs where.
         """
 
     @abstractmethod
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
-        """The records of a block, and for a row that makes none the reason, in a few words without its numbers."""
+        """The records of a block; for a row without a record the reason, in a few words without numbers of the row."""
 
     def kept(
         self, split: str, blocks: list[Block], report: Report, progress: bool = True
@@ -83,21 +86,33 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         rows = (row for block in blocks for row in self.rows(split, block))
         yield from report.keep(split, rows, progress=progress)
 
-    def person(self, image: SourceImage | os.PathLike | bytes, **labels: Any) -> Record | str:
-        """The record of a person, see `cropping.person_record`, cut as this builder's options say.
+    def image_finder(self, *folders: epath.Path) -> ImageFinder:
+        """Finds images by name in the folder of the option `images`, or else in these."""
+        return ImageFinder(*([epath.Path(self.images).expanduser()] if self.images else folders))
 
-        Where the body is known, rows of people outside `labelled.HEIGHTS` make no record.
+    def person(self, image: SourceImage | os.PathLike | bytes | str, **labels: Any) -> Record | str:
+        """The record of a person, cut as this builder's options say, or the reason why there is none.
+
+        Where the body is known, people of heights outside `labelled.HEIGHTS` make no record.
+
+        Args:
+            image: the whole image, its file or the contents of the file; text is the reason why there is no image.
+            **labels: see `cropping.person_record`.
         """
+        if isinstance(image, str):
+            return image
         betas, gender = labels.get("betas"), labels.get("gender", "n")
         if self.body and betas is not None and np.isfinite(betas).all():
             bodies = load_labelled_bodies(self.body)
             if bodies.has(gender) and not HEIGHTS[0] < bodies.heights(gender, np.asarray(betas)[None])[0] < HEIGHTS[1]:
                 return "smpl: height out of range"
+        opened = image if isinstance(image, SourceImage) else open_image(image)
+        if isinstance(opened, str):
+            return opened
         if self.depth_files is not None:
-            images = getattr(self, "images", "")  # an option of many builders
-            roots = [absolute(root) for root in (self.manual_dir, images) if root]
+            roots = [absolute(root) for root in (self.manual_dir, self.images) if root]
             labels["estimated_depth"] = partial(self.depth_files, roots=roots)
-        return person_record(image, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
+        return person_record(opened, dataset=self.name, margin=self.margin, limit=self.limit, **labels)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

@@ -1,4 +1,4 @@
-"""What a build reads, keeps and drops, and why; and how far it has come."""
+"""What a build reads, keeps and drops, and why; and its progress."""
 
 import hashlib
 from collections import Counter
@@ -14,7 +14,7 @@ DUPLICATE = "key: used before"
 
 
 def key_number(key: str) -> int:
-    """64 bits that stand for a key: millions of them fit into memory."""
+    """A hash of a key, 64 bits, of which millions fit into memory."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
@@ -27,7 +27,7 @@ class Report:
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     """Split: reason: rows dropped. A row with several problems counts under the first."""
     depth: dict[str, Counter[str]] = field(default_factory=dict)
-    """Split: what was found of estimated depth: people cut out; empty where none was asked for."""
+    """Split: result of the search for estimated depth: people; empty where none was asked for."""
     keys: dict[str, dict[int, None]] = field(default_factory=dict)
     """Split: `key_number` of the records kept, in their order."""
 
@@ -37,10 +37,10 @@ class Report:
         """Passes good records on in the form that TFDS writes, counts, and shows a progress bar.
 
         Args:
-            split: That the records belong to.
-            records: Records, and for a row that made none, the reason.
-            total: How many rows there will be, if known.
-            progress: Show the bar.
+            split: of the records.
+            records: for each row the record, or the reason why there is none.
+            total: how many rows there will be, if known.
+            progress: show the bar.
         """
         keys = self.keys.setdefault(split, {})
         for record in tqdm(records, desc=split, total=total, unit=" rows", mininterval=1, disable=not progress):
@@ -69,7 +69,7 @@ class Report:
                 self.depth.setdefault(split, Counter()).update(part["depth"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Split: rows read, kept, and dropped by reason, and what was found of depth if it was asked for; for JSON."""
+        """Split: rows read, kept and dropped by reason, and the counts of depth if it was asked for; for JSON."""
         dropped = {split: self.dropped.get(split, Counter()) for split in self.read}
         return {
             split: {"read": read, "kept": read - dropped[split].total(), "dropped": dict(dropped[split].most_common())}

@@ -1,1 +1,1 @@
-"""From records to batches: which record comes when, augmentation, crops, pseudo-depth, and the tf.data pipeline."""
+"""To batches: the order of records, augmentation, crops, pseudo-depth, tf.data, background work and data echoing."""

@@ -3,16 +3,15 @@
 Each augmentation has a random stream of its own: switching one off, or changing its strength, leaves the draws of all
 others as they are. What is drawn here is applied by `data_pipelines.loading.crops`.
 
-B examples; boxes and keypoints in px of the stored image.
+Shapes: B examples. Boxes and keypoints are in px of the stored image.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from data_pipelines.random_streams import Draws
 from hmr_jax.config import AugmentConfig
-
-STREAMS = ("scale", "rotation", "shift", "flip", "color", "extreme_crop")
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Augmentation:
     scale: np.ndarray
     """(B,) factor on the side of the box."""
     rotation: np.ndarray
-    """(B,) degrees by which the box turns clockwise in the image, so its content turns the other way."""
+    """(B,) degrees by which the box is rotated clockwise in the image; its content is rotated the other way."""
     shift: np.ndarray
     """(B, 2) of the box, in units of its side."""
     flip: np.ndarray
@@ -40,52 +39,33 @@ def identity(count: int) -> Augmentation:
 
 
 def draw(config: AugmentConfig, seed: int, numbers: np.ndarray) -> Augmentation:
-    """Draws the augmentation of examples (4D-Humans' training rules; the shift is drawn always, as there).
+    """Draws the augmentation of examples by the rules of 4D-Humans' training.
 
     Args:
-        config: Strengths and probabilities.
-        seed: Of the run.
+        config: strengths and probabilities.
+        seed: of the run.
         numbers: (B,) numbers of the examples in the stream.
     """
 
-    def uniform(stream: str, count: int) -> np.ndarray:
-        return _uniform(seed, STREAMS.index(stream), numbers, count)
+    def stream(name: str) -> Draws:
+        return Draws(seed, numbers, name, block=4)
 
-    turned, *normal = uniform("rotation", 3).T
-    extreme, part = uniform("extreme_crop", 2).T
+    rotation, crop = stream("rotation"), stream("extreme_crop")
+    rotated = rotation.happens(config.rotation_probability)
+    cropped = crop.happens(config.extreme_crop_probability)
     return Augmentation(
-        scale=1 + config.scale * np.clip(_normal(*uniform("scale", 2).T), -1, 1),
-        rotation=np.where(
-            turned < config.rotation_probability, config.rotation * np.clip(_normal(*normal), -2, 2), 0.0
-        ),
-        shift=config.shift * np.clip(_normal(*uniform("shift", 4).reshape(-1, 2, 2).T).T, -1, 1),
-        flip=uniform("flip", 1)[:, 0] < config.flip_probability,
-        gain=1 + config.color * (2 * uniform("color", 3) - 1),
-        part=np.where(extreme < config.extreme_crop_probability, part, np.nan),
+        scale=1 + config.scale * stream("scale").normal(clip=1),
+        rotation=np.where(rotated, config.rotation * rotation.normal(clip=2), 0.0),
+        shift=config.shift * stream("shift").normal(shape=(2,), clip=1),
+        flip=stream("flip").happens(config.flip_probability),
+        gain=stream("color").uniform(1 - config.color, 1 + config.color, shape=(3,)),
+        part=np.where(cropped, crop.uniform(), np.nan),
     )
 
 
-def _uniform(seed: int, stream: int, numbers: np.ndarray, count: int) -> np.ndarray:
-    """(B, count) uniform in [0, 1): a hash of (seed, stream, number, column), with SplitMix64's mixing function."""
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is the point
-        state = _mix(_mix(np.full(1, seed + 1, np.uint64)) + np.uint64(stream))  # + 1: zero hashes to itself
-        state = _mix(state ^ np.asarray(numbers).astype(np.uint64))[:, None]
-        bits = _mix(state + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    return (bits >> np.uint64(11)) * 2.0**-53
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _normal(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Standard normals from two uniforms (Box and Muller)."""
-    return np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v)
-
-
 # Extreme crops (4D-Humans, level 1). A slot is a row of the 44 keypoints: OpenPose's 25, then 19 more.
+
+
 def _slots(openpose: tuple[int, ...], extra: tuple[int, ...]) -> np.ndarray:
     return np.array([*openpose, *(25 + i for i in extra)])
 
@@ -111,14 +91,14 @@ MIN_SIDE = 4.0  # px; a smaller extreme crop is not made
 
 
 def extreme_crop(keypoints_2d: np.ndarray, part: float) -> tuple[np.ndarray, float] | None:
-    """The box of one part of the body, or None where the person does not show enough of it.
+    """The box of one part of the body, or None where too little of the person is visible.
 
     Args:
         keypoints_2d: (44, 3) px and confidence.
-        part: In [0, 1), chooses among the parts that the visible body allows.
+        part: in [0, 1), chooses among the parts that the visible body allows.
 
     Returns:
-        (2,) centre and the side of the new box, px.
+        Centre (2,) and side of the new box, px.
     """
     confidence = keypoints_2d[:, 2]
     if (confidence[_LIMBS] > 0).any(1).all():

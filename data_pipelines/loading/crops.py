@@ -1,9 +1,9 @@
 """From box to crop: one affine map per example, applied alike to image, keypoints, pose, camera and dense maps.
 
 The order is HMR2.0's: extreme crop, shift, mirror, then scale and rotation. An integer coordinate is a pixel's centre,
-and the centre of the box lands on pixel S / 2 of the crop, as there.
+and the centre of the box lands on pixel S / 2 of the crop, as in HMR2.0.
 
-B examples, S side of the crop, D side of the dense maps, (H, W) of the stored image.
+Shapes: B examples, N points, S side of the crop, D side of the dense maps, H and W of the stored image.
 """
 
 from dataclasses import dataclass
@@ -37,15 +37,15 @@ class Labels:
 
 
 def augment_labels(labels: Labels, image_size: np.ndarray, augmentation: Augmentation) -> Labels:
-    """Labels as they are after augmentation, in px of the mirrored and turned image.
+    """Labels as they are after augmentation, in px of the mirrored and rotated image.
 
-    That image is the stored one, mirrored if asked and turned about the centre of the new box, so the crop is its
-    upright square (center, size); camera, 2-D and 3-D keypoints and pose agree with one another in it.
+    That image is the stored one, mirrored if asked for and rotated about the centre of the new box, so the crop is its
+    upright square (center, size). Camera, 2-D and 3-D keypoints and pose agree with one another in it.
 
     Args:
-        labels: As stored.
+        labels: as stored.
         image_size: (B, 2) width and height.
-        augmentation: Of each example.
+        augmentation: of each example.
     """
     center, size = labels.center.astype(np.float64), labels.size.astype(np.float64)
     for i in np.flatnonzero(~np.isnan(augmentation.part)):
@@ -61,43 +61,47 @@ def flip(labels: Labels, width: np.ndarray, which: np.ndarray) -> Labels:
     """Mirrors some examples left to right: x <- W - 1 - x, and left joints become right ones.
 
     Args:
-        labels: In px of images of the given widths.
+        labels: in px of images of the given widths.
         width: (B,) px.
         which: (B,) bool.
     """
-    center, points, solid = labels.center.copy(), labels.keypoints_2d.copy(), labels.keypoints_3d.copy()
+    center, keypoints_2d, keypoints_3d = labels.center.copy(), labels.keypoints_2d.copy(), labels.keypoints_3d.copy()
     pose, intrinsics = labels.pose.copy(), labels.intrinsics.copy()
     last = (width - 1)[which]
     center[which, 0] = last - center[which, 0]
-    points[which] = points[which][:, KEYPOINTS_44_FLIP]
-    points[which, :, 0] = last[:, None] - points[which, :, 0]
-    solid[which] = solid[which][:, KEYPOINTS_44_FLIP] * np.array([-1, 1, 1, 1])
+    keypoints_2d[which] = keypoints_2d[which][:, KEYPOINTS_44_FLIP]
+    keypoints_2d[which, :, 0] = last[:, None] - keypoints_2d[which, :, 0]
+    keypoints_3d[which] = keypoints_3d[which][:, KEYPOINTS_44_FLIP] * np.array([-1, 1, 1, 1])
     pose[which] = pose[which][:, SMPL_24_FLIP] * np.array([1, -1, -1])
     mirror = np.tile(np.diag([-1.0, 1, 1]), (len(last), 1, 1))
     mirror[:, 0, 2] = last
     intrinsics[which] = mirror @ intrinsics[which] @ np.diag([-1.0, 1, 1])
-    return Labels(center, labels.size, points, solid, pose, intrinsics)
+    return Labels(center, labels.size, keypoints_2d, keypoints_3d, pose, intrinsics)
 
 
 def rotate(labels: Labels, degrees: np.ndarray) -> Labels:
-    """Turns the image by -degrees about the box centre, and the scene by -degrees about the camera's z axis.
+    """Rotates the image by -degrees about the box centre, and the scene by -degrees about the camera's z axis.
 
-    Turning the box by an angle is turning its content by the opposite one. The image turns about the box centre and
-    not about the principal point; the difference is a shift of the image, which goes into the intrinsics.
+    Rotating the box by an angle rotates its content by the opposite angle. The image is rotated about the box centre
+    and not about the principal point; the difference is a shift of the image, which goes into the intrinsics.
+
+    Args:
+        labels: in px of the images.
+        degrees: (B,) by which the boxes are rotated clockwise.
     """
     which = degrees != 0
-    turn = _rotation_z(-degrees[which])  # (b, 3, 3)
-    points, solid = labels.keypoints_2d.copy(), labels.keypoints_3d.copy()
+    rotation = _rotation_z(-degrees[which])  # (b, 3, 3)
+    keypoints_2d, keypoints_3d = labels.keypoints_2d.copy(), labels.keypoints_3d.copy()
     pose, intrinsics = labels.pose.copy(), labels.intrinsics.copy()
     center = labels.center[which][:, None]  # (b, 1, 2)
-    points[which, :, :2] = (points[which, :, :2] - center) @ turn[:, :2, :2].mT + center
-    solid[which, :, :3] = solid[which, :, :3] @ turn.mT
+    keypoints_2d[which, :, :2] = (keypoints_2d[which, :, :2] - center) @ rotation[:, :2, :2].mT + center
+    keypoints_3d[which, :, :3] = keypoints_3d[which, :, :3] @ rotation.mT
     if which.any():
-        pose[which, 0] = (Rotation.from_matrix(turn) * Rotation.from_rotvec(pose[which, 0])).as_rotvec()
-    about_center = turn.copy()
-    about_center[:, :2, 2] = center[:, 0] - (center @ turn[:, :2, :2].mT)[:, 0]
-    intrinsics[which] = about_center @ intrinsics[which] @ turn.mT
-    return Labels(labels.center, labels.size, points, solid, pose, intrinsics)
+        pose[which, 0] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(pose[which, 0])).as_rotvec()
+    about_center = rotation.copy()
+    about_center[:, :2, 2] = center[:, 0] - (center @ rotation[:, :2, :2].mT)[:, 0]
+    intrinsics[which] = about_center @ intrinsics[which] @ rotation.mT
+    return Labels(labels.center, labels.size, keypoints_2d, keypoints_3d, pose, intrinsics)
 
 
 def to_crop(points: np.ndarray, center: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -111,7 +115,7 @@ def crop_affine(center: np.ndarray, size: np.ndarray, degrees: np.ndarray, crop_
     Args:
         center: (B, 2) of the box in the mirrored image, px.
         size: (B,) side of the scaled box, px.
-        degrees: (B,) by which the box is turned.
+        degrees: (B,) by which the box is rotated clockwise.
         crop_size: S.
     """
     linear = _rotation_z(-degrees)[:, :2, :2] * (crop_size / size)[:, None, None]
@@ -126,7 +130,7 @@ def sampling_affine(affine: np.ndarray, width: np.ndarray, flip: np.ndarray, str
         affine: (B, 2, 3) from `crop_affine`.
         width: (B,) of the stored images.
         flip: (B,) bool.
-        stride: Side of an output cell in px of the crop, S / D for dense maps; 1: the crop itself.
+        stride: side of an output cell in px of the crop, S / D for dense maps; 1: the crop itself.
     """
     linear = np.linalg.inv(affine[:, :, :2])
     # Centre of cell i in the crop: (i + 1/2) * stride - 1/2.
@@ -180,12 +184,12 @@ def _pixel(image: np.ndarray, row: int, column: int, channel: int) -> int:
 
 
 def sample_nearest(values: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """(size, size) nearest values of a (H, W) map, zero outside: mixing a person's depth with the wall's makes neither.
+    """(size, size) nearest values of a (H, W) map, zero outside: a mean of a person's depth and the wall's is neither.
 
     Args:
         values: (H, W).
         affine: (2, 3) from px of the result to px of `values`.
-        size: Side of the result.
+        size: side of the result.
     """
     out = np.zeros((size, size), values.dtype)
     _sample_nearest(np.ascontiguousarray(values), affine, out)
@@ -203,7 +207,7 @@ def _sample_nearest(values: np.ndarray, affine: np.ndarray, out: np.ndarray) -> 
 
 
 def _rotation_z(degrees: np.ndarray) -> np.ndarray:
-    """(B,) -> (B, 3, 3)."""
+    """(B,) degrees -> (B, 3, 3) rotations about the z axis."""
     sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
     matrix = np.tile(np.eye(3), (len(degrees), 1, 1))
     matrix[:, 0, 0], matrix[:, 0, 1] = cosine, -sine

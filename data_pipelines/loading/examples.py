@@ -3,7 +3,7 @@
 Which record an example is, and how it is augmented, follows from its number alone. A record that cannot be used is
 replaced by the next one and reported: one bad file must not end a run of days.
 
-B examples, S side of the crop, D side of the dense maps.
+Shapes: B examples, S side of the crop, D side of the dense maps, P side of stored images.
 """
 
 import logging
@@ -39,19 +39,19 @@ class ExampleMaker:
         depth_corruption: DepthCorruptionConfig | None = None,
         stored_size: int = 0,
     ):
-        """Wires the parts together.
+        """Says where examples come from and what is made of them.
 
         Args:
-            readers: The data sets.
-            locate: From numbers of examples to data sets and records in them, such as an `IndexStream`.
+            readers: the data sets.
+            locate: from numbers of examples to data sets and records in them, such as an `IndexStream`.
             crop_size: S.
-            dense: Of "mask" and "depth".
+            dense: maps to make, of "mask" and "depth".
             dense_size: D.
-            augmentation: Its settings; None: no augmentation.
-            seed: Of the augmentation.
-            examples: How many there are; later numbers are padding with valid = 0. None: endless.
-            depth_corruption: Makes pseudo-depth of exact depth; None: batches hold no pseudo-depth.
-            stored_size: P, to which images are padded that the device will cut; 0: crops are cut here.
+            augmentation: strengths and probabilities; None: no augmentation.
+            seed: of the run.
+            examples: how many there are; later numbers are padding with valid = 0. None: endless.
+            depth_corruption: makes pseudo-depth of exact depth; None: batches hold no pseudo-depth.
+            stored_size: P, to which images are padded for the device to cut them; 0: they are cut here.
         """
         self.readers, self.locate, self.crop_size = readers, locate, crop_size
         self.dense, self.dense_size = dense, dense_size
@@ -67,8 +67,8 @@ class ExampleMaker:
         """Makes the examples with these numbers, (B,)."""
         valid = np.ones(len(numbers), bool) if self.examples is None else numbers < self.examples
         dataset, index = self.locate(np.where(valid, numbers, 0))
-        people, replaced = zip(*(self._usable(*place) for place in zip(dataset, index, strict=True)), strict=True)
-        if self.examples is not None:  # a stand-in must not count twice in an evaluation
+        people, replaced = zip(*map(self._usable, dataset, index), strict=True)
+        if self.examples is not None:  # a record that stands in for another must not count twice in an evaluation
             valid &= ~np.array(replaced)
             pairs = zip(numbers.tolist(), people, valid, strict=True)
             self.keys.update({number: person.record["key"] for number, person, counts in pairs if counts})
@@ -151,7 +151,7 @@ class ExampleMaker:
     def _pseudo_depth(
         self, people: Sequence[Person], inverse: np.ndarray, numbers: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """Warped as the images are; colours do not touch it."""
+        """Arrays of pseudo-depth: warped as the images are, without their changes of colour."""
         assert self.depth_corruption is not None
         maps = [person.pseudo_depth for person in people]
         cut = [
@@ -191,7 +191,7 @@ class ExampleMaker:
                 arrays["has_mask"][i] = 1
             if person.depth is not None:
                 depth = crops.sample_nearest(person.depth, inverse[i], self.dense_size)
-                pelvis = person.record["keypoints_3d"][PELVIS_44, 2]  # neither mirroring nor turning moves it in z
+                pelvis = person.record["keypoints_3d"][PELVIS_44, 2]  # neither mirroring nor rotation changes z
                 arrays["depth"][i] = np.where(depth > 0, depth - pelvis, 0)
                 arrays["has_depth"][i] = 1
         return arrays

@@ -1,9 +1,9 @@
-"""Which record is example number k: a pure function, so that order needs no state, no buffer and no luck.
+"""Which record is example number k: a pure function, so the order needs neither state nor a shuffle buffer.
 
 Every host computes the same function and takes its own slice of each batch; a run that restarts asks for the batches
 from its step on. Both see exactly the examples that one uninterrupted host would have seen.
 
-B examples asked for, D data sets.
+Shapes: B examples asked for, D data sets, S slots of the pattern.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 SLOTS = 1000
-"""Length of the pattern of data sets that repeats for ever; a weight is rounded to a multiple of 1 / SLOTS."""
+"""Length of the pattern of data sets, which repeats without end; a weight is rounded to a multiple of 1 / SLOTS."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,11 @@ class InOrder:
 
 
 def batch_numbers(step: int, batch_size: int, process_index: int = 0, process_count: int = 1) -> np.ndarray:
-    """The examples of one host's contiguous slice of global batch `step`, (batch_size // process_count,) int64."""
+    """The examples of one host's contiguous slice of global batch `step`, (batch_size // process_count,) int64.
+
+    Raises:
+        ValueError: the hosts cannot share a batch of this size.
+    """
     if batch_size % process_count:
         raise ValueError(f"A batch of {batch_size} cannot be shared by {process_count} hosts: choose a multiple.")
     share = batch_size // process_count

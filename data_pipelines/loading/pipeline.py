@@ -1,9 +1,9 @@
 """Batches from records: the tf.data pipeline.
 
 A batch is a pure function of its step: each host makes its own slice of the examples with the numbers of that step.
-tf.data runs the work in parallel threads and keeps the order; the work itself (`loading.examples`) is NumPy, Pillow and
-one compiled kernel that release the interpreter lock, several times faster than TensorFlow's image operations on a
-processor.
+tf.data runs the work in parallel threads and keeps the order. The work itself (`loading.examples`) is done by NumPy,
+Pillow and one compiled kernel, which release the interpreter lock and are several times faster on CPUs than
+TensorFlow's image operations.
 """
 
 import os
@@ -28,16 +28,19 @@ def batches(
     process_count: int = 1,
     workers: int = 0,
 ) -> Iterator[Batch]:
-    """This host's slices of the global batches `first_step` .. `last_step` - 1.
+    """This host's slices of the global batches from `first_step` to `last_step` - 1.
 
     Args:
-        make: Makes the examples.
-        batch_size: Of the global batch.
-        first_step: Where to begin; nothing before is computed.
-        last_step: Where to end; None: never.
-        process_index: Which host this is.
-        process_count: How many hosts there are.
-        workers: Threads; 0: one per core.
+        make: makes the examples.
+        batch_size: of the global batch.
+        first_step: where to begin; nothing before is computed.
+        last_step: where to end; None: endless.
+        process_index: which host this is.
+        process_count: how many hosts there are.
+        workers: threads; 0: one per core.
+
+    Raises:
+        ValueError: the hosts cannot share a batch, or the records cannot be used.
     """
     tf = import_tensorflow()
     failed = tf.errors.OpError

@@ -38,10 +38,10 @@ def pseudo_depth(
         crops: (S, S) each: metres where exact, else inverse depth; 0 = unknown; None: no depth.
         kinds: "metric" or "inverse" each: only metric depth is corrupted.
         size: S.
-        config: How.
-        seed: Of the stream of examples.
-        numbers: (B,) of the examples in it.
-        training: Whether a whole map may be left out.
+        config: strengths and probabilities of the corruption.
+        seed: of the run.
+        numbers: (B,) numbers of the examples in their stream.
+        training: whether a whole map may be left out.
 
     Returns:
         pseudo_depth (B, S, S) uint8 and has_pseudo_depth (B,) float32.
@@ -53,7 +53,7 @@ def pseudo_depth(
     gain = 1 + config.scale * draws.normal(clip=2)
     offset = config.shift * draws.normal(clip=2)
     blur = config.blur * draws.uniform()
-    place = np.concatenate([draws.uniform(0.2, 0.8, (2,)), draws.uniform(*RADIUS, shape=(2,))], 1)
+    ellipse = np.concatenate([draws.uniform(0.2, 0.8, (2,)), draws.uniform(*RADIUS, shape=(2,))], 1)
     noise = config.noise * draws.normal(shape=(GRID, GRID))
 
     levels, has = np.zeros((len(crops), size, size), np.uint8), np.zeros(len(crops), np.float32)
@@ -65,7 +65,7 @@ def pseudo_depth(
                 crop = fill_background(crop, horizon[i], wall[i])
             scaled, has[i] = normalize(crop, kind)
             if has[i]:
-                hole = place[i] * size if happens[i, 1] else np.full(4, -1.0)
+                hole = ellipse[i] * size if happens[i, 1] else np.full(4, -1.0)
                 _distort(scaled, gain[i], offset[i], noise[i], blur[i] * size, hole)
         else:
             scaled, has[i] = normalize(crop, kind)
@@ -81,9 +81,9 @@ def stored_depth(
     An estimate is stored as relative inverse depth, metric ones too: metres in a record are exact.
 
     Args:
-        depth: Of the original image.
+        depth: of the original image.
         source_box: (4,) left, top, right, bottom of the stored image in the original one, px; None: all of it.
-        size: Width and height of the stored image; None: those of the box.
+        size: width and height of the stored image; None: those of the box.
     """
     if depth is None or not depth.values.any():
         return {}
@@ -159,7 +159,7 @@ def _distort(scaled, gain, offset, noise, blur, hole):
 
 @numba.njit(nogil=True, cache=True)
 def _box(values, line, radius):
-    """The running mean of a line, in place; `line` is scratch. At the ends the window is what there is."""
+    """The running mean of a line, in place; `line` is scratch. At the ends the window is cut."""
     count, total, size = 0, 0.0, len(values)
     line[:] = values
     for k in range(-radius, size):

@@ -1,4 +1,4 @@
-"""Records: one person each, the only contract between data sets and training; their schema and their reader."""
+"""Records, one person each: the only contract between data sets and training. Their schema, reader and drawing."""
 
 from data_pipelines.records.schema import (
     DEPTH_STEP,

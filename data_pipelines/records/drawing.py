@@ -1,7 +1,9 @@
-"""Draws a record: its keypoints on the image, and beside them the body that its labels describe.
+"""Draws a record: its keypoints on the image, and next to them the body that its labels describe.
 
-The body is placed by the record's translation and camera. Where these are absent (HMR2.0's data) it is placed so that
-its keypoints meet the 2-D ones best, with a camera of HMR2.0's focal length.
+The body has the record's translation and camera. Where these are absent (HMR2.0's data), the camera has HMR2.0's focal
+length, and the translation is the one with which the body's keypoints project best onto the 2-D ones.
+
+Shapes: K keypoints.
 """
 
 import jax
@@ -15,8 +17,9 @@ from hmr_jax.body import skin
 from hmr_jax.body.genders import Gender
 from hmr_jax.body.joints import KEYPOINTS_44
 from hmr_jax.body.labelled import LabelledBodies, load_labelled_bodies
+from hmr_jax.rendering.contact_sheet import caption
 from hmr_jax.rendering.overlay import draw_bodies
-from hmr_jax.rendering.plots import caption, draw_points
+from hmr_jax.rendering.plots import draw_points
 
 SIDE = 320
 """Of a panel, px."""
@@ -27,24 +30,24 @@ COLORS = tuple(
     (255, 170, 60) if "right" in name else (90, 190, 255) if "left" in name else (120, 230, 140)
     for name in KEYPOINTS_44
 )
-"""Right orange, left blue, middle green: left and right swapped are seen."""
+"""Right orange, left blue, middle green: swapped sides show."""
 
 
 def draw_record(record: Record, person: Person, body: str = "") -> np.ndarray:
     """(SIDE, 2 SIDE, 3) uint8: keypoints, and the body.
 
     Args:
-        record: The record.
-        person: What it decodes to.
-        body: Source of the SMPL bodies, see `LabelledBodies`; "": the built-in one, for labels of it.
+        record: the record.
+        person: what it decodes to.
+        body: source of the SMPL bodies, see `LabelledBodies`; "": the built-in one, for labels of it.
     """
     image = person.image
-    flat = record["keypoints_2d"]
+    keypoints = record["keypoints_2d"]
     factor = SIDE / max(image.shape[:2])
     size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
     small = np.zeros((SIDE, SIDE, 3), np.uint8)
     small[: size[1], : size[0]] = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    points = np.where(flat[:, 2:] > 0, (flat[:, :2] + 0.5) * factor - 0.5, np.nan)
+    points = np.where(keypoints[:, 2:] > 0, (keypoints[:, :2] + 0.5) * factor - 0.5, np.nan)
     box = [(record["box/center"] + 0.5 + side * record["box/size"] / 2) * factor for side in (-1, 1)]
     left = _frame(draw_points(small, points, COLORS, radius=3), box)
     right, reason = small, ""
@@ -67,12 +70,12 @@ def _with_body(record: Record, image: np.ndarray, factor: float, bodies: Labelle
         focal = FOCAL * record["box/size"]
         intrinsics = np.array([[focal, 0, record["box/center"][0]], [0, focal, record["box/center"][1]], [0, 0, 1]])
     if record["smpl/has_translation"]:
-        place = record["smpl/translation"]
+        translation = record["smpl/translation"]
     else:
-        place = place_body(bodies.keypoints(gender, pose, betas)[0], record["keypoints_2d"], intrinsics)
-    turns = Rotation.from_rotvec(pose.reshape(24, 3)).as_matrix()[None].astype(np.float32)
+        translation = fit_translation(bodies.keypoints(gender, pose, betas)[0], record["keypoints_2d"], intrinsics)
+    rotations = Rotation.from_rotvec(pose.reshape(24, 3)).as_matrix()[None].astype(np.float32)
     model = bodies.model(gender)
-    vertices = np.asarray(_skin(model, betas, turns).vertices)[0] + place
+    vertices = np.asarray(_skin(model, betas, rotations).vertices)[0] + translation
     if vertices[:, 2].min() < 0.1:
         return caption(image, "behind the camera")
     scaled = intrinsics.copy()
@@ -81,16 +84,21 @@ def _with_body(record: Record, image: np.ndarray, factor: float, bodies: Labelle
     return draw_bodies(image, [vertices], model.faces, scaled, opacity=0.75)
 
 
-def place_body(solid: np.ndarray, flat: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(3,) translation with which points (K, 3) project best onto px (K, 3 with confidence): linear least squares.
+def fit_translation(keypoints_3d: np.ndarray, keypoints_2d: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """(3,) translation, metres, with which 3-D keypoints project best onto 2-D ones: linear least squares.
 
     (x - cx) (Z + tz) = fx (X + tx), and alike for y, is linear in the translation.
+
+    Args:
+        keypoints_3d: (K, 3) metres.
+        keypoints_2d: (K, 3) px and confidence.
+        intrinsics: (3, 3) px.
     """
-    seen = flat[:, 2] > 0
+    seen = keypoints_2d[:, 2] > 0
     if seen.sum() < 3:
         return np.array([0, 0, 10.0])
-    ray = (flat[seen, :2] - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]  # (k, 2)
-    known = solid[seen]
+    ray = (keypoints_2d[seen, :2] - intrinsics[:2, 2]) / np.diag(intrinsics)[:2]  # (k, 2)
+    known = keypoints_3d[seen]
     rows, right = [], []
     for axis in range(2):
         coefficients = np.zeros((len(ray), 3))

@@ -1,7 +1,9 @@
-"""Reads records at random from the ArrayRecord files of a TFDS data set and decodes them.
+"""Reads records in any order from the ArrayRecord files of a TFDS data set and decodes them.
 
-This is the careful edge of the pipeline: what is missing, truncated or of another schema is refused when a data set is
-opened; a single record that cannot be used raises `BadRecord`, which the pipeline survives.
+Missing or truncated files and other schemas are refused when a data set is opened. A single record that cannot be used
+raises `BadRecord`; the pipeline replaces such a record.
+
+Shapes: H and W of the stored image.
 """
 
 import difflib
@@ -32,10 +34,10 @@ def import_tensorflow() -> ModuleType:
     """TensorFlow, quiet and kept off the accelerators, which belong to JAX.
 
     Raises:
-        ImportError: It is not installed.
+        ImportError: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # a notice on stderr, and nothing here that it would speed up
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it prints a notice and speeds up nothing here
     try:
         import tensorflow as tf
     except ImportError as error:
@@ -55,14 +57,14 @@ class RecordReader:
         """Opens a split.
 
         Args:
-            directory: Where the data sets are, on a disk or at gs://.
-            name: Of the data set, with "/configuration" appended where it has several.
+            directory: where the data sets are, on a disk or at gs://.
+            name: of the data set, with "/configuration" appended where it has several.
             split: "train", "validation" or "test".
 
         Raises:
-            FileNotFoundError: No such data set.
-            MissingSplit: No such split.
-            ValueError: Truncated files, or a schema other than `records.FIELDS`.
+            FileNotFoundError: there is no such data set.
+            MissingSplit: it has no such split.
+            ValueError: files are truncated, or have another schema than `records.FIELDS`.
         """
         self._example = import_tensorflow().train.Example
         import tensorflow_datasets as tfds
@@ -106,7 +108,7 @@ class RecordReader:
         """Record number `index`, its images still encoded.
 
         Raises:
-            BadRecord: It cannot be read, or holds numbers that are not finite.
+            BadRecord: it cannot be read, or holds numbers that are not finite.
         """
         try:
             feature = self._example.FromString(self._files[int(index)]).features.feature
@@ -131,7 +133,11 @@ def _value(feature, shape: tuple[int, ...], dtype: str) -> str | bytes | int | n
 
 
 def find_version(directory: epath.Path, name: str) -> epath.Path:
-    """The folder of a data set's newest version; FileNotFoundError with the nearest names where there is none."""
+    """The folder of a data set's newest version.
+
+    Raises:
+        FileNotFoundError: there is none; the message has the nearest names.
+    """
     versions = [path.parent for path in (directory / name).glob("*/dataset_info.json")]
     versions = [path for path in versions if path.name.replace(".", "").isdigit()]  # not a build under way
     if versions:
@@ -163,13 +169,18 @@ class Person:
 
 
 def decode_person(record: Record, dense: Collection[str] = (), pseudo_depth: bool = False) -> Person:
-    """Decodes the image of a record, those of its dense maps that are in `dense`, and depth for a network to see.
+    """Decodes a record.
 
-    Inverse depth counts as absent among the dense maps: it has neither scale nor origin, so a batch's metres cannot be
-    made from it.
+    Inverse depth counts as absent among the dense maps: it has neither scale nor origin, so it does not give the metres
+    of a batch.
+
+    Args:
+        record: of `RecordReader`.
+        dense: maps to decode, of "mask" and "depth".
+        pseudo_depth: decode depth of either kind for a network to see.
 
     Raises:
-        BadRecord: An image cannot be decoded, or a map is not of its size.
+        BadRecord: an image cannot be decoded, or a map is not of its size.
     """
     kind = record["depth/kind"]
     wants_mask = "mask" in dense and record["mask/encoded"]

@@ -1,11 +1,13 @@
 """The record: one person in one image, the only contract between data sets and training.
 
-A record is a flat dict of NumPy values under the names of `FIELDS`; on disk it is a tf.Example in an ArrayRecord file
-that TFDS manages. This module knows the schema, makes records from arrays, and finds what is wrong with one. Importing
-it does not import TensorFlow.
+A record is a dict of NumPy values under the names of `FIELDS`; on disk it is a tf.Example in an ArrayRecord file that
+TFDS manages. This module defines the schema, makes records from arrays and finds what is wrong with one. Importing it
+does not import TensorFlow.
 
 Pixels: whole numbers are pixel centres, (0, 0) is the centre of the top left pixel. Metres, camera axes: x right, y
 down, z forward. Rotations are axis-angle.
+
+Shapes: H and W of the stored image.
 """
 
 import io
@@ -26,7 +28,8 @@ inverse depth in (0, 1], larger is nearer. Level 0 means that nothing was seen."
 
 
 MAX_OFFSET = 0.2
-"""Of projected 3-D keypoints from 2-D ones, in units of the box; detections of people half hidden are this far off."""
+"""Largest median distance of projected 3-D keypoints from the 2-D ones, in units of the box. Detections of people who
+are half hidden are that far off."""
 
 
 class Field(NamedTuple):
@@ -76,10 +79,10 @@ def features() -> Any:
     return tfds.features.FeaturesDict(nest({name: feature(field) for name, field in FIELDS.items()}))
 
 
-def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+def nest(record: Mapping[str, Any]) -> dict[str, Any]:
     """{"image/height": x} -> {"image": {"height": x}}, the form in which a TFDS builder yields a record."""
     nested: dict[str, Any] = {}
-    for name, value in flat.items():
+    for name, value in record.items():
         group, _, leaf = name.rpartition("/")
         (nested.setdefault(group, {}) if group else nested)[leaf] = value
     return nested
@@ -109,24 +112,24 @@ def encode(
     """Makes a record; what is None is stored as absent.
 
     Args:
-        image: (H, W, 3) uint8, or the bytes of a JPEG file, which are stored as they are.
-        key: Unique name in the data set.
-        dataset: Name of the data set.
+        image: (H, W, 3) uint8, or the contents of a JPEG file, which are stored as they are.
+        key: unique name in the data set.
+        dataset: name of the data set.
         box_center: (2,) centre of the person's box, px of `image`.
-        box_size: Side of the square box, px; usually 1.2 times the person's extent.
+        box_size: side of the square box, px; usually 1.2 times the person's extent.
         keypoints_2d: (44, 3) px of `image` and confidence.
         keypoints_3d: (44, 4) metres, camera axes, and confidence; absolute if `depth` is metric.
         pose: (24, 3) or (72,) axis-angle; the first is the global orientation in camera axes.
         betas: (10,) shape.
         translation: (3,) metres, SMPL's translation in camera axes.
-        topology: Of the body that pose, betas belong to: "smpl", "hmr-default".
-        gender: Of the body: neutral, male or female.
+        topology: of the body that pose, betas belong to: "smpl", "hmr-default".
+        gender: of the body: neutral, male or female.
         intrinsics: (3, 3) px of `image`.
         mask: (H, W), not 0 on the person.
         depth: (H, W) float; metres, or relative inverse depth in (0, 1]; 0 = nothing seen.
-        depth_kind: What `depth` holds.
+        depth_kind: what `depth` holds.
         source_box: (4,) where `image` lies in the original image; None: it is the original image.
-        quality: Of the JPEG.
+        quality: of the JPEG.
     """
     if isinstance(image, bytes):
         width, height = Image.open(io.BytesIO(image)).size
@@ -163,9 +166,9 @@ def encode(
 
 
 def encode_depth(depth: np.ndarray, kind: DepthKind) -> bytes:
-    """(H, W) float -> 16-bit PNG in units of `DEPTH_STEP`; what is too far for 16 bits saturates.
+    """(H, W) float -> 16-bit PNG in units of `DEPTH_STEP`; depth beyond 16 bits saturates.
 
-    What is not a number or is negative counts as not seen.
+    NaN and negative depth count as not seen.
     """
     levels = np.clip(np.rint(np.nan_to_num(depth) / DEPTH_STEP[kind]), 0, 65535).astype(np.uint16)
     return _compress(levels, "PNG", compress_level=1)
@@ -260,15 +263,15 @@ def _size_of(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _is_off(record: Mapping[str, Any]) -> bool:
-    """Whether half of the keypoints are further than `MAX_OFFSET` from where their 3-D counterparts project."""
-    flat, solid = record["keypoints_2d"], record["keypoints_3d"]
-    if np.linalg.norm(solid[PELVIS_44, :3] - record["smpl/translation"]) > 1:
+    """Whether half of the keypoints are further than `MAX_OFFSET` from the projections of the 3-D ones."""
+    keypoints_2d, keypoints_3d = record["keypoints_2d"], record["keypoints_3d"]
+    if np.linalg.norm(keypoints_3d[PELVIS_44, :3] - record["smpl/translation"]) > 1:
         return False  # relative to the root
-    both = (flat[:, 2] > 0) & (solid[:, 3] > 0) & (solid[:, 2] > 0.01)
+    both = (keypoints_2d[:, 2] > 0) & (keypoints_3d[:, 3] > 0) & (keypoints_3d[:, 2] > 0.01)
     if not both.any():
         return False
-    place = solid[both, :3] @ record["camera/intrinsics"].T
-    distance = np.linalg.norm(place[:, :2] / place[:, 2:] - flat[both, :2], axis=1)
+    projected = keypoints_3d[both, :3] @ record["camera/intrinsics"].T
+    distance = np.linalg.norm(projected[:, :2] / projected[:, 2:] - keypoints_2d[both, :2], axis=1)
     return bool(np.median(distance) > MAX_OFFSET * record["box/size"])
 
 

@@ -1,6 +1,6 @@
-"""Files that are not on a disk of this machine: what needs a disk, ArrayRecord, gets a copy.
+"""Files that may not be on a disk of this machine, such as those at gs://.
 
-All other paths of data_pipelines go through `etils.epath`, so folders may be at gs:// as well.
+`etils.epath` reads and writes them. Only ArrayRecord needs a local disk: it gets a copy.
 """
 
 import hashlib
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from etils import epath
 
+from hmr_jax.io import atomic
+
 
 def is_remote(path: str | os.PathLike) -> bool:
     """Whether a path is not on a disk of this machine."""
@@ -16,13 +18,13 @@ def is_remote(path: str | os.PathLike) -> bool:
 
 
 def resolved(path: str | os.PathLike) -> epath.Path:
-    """An absolute path; ~ is the home folder."""
+    """An absolute path without symbolic links; ~ is the home folder."""
     whole = epath.Path(path).expanduser()
     return whole if is_remote(whole) else whole.resolve()
 
 
 def absolute(path: str | os.PathLike) -> epath.Path:
-    """The same with its symbolic links left."""
+    """An absolute path whose symbolic links are not followed; ~ is the home folder."""
     whole = epath.Path(path).expanduser()
     return whole if is_remote(whole) else whole.absolute()
 
@@ -41,10 +43,6 @@ def local_copy(path: str | os.PathLike) -> str:
     copy = epath.Path(home) / name / remote.name
     if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
-        part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-        try:
+        with atomic.writing(copy) as part:
             remote.copy(part, overwrite=True)
-            part.replace(copy)
-        finally:
-            part.unlink(missing_ok=True)
     return os.fspath(copy)

@@ -6,13 +6,12 @@ Shapes: V vertices, B examples, J joints, K joints that move one vertex or terms
 the image.
 """
 
-import numba
 import numpy as np
 
-from data_pipelines.synthetic.paint import BOTTOM, TOP, zone_at
-from data_pipelines.synthetic.textures import box_blur, noise3
-
-jit = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+from data_pipelines.synthetic.compiled import jit
+from data_pipelines.synthetic.lens import box_blur
+from data_pipelines.synthetic.paint_person import BOTTOM, TOP, zone_at
+from data_pipelines.synthetic.textures import noise3
 
 
 @jit

@@ -16,9 +16,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
-from data_pipelines.synthetic import kernels, paint
+from data_pipelines.synthetic import kernels, lens
 from data_pipelines.synthetic.appearance import body_plan, sample_looks
 from data_pipelines.synthetic.cameras import frame, place, sample_views
+from data_pipelines.synthetic.paint_person import paint_person
+from data_pipelines.synthetic.paint_scene import paint_background, paint_shapes
 from data_pipelines.synthetic.poses import PosePrior, rotation_vectors
 from data_pipelines.synthetic.scenes import add_sensor, sample_scenes, transmit
 from hmr_jax.body import BodyModel, load_body_model
@@ -241,25 +243,25 @@ def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, lo
         rasterize_into(points, faces, face_index, inverse_depth)
 
         kernels.cast_shadow(clothed, intrinsics[b], scene, size, shadow)
-        paint.paint_background(image, intrinsics[b], scene, shadow)
-        paint.paint_shapes(image, scene.clutter, scene.seed + 20, hidden)
+        paint_background(image, intrinsics[b], scene, shadow)
+        paint_shapes(image, scene.clutter, scene.seed + 20, hidden)
         unfocused = np.float32(scene.bokeh * size)
         if unfocused >= 1:
-            paint.blur(image, unfocused)
+            lens.blur(image, unfocused)
         elif unfocused > 0:
-            paint.soften(image, unfocused, other)
+            lens.soften(image, unfocused, other)
             image, other = other, image
-        paint.paint_person(image, parts[b], points, faces, owners, face_index, normals, template, scene, look, plan)
+        paint_person(image, parts[b], points, faces, owners, face_index, normals, template, scene, look, plan)
         hidden[:] = 0
-        paint.paint_shapes(image, scene.occluders, scene.seed + 40, hidden)
+        paint_shapes(image, scene.occluders, scene.seed + 40, hidden)
         soft = np.float32(scene.blur * size)
         if soft >= 1:
-            paint.blur(image, soft)
+            lens.blur(image, soft)
             soft = np.float32(0)
         if scene.motion[0] != 0 or scene.motion[1] != 0:
-            paint.smear(image, scene.motion * np.float32(size), other)
+            lens.smear(image, scene.motion * np.float32(size), other)
             image, other = other, image
-        paint.develop(image, soft, scene, images[b])
+        lens.develop(image, soft, scene, images[b])
 
         for k in range(visible.shape[1]):
             column, row = int(np.floor(pixels[b, k, 0])), int(np.floor(pixels[b, k, 1]))

@@ -1,24 +1,12 @@
-"""Compiled procedural textures: value noise, fabric patterns, surfaces; and the box blur.
+"""Compiled procedural textures: value noise, fabric patterns and surfaces.
 
 Loops over one row of an image stand in functions of their own, without branches, calls or divisions where possible:
-there the compiler sees that arrays do not overlap, and vectorises. Whole numbers are cast back to 32 bits after each
-operation, for Numba widens them.
-
-Shapes: H height, W width, C channels.
+there the compiler sees that arrays do not overlap, and vectorises.
 """
 
-import numba
 import numpy as np
 
-jit = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
-# For what loops call: compiled on its own it would already use vectors, and the loop around it could not.
-part = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")
-
-f32, i32, u32 = np.float32, np.int32, np.uint32
-
-GRAIN = np.random.Generator(np.random.Philox(1)).random((2, 3 * 2**15), np.float32) - np.float32(0.5)
-GRAIN = GRAIN[0] + np.repeat(GRAIN[1, : 2**15], 3)  # a pixel's channels share a part
-GRAIN = np.ascontiguousarray(GRAIN.reshape(-1, 3).T)
+from data_pipelines.synthetic.compiled import f32, i32, jit, part, u32
 
 _PRIMES = (u32(0x9E3779B1), u32(0x85EBCA77), u32(0xC2B2AE3D))
 _MIX = u32(0x2C1B3C6D)
@@ -132,91 +120,3 @@ def surface(texture, x, y, seed, out):
         for n in range(out.size):
             blotch = noise2(x[n] * f32(0.8), y[n] * f32(0.8), seed)
             out[n] = smooth(min(max((blotch - f32(0.45)) * f32(8), f32(0)), f32(1)))
-
-
-@jit
-def _advance(total, entering, leaving, scale, out):
-    for j in range(out.size):
-        out[j] = total[j] * scale
-        total[j] += entering[j] - leaving[j]
-
-
-@jit
-def _subtract(a, b, scale, out):
-    for j in range(out.size):
-        out[j] = (a[j] - b[j]) * scale
-
-
-@jit
-def _accumulate(steps, first, out):
-    """Running sums, (C, W); three channels at a time keep the processor busy."""
-    if len(out) == 3:
-        a, b, c = first[0], first[1], first[2]
-        for j in range(out.shape[1]):
-            out[0, j], out[1, j], out[2, j] = a, b, c
-            a += steps[0, j]
-            b += steps[1, j]
-            c += steps[2, j]
-        return
-    for k in range(len(out)):
-        total = first[k]
-        for j in range(out.shape[1]):
-            out[k, j] = total
-            total += steps[k, j]
-
-
-@jit
-def _blur_row(line, radius, padded, steps, out):
-    """The mean over 2 radius + 1 neighbours in every channel of (C, W); the ends are repeated."""
-    width, scale = line.shape[1], f32(1) / f32(2 * radius + 1)
-    first = np.empty(len(line), np.float32)
-    for c in range(line.shape[0]):
-        for k in range(padded.size):  # no assignment of arrays: Numba would compile its error's text with it
-            padded[k] = line[c, min(max(k - radius, 0), width - 1)]
-        first[c] = f32(0)
-        for k in range(2 * radius + 1):
-            first[c] += padded[k] * scale
-        _subtract(padded[2 * radius + 1 :], padded, scale, steps[c])
-    _accumulate(steps, first, out)
-
-
-@jit
-def box_blur(image, radius):
-    """Blurs (H, C, W) in place with a box of 2 radius + 1 pixels along both axes; edges are repeated."""
-    height, channels, width = image.shape
-    rows, scale = image.reshape(height, channels * width), f32(1) / f32(2 * radius + 1)
-    kept = 2 * radius + 2  # rows, blurred along themselves, that the box is on or that enter it
-    ring = np.empty((kept, channels, width), np.float32)
-    flat = ring.reshape(kept, channels * width)
-    padded, steps = np.empty(width + 2 * radius + 1, np.float32), np.empty((channels, width), np.float32)
-    for i in range(min(radius + 1, height)):
-        _blur_row(image[i], radius, padded, steps, ring[i])
-    total = flat[0] * f32(radius + 1)
-    for k in range(1, radius + 1):
-        total += flat[min(k, height - 1)]
-    for i in range(height):
-        entering = min(i + radius + 1, height - 1)
-        if i + radius + 1 < height:
-            _blur_row(image[entering], radius, padded, steps, ring[entering % kept])
-        _advance(total, flat[entering % kept], flat[max(i - radius, 0) % kept], scale, rows[i])
-
-
-@jit
-def _weigh(before, here, after, side, middle, out):
-    for j in range(out.size):
-        out[j] = middle * here[j] + side * (before[j] + after[j])
-
-
-@jit
-def soften_row(image, i, amount, padded, out):
-    """Row i, (C, W), of (H, C, W) with its neighbours mixed in, as a blur of `amount` < 1 pixel does; edges repeat.
-
-    `padded` (W + 2,) is for scratch.
-    """
-    height, channels, width = image.shape
-    side, middle = f32(0.25) * amount, f32(1) - f32(0.5) * amount
-    for c in range(channels):
-        inner = padded[1 : width + 1]
-        _weigh(image[max(i - 1, 0), c], image[i, c], image[min(i + 1, height - 1), c], side, middle, inner)
-        padded[0], padded[width + 1] = padded[1], padded[width]
-        _weigh(padded, inner, padded[2:], side, middle, out[c])

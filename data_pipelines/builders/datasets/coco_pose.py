@@ -18,10 +18,10 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
+from data_pipelines.builders.formats.npz_rows import row_blocks
 from data_pipelines.builders.formats.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
-from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import COCO_17_TO_SPIN, ENLARGE, from_spin_24
+from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
 
 
@@ -45,11 +45,11 @@ class CocoPose(PseudoLabelled):
     HOMEPAGE = "https://cocodataset.org"
 
     def __init__(self, *, year: int = 2014, **kwargs: Any):
-        """Says where things are.
+        """Says which release to read.
 
         Args:
-            year: annotations: 2014 or 2017.
-            **kwargs: See `PseudoLabelled`.
+            year: 2014 or 2017; of the configuration "annotations".
+            **kwargs: see `PseudoLabelled`.
         """
         super().__init__(**kwargs)
         self.year = year
@@ -66,22 +66,16 @@ class CocoPose(PseudoLabelled):
         home = labels.parent.parent if self.builder_config.name == "annotations" else labels.parent
         return [home / part for part in ("", "images", f"train{self.year}", f"val{self.year}")]
 
-    def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
-        find_image = ImageFinder(*images)
+    def annotation_rows(self, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
         for number, name, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
             if (keypoints[5:, 2] == 0).any():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees and ankles
                 yield "keypoints_2d: not all of the body"
-                continue
-            try:
-                image = find_image(name)
-            except BadImage as error:
-                yield str(error)
                 continue
             spin = np.zeros((24, 3))
             spin[list(COCO_17_TO_SPIN)] = keypoints
             spin[:, 2] = spin[:, 2] > 0
             yield self.person(
-                image,
+                find_image(name),
                 key=f"{name}-{number}",
                 box_center=box[:2] + box[2:] / 2,
                 box_size=ENLARGE * float(box[2:].max()),
@@ -91,7 +85,7 @@ class CocoPose(PseudoLabelled):
 
 @lru_cache(maxsize=1)
 def _people(path: str) -> list[tuple[int, str, np.ndarray, np.ndarray]]:
-    """Number, image, box (4,) left, top, width, height, and keypoints (17, 3) of each annotated person of a file.
+    """Number, image, box (4,) left, top, width, height, and keypoints (17, 3) of each annotated person in a file.
 
     Outlines of people, most of such a file, are dropped as they are read.
     """

@@ -3,7 +3,9 @@
     <manual>/P0 ... P9/<sequence>/{P}_{sequence}_data.pkl
     <manual>/P0 ... P9/<sequence>/images/%05d.jpg                     from 0
 
-World to camera: `camera.extrinsics`. Good frames only. Shapes: F frames.
+World to camera: `camera.extrinsics`. Only the frames of `good_frames_mask` become records.
+
+Shapes: F frames.
 """
 
 from collections.abc import Iterator
@@ -14,19 +16,17 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.sequence_pickle import read_sequence
-from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
-from data_pipelines.builders.labels.keypoints import box_of_points
+from data_pipelines.builders.formats.label_pickle import read_labels
+from data_pipelines.builders.labels.cameras import bodies_in_camera, rotate_root
+from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, SMPL_OF_OPENPOSE, box_of_points
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
-from hmr_jax.body.labelled import HEIGHTS, load_labelled_bodies
+from hmr_jax.body.labelled import load_labelled_bodies
 
+CONTENTS = "a sequence of EMDB"
 NEEDED = ("gender", "good_frames_mask", "camera", "smpl", "kp2d", "bboxes", "emdb1", "emdb2")
-MAX_OFFSET = 5.0  # px of the body's joints from kp2d; 0.00 in the originals
-OPENPOSE_JOINTS = slice(1, 15)
-"""OpenPose's points that are SMPL's own joints, `SMPL_JOINTS` of them."""
-SMPL_JOINTS = (12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7)
+MAX_OFFSET = 5.0  # px between the body's joints and kp2d; 0.00 in the original files
 
 
 class Emdb(RecordBuilder):
@@ -43,17 +43,17 @@ class Emdb(RecordBuilder):
     HOMEPAGE = "https://eth-ait.github.io/emdb"
 
     def __init__(self, *, body: str = "", box: Literal["emdb", "joints"] = "emdb", **kwargs: Any):
-        """Says which bodies the labels mean.
+        """Says where the body models are, and which boxes to use.
 
         Args:
-            body: Folder with SMPL_MALE, SMPL_FEMALE and SMPL_NEUTRAL, "default", or "": then records have neither
+            body: folder with SMPL_MALE, SMPL_FEMALE and SMPL_NEUTRAL, "default", or "": then records have neither
                 translation nor 3-D keypoints, and 2-D ones of the body only.
-            box: "emdb": the square about EMDB's own box, as published results have it; "joints": about its 24 joints,
-                times 1.2, about 17 % smaller.
-            **kwargs: See `RecordBuilder`.
+            box: "emdb": the square around EMDB's own box, as in published results; "joints": around its 24 joints,
+                enlarged by 1.2, which is about 17 % smaller.
+            **kwargs: see `RecordBuilder`.
 
         Raises:
-            ValueError: Another box.
+            ValueError: another box is asked for.
         """
         super().__init__(**kwargs)
         if box not in ("emdb", "joints"):
@@ -63,11 +63,11 @@ class Emdb(RecordBuilder):
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         files = sorted(manual_dir.glob("P*/*/*_data.pkl"))
         name = self.builder_config.name
-        return {"test": [(str(path),) for path in files if read_sequence(path, NEEDED, "EMDB")[name]]}
+        return {"test": [(str(path),) for path in files if read_labels(path, NEEDED, CONTENTS)[name]]}
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path = epath.Path(block[0])
-        sequence = read_sequence(path, NEEDED, "EMDB")
+        sequence = read_labels(path, NEEDED, CONTENTS)
         name = path.name.removesuffix("_data.pkl")
         smpl, camera = sequence["smpl"], sequence["camera"]
         pose = np.concatenate([smpl["poses_root"], smpl["poses_body"]], 1).astype(np.float64)  # (F, 72)
@@ -77,28 +77,30 @@ class Emdb(RecordBuilder):
             yield from ["gender: not known"] * count
             return
         betas = np.tile(np.asarray(smpl["betas"], np.float64).reshape(-1)[:10], (count, 1))
-        extrinsics = np.asarray(camera["extrinsics"], np.float64)
-        rotation, shift = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
-        intrinsics, joints = np.asarray(camera["intrinsics"], np.float64), np.asarray(sequence["kp2d"], np.float64)
-        world = np.asarray(smpl["trans"], np.float64)
+        extrinsics, translation = np.array(camera["extrinsics"], np.float64), np.array(smpl["trans"], np.float64)
+        intrinsics, joints = np.asarray(camera["intrinsics"], np.float64), np.array(sequence["kp2d"], np.float64)
         good = np.asarray(sequence["good_frames_mask"]).astype(bool)
-        table = np.concatenate([pose, betas, extrinsics.reshape(count, -1), world, joints.reshape(count, -1)], 1)
+        table = np.concatenate([pose, betas, extrinsics.reshape(count, -1), translation, joints.reshape(count, -1)], 1)
         finite = np.isfinite(table).all(1)
-        pose[~finite] = betas[~finite] = world[~finite] = joints[~finite] = 0
-        rotation = np.where(finite[:, None, None], rotation, np.eye(3))
-        pose = rotate_root(rotation, pose)
+        pose[~finite] = betas[~finite] = translation[~finite] = joints[~finite] = 0
+        extrinsics[~finite] = np.eye(4)
+        rotation, shift = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
 
-        points, topology, extra = np.zeros((count, 44, 3)), "smpl", {}
-        points[:, OPENPOSE_JOINTS] = with_confidence(joints)[:, list(SMPL_JOINTS)]
-        offset, height = np.zeros(count), np.full(count, np.mean(HEIGHTS))
+        labels: dict[str, np.ndarray] = {"betas": betas}
+        offset = np.zeros(count)
+        openpose_body = joints[:, SMPL_OF_OPENPOSE]
         if self.body:
             bodies = load_labelled_bodies(self.body)
-            topology, height = bodies.topology, bodies.heights(gender, betas)
-            place = camera_translation(rotation, np.nan_to_num(shift), world, bodies.root(gender, betas))
-            solid = bodies.keypoints(gender, pose, betas, place)
-            points = project(solid, intrinsics)
-            offset = median_distance(points[:, OPENPOSE_JOINTS], joints[:, list(SMPL_JOINTS)])
-            extra = {"translation": place, "keypoints_3d": with_confidence(solid)}
+            topology = bodies.topology
+            labels["pose"], labels["translation"], keypoints = bodies_in_camera(
+                bodies, gender, rotation, shift, pose, betas, translation
+            )
+            labels["keypoints_3d"], labels["keypoints_2d"] = with_confidence(keypoints), project(keypoints, intrinsics)
+            offset = median_distance(labels["keypoints_2d"][:, OPENPOSE_BODY], openpose_body)
+        else:
+            labels["pose"], topology = rotate_root(rotation, pose), "smpl"
+            labels["keypoints_2d"] = np.zeros((count, 44, 3))
+            labels["keypoints_2d"][:, OPENPOSE_BODY] = with_confidence(openpose_body)
 
         boxes = _boxes(sequence, joints, self.box)
         for frame in range(count):
@@ -108,25 +110,18 @@ class Emdb(RecordBuilder):
                 yield "labels: not finite"
             elif offset[frame] > MAX_OFFSET:
                 yield "kp2d: the body is not there"
-            elif not HEIGHTS[0] < height[frame] < HEIGHTS[1]:
-                yield "smpl: height out of range"
             elif (box := boxes[frame]) is None:
                 yield "box: invalid"
-            elif not (file := path.parent / "images" / f"{frame:05d}.jpg").exists():
-                yield "image: missing"
             else:
                 yield self.person(
-                    file,
+                    path.parent / "images" / f"{frame:05d}.jpg",
                     key=f"{name}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],
-                    keypoints_2d=points[frame],
-                    pose=pose[frame],
-                    betas=betas[frame],
                     intrinsics=intrinsics,
                     topology=topology,
                     gender=gender,
-                    **{label: values[frame] for label, values in extra.items()},
+                    **{label: values[frame] for label, values in labels.items()},
                 )
 
 

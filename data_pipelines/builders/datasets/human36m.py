@@ -8,10 +8,11 @@
     protocol2    <manual>/h36m_valid_protocol2.npz, the frontal camera
     train        <manual>/h36m_train.npz, with MoSh's SMPL
 
-HMR2.0's file of protocol 2 is `hmr2_eval_npz/h36m_val_p2`. CDF files are read by `builders.cdf`.
+HMR2.0's file of protocol 2 is `hmr2_eval_npz/h36m_val_p2`. CDF files are read by `formats.cdf`.
 
-The images of SPIN's script are one frame (20 ms) ahead of their labels: it reads a frame before it counts. Published
-numbers have that in them, so it is the default; option aligned=true pairs each image with its own label.
+The images of SPIN's script are one frame (20 ms) ahead of their labels, because it reads a frame before it counts.
+Published numbers were measured in this way, so it is the default. The option aligned=true pairs each image with its own
+label.
 
 Shapes: F frames.
 """
@@ -26,8 +27,8 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.cdf import read_variable
 from data_pipelines.builders.formats.spin_npz import spin_blocks, spin_rows
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage
-from data_pipelines.builders.labels.keypoints import H36M_17_OF_32, H36M_17_TO_SPIN, box_of_points, from_spin_24
+from data_pipelines.builders.labels.keypoints import H36M_17_OF_32, box_of_points, from_h36m_17
+from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
 
 NPZ = {
@@ -37,7 +38,7 @@ NPZ = {
 }
 SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 FRONTAL = "60457274"
-BOX_SHRINK = 0.9  # of the owners' boxes, which are wide
+BOX_SHRINK = 0.9  # factor on the owners' boxes, which are wide
 
 
 class Human36m(RecordBuilder):
@@ -70,14 +71,14 @@ class Human36m(RecordBuilder):
         """Says what is read.
 
         Args:
-            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+            body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
                 unchecked.
-            images: Folder of the images; "": <manual>/images, or beside the labels.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            aligned: raw: the image of a frame with its own label rather than with the one 20 ms before.
-            frontal: raw: of S9 and S11 the frontal camera only, as in protocol 2.
-            step: raw: every so many frames.
-            **kwargs: See `RecordBuilder`.
+            images: folder of the images; "": <manual>/images, or beside the labels.
+            scale_unit: px in a unit of the column scale, 1 or 200; 0: found out.
+            aligned: of "raw": an image gets its own label and not the one of 20 ms before.
+            frontal: of "raw": only the frontal camera of S9 and S11, as in protocol 2.
+            step: of "raw": every `step`-th frame is taken.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body, self.images, self.scale_unit = body, images, scale_unit
@@ -101,56 +102,44 @@ class Human36m(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         if self.builder_config.name != "raw":
             folder = epath.Path(block[0]).parent
-            roots = [epath.Path(self.images).expanduser()] if self.images else [folder, folder / "images"]
-            yield from spin_rows(self, block, roots, self.body)
+            yield from spin_rows(self, block, self.image_finder(folder, folder / "images"))
             return
         manual, subject, name = epath.Path(block[0]), str(block[1]), str(block[2])
         features = manual / subject / "MyPoseFeatures"
-        solid = _poses(features / "D3_Positions_mono" / f"{name}.cdf", 3) / 1000  # (F, 32, 3) metres
+        points_3d = _poses(features / "D3_Positions_mono" / f"{name}.cdf", 3) / 1000  # metres
         path = features / "D2_Positions" / f"{name}.cdf"
-        flat = _poses(path, 2) if path.exists() else None
-        if flat is not None and len(flat) != len(solid):
-            raise ValueError(f"{path} has {len(flat)} frames, but the 3-D poses {len(solid)}.")
+        points_2d = _poses(path, 2) if path.exists() else None
+        if points_2d is not None and len(points_2d) != len(points_3d):
+            raise ValueError(f"{path} has {len(points_2d)} frames, but the 3-D poses have {len(points_3d)}.")
         path = manual / subject / "MySegmentsMat" / "ground_truth_bb" / f"{name}.mat"
         boxes = _Boxes(path) if path.exists() else None
-        if flat is None and boxes is None:
+        if points_2d is None and boxes is None:
             raise FileNotFoundError(
                 f"{name} of {subject} needs D2_Positions or ground_truth_bb, to know where people are."
             )
-        images = epath.Path(self.images).expanduser() if self.images else manual / "images"
+        find_image = self.image_finder(manual / "images")
         stem = f"{subject}_{name.replace(' ', '_')}"
-        for frame in range(0, len(solid), self.step):
+        for frame in range(0, len(points_3d), self.step):
             label = frame + 1 if self.aligned else frame  # image n holds frame n of the video, counted from 0
-            if label >= len(solid):
+            if label >= len(points_3d):
                 return
-            points = np.zeros((24, 3))
-            box = None
-            if flat is not None:
-                points[list(H36M_17_TO_SPIN)] = np.insert(flat[label, list(H36M_17_OF_32)], 2, 1, 1)
+            points, box = np.zeros((17, 3)), None
+            if points_2d is not None:
+                points = with_confidence(points_2d[label, list(H36M_17_OF_32)])
                 box = box_of_points(points)
             if boxes is not None:
                 box = boxes.box(label)
             if box is None:
                 yield "box: none"
                 continue
-            path = images / f"{stem}_{frame + 1:06d}.jpg"
-            if not path.exists():
-                yield "image: missing"
-                continue
-            place = np.zeros((24, 4))
-            place[list(H36M_17_TO_SPIN)] = np.insert(solid[label, list(H36M_17_OF_32)], 3, 1, 1)
-            try:
-                image = SourceImage(path)
-            except BadImage as error:
-                yield str(error)
-                continue
+            key = f"{stem}_{frame + 1:06d}"
             yield self.person(
-                image,
-                key=f"{stem}_{frame + 1:06d}",
+                find_image(f"{key}.jpg"),
+                key=key,
                 box_center=box[0],
                 box_size=box[1],
-                keypoints_2d=from_spin_24(points),
-                keypoints_3d=from_spin_24(place),
+                keypoints_2d=from_h36m_17(points),
+                keypoints_3d=from_h36m_17(with_confidence(points_3d[label, list(H36M_17_OF_32)])),
             )
 
 

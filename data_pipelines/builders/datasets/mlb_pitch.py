@@ -3,24 +3,22 @@
     <manual>/{train,validation,test}.json, or <manual>/{train,validation,test}/*.json
     <manual>/...                                          images, where the JSON files say
 
-MLBPitchDB is in-house: whoever has it, or images of another sport, writes them in this format.
+MLBPitchDB is not published. Whoever has it, or images of another sport, writes them in this format.
 """
 
 from collections.abc import Iterator
 
-import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats import capture
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.keypoints import ENLARGE, box_of_points
-from data_pipelines.builders.labels.projection import project
+from data_pipelines.builders.labels.projection import median_distance, project
 from data_pipelines.records import Record
 
 SPLITS = ("train", "validation", "test")
 BLOCK_PEOPLE = 1000
-MAX_OFFSET = 0.2  # median distance of projected 3-D points from 2-D ones, in units of the box
+MAX_OFFSET = 0.2  # largest median distance of projected 3-D points from 2-D ones, in units of the box
 
 
 class MlbPitch(RecordBuilder):
@@ -55,36 +53,19 @@ class MlbPitch(RecordBuilder):
             yield self._row(file, number)
 
     def _row(self, file: capture.Capture, number: int) -> Record | str:
-        path = file.image(number)
-        if not path.exists():
-            return "image: missing"
-        try:
-            image = SourceImage(path)
-        except BadImage as error:
-            return str(error)
         person = file.person(number)
-        flat, solid, intrinsics, given = (
-            person[name] for name in ("keypoints_2d", "keypoints_3d", "intrinsics", "box")
-        )
+        given, points = person.pop("box"), person["keypoints_2d"]
         if given is not None:
             box = (given[:2] + given[2:]) / 2, ENLARGE * float((given[2:] - given[:2]).max())
-        elif (found := box_of_points(flat)) is None:
+        elif (found := box_of_points(points)) is None:
             return "keypoints: none, and no box"
         else:
             box = found
-        both = (flat[:, 2] > 0) & (solid[:, 3] > 0)
-        if intrinsics is not None and both.any():
-            drawn = project(solid[both, :3], intrinsics)
-            if not drawn[:, 2].all():
+        both = (points[:, 2] > 0) & (person["keypoints_3d"][:, 3] > 0)
+        if person["intrinsics"] is not None and both.any():
+            projected = project(person["keypoints_3d"][both, :3], person["intrinsics"])
+            if not projected[:, 2].all():
                 return "keypoints_3d: behind the camera"
-            if np.median(np.linalg.norm(drawn[:, :2] - flat[both, :2], axis=1)) > MAX_OFFSET * box[1]:
+            if median_distance(projected, points[both]) > MAX_OFFSET * box[1]:
                 return "keypoints: 3-D ones do not project onto 2-D ones"
-        return self.person(
-            image,
-            key=file.key(number),
-            box_center=box[0],
-            box_size=box[1],
-            keypoints_2d=flat,
-            keypoints_3d=solid,
-            intrinsics=intrinsics,
-        )
+        return self.person(file.image(number), key=file.key(number), box_center=box[0], box_size=box[1], **person)

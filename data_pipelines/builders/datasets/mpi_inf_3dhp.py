@@ -6,8 +6,10 @@
     <manual>/TS1 ... TS6/annot_data.mat                               HDF5; also under mpi_inf_3dhp_test_set/
     <manual>/TS1 ... TS6/imageSequence/img_%06d.jpg                   from 1
 
-Train: absolute camera axes, so that 3-D points project onto the 2-D ones. Test: relative to the pelvis and on the
-"universal" skeleton, as the metrics want it. Shapes: F frames.
+3-D points of the training set are in absolute camera axes, so they project onto the 2-D ones. Those of the test set are
+relative to the pelvis and on the "universal" skeleton, as its metrics define.
+
+Shapes: F frames.
 """
 
 import re
@@ -18,9 +20,9 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage
-from data_pipelines.builders.labels.keypoints import H36M_17_TO_SPIN, box_of_points, from_spin_24
+from data_pipelines.builders.labels.keypoints import box_of_points, from_h36m_17
 from data_pipelines.builders.labels.projection import with_confidence
+from data_pipelines.builders.labels.source_images import open_image
 from data_pipelines.records import Record
 
 CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
@@ -49,13 +51,13 @@ class MpiInf3dhp(RecordBuilder):
         """Says what is kept.
 
         Args:
-            stride: Every which training frame is taken, from the first; of the test set all valid ones are.
-            cameras: Of the training set.
-            frames: Name of the folder of the extracted frames in each sequence.
-            **kwargs: See `RecordBuilder`.
+            stride: every `stride`-th frame of the training set is taken. Of the test set all valid frames are.
+            cameras: of the training set.
+            frames: name of the folder of the extracted frames in each sequence.
+            **kwargs: see `RecordBuilder`.
 
         Raises:
-            ValueError: The stride is not positive.
+            ValueError: the stride is not positive.
         """
         super().__init__(**kwargs)
         if stride < 1:
@@ -81,60 +83,57 @@ class MpiInf3dhp(RecordBuilder):
             yield from self._test(folder)
 
     def _train(self, folder: epath.Path, camera: int) -> Iterator[Record | str]:
-        flat, solid = _read_train(folder / "annot.mat", camera)
+        points_2d, points_3d = _read_train(folder / "annot.mat", camera)
         calibration = folder / "camera.calibration"
         cameras = read_calibration(calibration) if calibration.exists() else {}
         if cameras and camera not in cameras:
             raise ValueError(f"{calibration} has no camera {camera}; it has {', '.join(map(str, cameras))}.")
         intrinsics = cameras[camera] if cameras else None
-        for frame in range(0, len(flat), self.stride):
+        for frame in range(0, len(points_2d), self.stride):
             path = folder / self.frames / f"video_{camera}" / f"frame_{frame + 1:06d}.jpg"
             key = f"{folder.parent.name}-{folder.name}-{camera}-{frame:06d}"
-            yield self._person(path, key, flat[frame], solid[frame], intrinsics)
+            yield self._person(path, key, points_2d[frame], points_3d[frame], intrinsics)
 
     def _test(self, folder: epath.Path) -> Iterator[Record | str]:
-        flat, solid, valid = _read_test(folder / "annot_data.mat")
-        solid = solid - solid[:, PELVIS : PELVIS + 1]
-        for frame in range(len(flat)):
+        points_2d, points_3d, valid = _read_test(folder / "annot_data.mat")
+        points_3d = points_3d - points_3d[:, PELVIS : PELVIS + 1]
+        for frame in range(len(points_2d)):
             if not valid[frame]:
                 yield "frame: not valid"
                 continue
             path = folder / "imageSequence" / f"img_{frame + 1:06d}.jpg"
-            yield self._person(path, f"{folder.name}-{frame:06d}", flat[frame], solid[frame], None)
+            yield self._person(path, f"{folder.name}-{frame:06d}", points_2d[frame], points_3d[frame], None)
 
-    def _person(self, path: epath.Path, key: str, flat: np.ndarray, solid: np.ndarray, intrinsics) -> Record | str:
+    def _person(
+        self, path: epath.Path, key: str, points_2d: np.ndarray, points_3d: np.ndarray, intrinsics: np.ndarray | None
+    ) -> Record | str:
         """A record of (17, 2) px and (17, 3) metres."""
-        if not (np.isfinite(flat).all() and np.isfinite(solid).all()):
+        if not (np.isfinite(points_2d).all() and np.isfinite(points_3d).all()):
             return "labels: not finite"
-        if not path.exists():
-            return "image: missing"
-        try:
-            image = SourceImage(path)
-        except BadImage as error:
-            return str(error)
-        if (flat < 0).any() or (flat >= (image.width, image.height)).any():
+        image = open_image(path)
+        if isinstance(image, str):
+            return image
+        if (points_2d < 0).any() or (points_2d >= (image.width, image.height)).any():
             return "annot2: a joint outside the image"
-        points, places = np.zeros((24, 3)), np.zeros((24, 4))
-        points[list(H36M_17_TO_SPIN)] = with_confidence(flat)
-        places[list(H36M_17_TO_SPIN)] = with_confidence(solid)
-        box = box_of_points(points)
+        labelled = with_confidence(points_2d)
+        box = box_of_points(labelled)
         assert box is not None
         return self.person(
             image,
             key=key,
             box_center=box[0],
             box_size=box[1],
-            keypoints_2d=from_spin_24(points),
-            keypoints_3d=from_spin_24(places),
+            keypoints_2d=from_h36m_17(labelled),
+            keypoints_3d=from_h36m_17(with_confidence(points_3d)),
             intrinsics=intrinsics,
         )
 
 
 def read_calibration(path: epath.Path) -> dict[int, np.ndarray]:
-    """Camera: intrinsics (3, 3) px, from the seven lines of each camera after a first one.
+    """Number of the camera: intrinsics (3, 3) px. A file has a first line and then seven lines for each camera.
 
     Raises:
-        ValueError: It is no such file.
+        ValueError: it is another file.
     """
     found = {}
     lines = path.read_text().splitlines()
@@ -157,8 +156,8 @@ def _read_train(path: epath.Path, camera: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open("rb") as file:
             annotation = loadmat(file, variable_names=("annot2", "annot3"))
-        flat, solid = (np.asarray(annotation[name][camera][0], np.float64) for name in ("annot2", "annot3"))
-        return flat.reshape(-1, 28, 2)[:, FROM_28], solid.reshape(-1, 28, 3)[:, FROM_28] / 1000
+        pixels, millimetres = (np.asarray(annotation[name][camera][0], np.float64) for name in ("annot2", "annot3"))
+        return pixels.reshape(-1, 28, 2)[:, FROM_28], millimetres.reshape(-1, 28, 3)[:, FROM_28] / 1000
     except (MatReadError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
         reason = re.sub(r"\s+", " ", str(error))
         raise ValueError(f"{path} is not an annot.mat of MPI-INF-3DHP with camera {camera}: {reason}.") from None
@@ -170,8 +169,8 @@ def _read_test(path: epath.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     try:
         with path.open("rb") as raw, h5py.File(raw, "r") as file:
-            flat, solid = (np.asarray(file[name], np.float64)[:, 0] for name in ("annot2", "univ_annot3"))
+            pixels, millimetres = (np.asarray(file[name], np.float64)[:, 0] for name in ("annot2", "univ_annot3"))
             valid = np.asarray(file["valid_frame"]).reshape(-1) == 1
-        return flat[:, FROM_TEST_17], solid[:, FROM_TEST_17] / 1000, valid
+        return pixels[:, FROM_TEST_17], millimetres[:, FROM_TEST_17] / 1000, valid
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise ValueError(f"{path} is not an annot_data.mat of MPI-INF-3DHP: {error}.") from None

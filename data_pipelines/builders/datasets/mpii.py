@@ -16,10 +16,10 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
+from data_pipelines.builders.formats.npz_rows import box_of_row, row_blocks
 from data_pipelines.builders.formats.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
-from data_pipelines.builders.labels.cropping import BadImage
 from data_pipelines.builders.labels.keypoints import MPII_16_TO_SPIN, from_spin_24
+from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
 
 
@@ -47,36 +47,29 @@ class Mpii(PseudoLabelled):
     def image_folders(self, labels: epath.Path) -> list[epath.Path]:
         return [labels.parent, labels.parent / "images"]
 
-    def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
+    def annotation_rows(self, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
         start, stop = int(block[1]), int(block[2])
         labels = _hourglass(epath.Path(block[0]), start, stop)
-        find_image = ImageFinder(*images)
         for row, name in enumerate(labels["imgname"]):
             points = labels["part"][row]
             if (points > 0).sum() < points.size:  # SPIN's rule: all 16
                 yield "keypoints_2d: not all of the body"
                 continue
-            try:
-                image = find_image(name)
-            except BadImage as error:
-                yield str(error)
-                continue
             spin = np.zeros((24, 3))
             spin[list(MPII_16_TO_SPIN)] = np.insert(points, 2, 1, 1)
             yield self.person(
-                image,
+                find_image(name),
                 key=f"{name}-{start + row}",
-                box_center=labels["center"][row],
-                box_size=200 * float(labels["scale"][row]),  # MPII's scale is a person's height in units of 200 px
+                **box_of_row(labels, row, 200),  # MPII's scale is a person's height in units of 200 px
                 keypoints_2d=from_spin_24(spin),
             )
 
 
 def _hourglass(path: epath.Path, start: int, stop: int | None) -> dict[str, Any]:
-    """Rows of the arrays that are needed.
+    """Rows `start` to `stop` - 1 of center, scale, part and imgname.
 
     Raises:
-        ValueError: It is no HDF5 file, or lacks one.
+        ValueError: it is not an HDF5 file, or lacks an array.
     """
     import h5py
 

@@ -1,37 +1,35 @@
-"""RICH (Huang et al., CVPR 2022): people and scenes seen by several fixed cameras, SMPL-X bodies in the scene's axes.
+"""RICH (Huang et al., CVPR 2022): people in scenes with several fixed cameras, SMPL-X bodies in the scene's axes.
 
     <manual>/bodies/{train,val,test}/<sequence>/<frame:05d>/<subject:03d>.pkl
     <manual>/images/{train,val,test}/<sequence>/cam_<camera:02d>/<frame:05d>_<camera:02d>.{bmp,png,jpg,jpeg}
     <manual>/scan_calibration/<scene>/calibration/<camera:03d>.xml
     <manual>/resource/gender.json                          of RICH's toolkit, or the option `genders`
 
-A sequence is named <scene>_<subject>_<action>. Bodies are fitted once and then seen by every camera of which there are
+A sequence is named <scene>_<subject>_<action>. Bodies are fitted once and then projected into every camera that has
 images. Lens distortion is ignored, as RICH's own toolkit and the published evaluations do.
-
-Shapes: N bodies.
 """
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage
+from data_pipelines.builders.base import Block
+from data_pipelines.builders.formats.label_pickle import read_labels
+from data_pipelines.builders.labels.cameras import bodies_in_camera
 from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
-from data_pipelines.builders.labels.smplx_labels import MAX_ERROR, SmplLabels, load_fitter
+from data_pipelines.builders.labels.smplx_labels import SmplLabels
+from data_pipelines.builders.labels.source_images import ImageFinder
+from data_pipelines.builders.smplx_base import SmplxBuilder
 from data_pipelines.records import Record
 from hmr_jax.body.genders import Gender, parse_gender
-from hmr_jax.body.labelled import HEIGHTS
-from hmr_jax.io import safe_pickle
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
-IMAGE_ENDINGS = (".bmp", ".png", ".jpg", ".jpeg")
+OTHER_ENDINGS = (".png", ".jpg", ".jpeg")  # of images that are not .bmp
 BLOCK_FRAMES = 64
 PARTS = {"transl": 3, "global_orient": 3, "body_pose": 63, "betas": 10}
 FACE = ("jaw_pose", "leye_pose", "reye_pose")
@@ -39,48 +37,43 @@ HANDS = ("left_hand_pose", "right_hand_pose")
 MAX_BETA = 10.0
 
 
-class Rich(RecordBuilder):
-    """RICH from its own files, SMPL-X bodies turned into SMPL."""
+class Camera(NamedTuple):
+    """A calibrated camera."""
+
+    rotation: np.ndarray
+    """(3, 3) from scene to camera."""
+    shift: np.ndarray
+    """(3,) from scene to camera, metres."""
+    intrinsics: np.ndarray
+    """(3, 3) px."""
+
+
+class Rich(SmplxBuilder):
+    """RICH from its own files, with its SMPL-X bodies converted to SMPL."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Get bodies, images and scan_calibration from rich.is.tue.mpg.de into one folder, and resource/gender.json "
         "from its toolkit (github.com/paulchhuang/rich_toolkit)."
     )
-    DESCRIPTION = "RICH: people in real scenes, several cameras, SMPL-X bodies turned into SMPL."
+    DESCRIPTION = "RICH: people in real scenes, several cameras, SMPL-X bodies converted to SMPL."
     HOMEPAGE = "https://rich.is.tue.mpg.de"
 
-    def __init__(
-        self,
-        *,
-        body: str = "",
-        smplx: str = "",
-        vertex_map: str = "",
-        genders: str = "resource/gender.json",
-        stride: int = 1,
-        hands: bool = True,
-        max_error: float = MAX_ERROR,
-        **kwargs: Any,
-    ):
-        """Says where things are and what is kept.
+    def __init__(self, *, genders: str = "resource/gender.json", stride: int = 1, hands: bool = True, **kwargs: Any):
+        """Says what is kept.
 
         Args:
-            body: Folder with SMPL_NEUTRAL, its file, or "default".
-            smplx: Folder with SMPLX_MALE and SMPLX_FEMALE.
-            vertex_map: smplx2smpl.pkl.
-            genders: JSON file: number of the subject: gender.
-            stride: Every which frame is taken.
-            hands: Pose the hands as labelled; False: flat, as evaluations do.
-            max_error: Of the fit of SMPL to SMPL-X, mm.
-            **kwargs: See `RecordBuilder`.
+            genders: JSON file with the gender of each subject's number, relative to the manual folder.
+            stride: every `stride`-th frame is taken.
+            hands: pose the hands as labelled; False: flat, as evaluations do.
+            **kwargs: see `SmplxBuilder`.
 
         Raises:
-            ValueError: The stride is not positive.
+            ValueError: the stride is not positive.
         """
         super().__init__(**kwargs)
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}.")
-        self.body, self.smplx, self.vertex_map, self.genders = body, smplx, vertex_map, genders
-        self.stride, self.hands, self.max_error = stride, hands, max_error
+        self.genders, self.stride, self.hands = genders, stride, hands
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         found: dict[str, list[Block]] = {}
@@ -96,14 +89,13 @@ class Rich(RecordBuilder):
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         manual_dir, name, frames = epath.Path(block[0]), str(block[1]), [int(frame) for frame in block[2:]]
-        fitter = load_fitter(self.smplx, self.vertex_map, self.body)
         cameras = _cameras(manual_dir / "scan_calibration" / name.split("_")[0] / "calibration")
         images = manual_dir / "images" / SPLITS[split] / name
         folders = {int(path.name[4:]): path for path in images.glob("cam_*") if path.name[4:].isdigit()}
         if not folders:
             raise FileNotFoundError(f"There are no images of {name}: {images} holds no folder cam_00, cam_01 ...")
-        if strangers := sorted(folders.keys() - cameras.keys()):
-            raise FileNotFoundError(f"{folders[strangers[0]]} is of a camera without a calibration file.")
+        if unknown := sorted(folders.keys() - cameras.keys()):
+            raise FileNotFoundError(f"{folders[unknown[0]]} is of a camera without a calibration file.")
         genders = _genders(manual_dir / self.genders)
 
         by_gender: dict[Gender, list[tuple[int, int, dict[str, np.ndarray]]]] = {}
@@ -117,84 +109,66 @@ class Rich(RecordBuilder):
                     yield from [reason] * len(folders)
                 else:
                     by_gender.setdefault(gender, []).append((frame, int(path.stem), labels))
-        bodies = []  # frame, subject, row of labels, labels
-        for gender, people in by_gender.items():
-            fitted = self._fit(fitter, gender, [labels for *_, labels in people])
-            bodies += [(frame, subject, row, fitted) for row, (frame, subject, _) in enumerate(people)]
-        for camera, folder in sorted(folders.items()):
-            yield from self._seen(name, camera, folder, cameras[camera], bodies, fitter)
-
-    def _fit(self, fitter, gender: Gender, people: list[dict[str, np.ndarray]]) -> SmplLabels:
-        stacked = {key: np.stack([labels[key] for labels in people]) for key in people[0]}
-        model = fitter.model(gender)
-        whole = np.concatenate([stacked["global_orient"], stacked["body_pose"]], 1)
-        hands, flat = (stacked["hands"], False) if self.hands else (None, True)
-        pose = model.full_pose(whole, hands, stacked["face"], flat_hand_mean=flat)
-        return fitter(gender, stacked["betas"], pose, stacked["transl"], stacked["expression"])
-
-    def _seen(self, name, camera: int, folder: epath.Path, calibration, bodies, fitter) -> Iterator[Record | str]:
-        """The records of all bodies in the images of one camera."""
-        if not bodies:
+        if not by_gender:
             return
-        rotation, shift, intrinsics = calibration
-        pose, betas, place, error = (
-            np.stack([getattr(fitted, key)[row] for *_, row, fitted in bodies])
-            for key in ("pose", "betas", "translation", "error")
+        people = [(frame, subject) for found in by_gender.values() for frame, subject, _ in found]
+        parts = [self._fit(gender, [labels for *_, labels in found]) for gender, found in by_gender.items()]
+        bodies = SmplLabels(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        for number, folder in sorted(folders.items()):
+            yield from self._seen(f"{number:02d}", cameras[number], folder, name, people, bodies)
+
+    def _fit(self, gender: Gender, people: list[dict[str, np.ndarray]]) -> SmplLabels:
+        stacked = {key: np.stack([labels[key] for labels in people]) for key in people[0]}
+        whole = np.concatenate([stacked["global_orient"], stacked["body_pose"]], 1)
+        hands = stacked["hands"] if self.hands else None
+        model = self.fitter.model(gender)
+        pose = model.full_pose(whole, hands, stacked["face"], flat_hand_mean=not self.hands)
+        return self.fitter(gender, stacked["betas"], pose, stacked["transl"], stacked["expression"])
+
+    def _seen(
+        self,
+        camera_name: str,
+        camera: Camera,
+        folder: epath.Path,
+        sequence: str,
+        people: Sequence[tuple[int, int]],
+        bodies: SmplLabels,
+    ) -> Iterator[Record | str]:
+        """The records of all bodies in the images of one camera; `people` are frames and subjects."""
+        model, count = self.fitter.bodies, len(people)
+        rotation, shift = np.tile(camera.rotation, (count, 1, 1)), np.tile(camera.shift, (count, 1))
+        pose, translation, keypoints = bodies_in_camera(
+            model, "n", rotation, shift, bodies.pose, bodies.betas, bodies.translation
         )
-        turns, shifts = np.tile(rotation, (len(bodies), 1, 1)), np.tile(shift, (len(bodies), 1))
-        place = camera_translation(turns, shifts, place, fitter.bodies.root("n", betas))
-        pose = rotate_root(turns, pose)
-        solid = fitter.bodies.keypoints("n", pose, betas, place)
-        heights, flat = fitter.bodies.heights("n", betas), project(solid, intrinsics)
-        last: tuple[int, SourceImage | str | None] = (-1, None)
-        for i, (frame, subject, *_) in enumerate(bodies):
-            if last[0] != frame:
-                last = frame, _image(folder, f"{frame:05d}_{camera:02d}")
-            image = last[1]
-            if image is None or isinstance(image, str):
-                yield image or "image: missing"
-            elif error[i] > self.max_error:
+        keypoints_2d = project(keypoints, camera.intrinsics)
+        find_image = ImageFinder(folder, endings=OTHER_ENDINGS)
+        for i, (frame, subject) in enumerate(people):
+            image = find_image(f"{frame:05d}_{camera_name}.bmp")
+            if isinstance(image, str):
+                yield image
+            elif bodies.error[i] > self.max_error:
                 yield "smplx: SMPL does not fit"
-            elif not HEIGHTS[0] < heights[i] < HEIGHTS[1]:
-                yield "smpl: height out of range"
-            elif (box := box_in_image(flat[i], image.width, image.height)) is None:
+            elif (box := box_in_image(keypoints_2d[i], image.width, image.height)) is None:
                 yield "keypoints: fewer than eight in the image"
             else:
                 yield self.person(
                     image,
-                    key=f"{name}-{subject:03d}-{frame:05d}-{camera:02d}",
+                    key=f"{sequence}-{subject:03d}-{frame:05d}-{camera_name}",
                     box_center=box[0],
                     box_size=box[1],
-                    keypoints_2d=flat[i],
-                    keypoints_3d=with_confidence(solid[i]),
+                    keypoints_2d=keypoints_2d[i],
+                    keypoints_3d=with_confidence(keypoints[i]),
                     pose=pose[i],
-                    betas=betas[i],
-                    translation=place[i],
-                    intrinsics=intrinsics,
-                    topology=fitter.bodies.topology,
+                    betas=bodies.betas[i],
+                    translation=translation[i],
+                    intrinsics=camera.intrinsics,
+                    topology=model.topology,
                 )
 
 
-def _image(folder: epath.Path, stem: str) -> SourceImage | str | None:
-    for suffix in IMAGE_ENDINGS:
-        if (path := folder / (stem + suffix)).exists():
-            try:
-                return SourceImage(path)
-            except BadImage as error:
-                return str(error)
-    return None
-
-
 def _read(path: epath.Path) -> dict[str, np.ndarray] | str:
-    """SMPL-X parameters of a body, flat, or what is wrong with them."""
-    try:
-        with path.open("rb") as file:
-            contents = safe_pickle.load(file)
-    except ValueError as error:
-        raise type(error)(f"{path}: {error}") from None
-    missing = [key for key in PARTS if not isinstance(contents, dict) or key not in contents]
-    if missing:
-        raise ValueError(f"{path} is not a body of RICH: it lacks {', '.join(missing)}.")
+    """SMPL-X parameters of a body, each of one axis, or what is wrong with them."""
+    contents = read_labels(path, PARTS, "a body of RICH")
     labels = {key: np.asarray(contents[key], np.float64).reshape(-1)[:size] for key, size in PARTS.items()}
     zeros = np.zeros(3)
     labels["face"] = np.concatenate([np.asarray(contents.get(key, zeros), float).reshape(3) for key in FACE])
@@ -207,8 +181,8 @@ def _read(path: epath.Path) -> dict[str, np.ndarray] | str:
 
 
 @lru_cache(maxsize=8)
-def _cameras(folder: epath.Path) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Number: rotation (3, 3) and shift (3,) from scene to camera, intrinsics (3, 3); of OpenCV's XML files."""
+def _cameras(folder: epath.Path) -> dict[int, Camera]:
+    """The cameras of a scene by their numbers, from OpenCV's XML files."""
     cameras = {}
     for path in sorted(folder.glob("*.xml")):
         if not path.stem.isdigit():
@@ -221,7 +195,7 @@ def _cameras(folder: epath.Path) -> dict[int, tuple[np.ndarray, np.ndarray, np.n
             )
         except (ElementTree.ParseError, ValueError) as error:
             raise ValueError(f"{path} is not a calibration file of RICH: {error}.") from None
-        cameras[int(path.stem)] = outer[:, :3], outer[:, 3], inner
+        cameras[int(path.stem)] = Camera(outer[:, :3], outer[:, 3], inner)
     if not cameras:
         raise FileNotFoundError(f"There is no calibration in {folder}: it should hold 000.xml, 001.xml ...")
     return cameras

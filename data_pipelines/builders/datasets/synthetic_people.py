@@ -1,7 +1,4 @@
-"""Synthetic people as a TFDS data set: what the generator draws, written down once so that training need not draw it.
-
-B examples drawn together.
-"""
+"""Synthetic people as a TFDS data set: drawn once, so that training reads them instead of drawing them."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -40,12 +37,12 @@ class SyntheticPeople(tfds.core.GeneratorBasedBuilder):
         """Says what to draw.
 
         Args:
-            examples: Split: how many.
-            size: Side of the images, px.
-            margin: Side of the images in units of the person's box: room for augmentation.
-            depth: Store depth maps, half the cost of a record.
+            examples: split: number of examples.
+            size: side of the images, px.
+            margin: side of the images in units of the person's box: room for augmentation.
+            depth: store depth maps, which cost as much as the rest of a record.
             body: "default" or the path of a body model.
-            seed: Of the whole data set.
+            seed: of the whole data set.
             **kwargs: TFDS's own: data_dir, file_format.
         """
         if unknown := set(examples) - set(SPLITS):

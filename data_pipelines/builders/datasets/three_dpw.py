@@ -1,9 +1,11 @@
-"""3DPW (von Marcard et al., ECCV 2018): its own pickles and images, people as SPIN, ProHMR and HMR2.0 number them.
+"""3DPW (von Marcard et al., ECCV 2018): its own pickles and images, with the people that SPIN, ProHMR and HMR2.0 use.
 
     <manual>/sequenceFiles/{train,validation,test}/<sequence>.pkl      Python 2 pickles
     <manual>/imageFiles/<sequence>/image_%05d.jpg                      from 0
 
-World to camera: x_camera = R x_world + t from `cam_poses`. Shapes: F frames.
+World to camera: x_camera = R x_world + t from `cam_poses`.
+
+Shapes: F frames.
 """
 
 from collections.abc import Iterator
@@ -13,9 +15,10 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.sequence_pickle import read_sequence
-from data_pipelines.builders.labels.cameras import camera_translation, rotate_root
+from data_pipelines.builders.formats.label_pickle import read_labels
+from data_pipelines.builders.labels.cameras import bodies_in_camera, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
+from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
 from hmr_jax.body.labelled import load_labelled_bodies
@@ -35,12 +38,12 @@ class ThreeDpw(RecordBuilder):
     HOMEPAGE = "https://virtualhumans.mpi-inf.mpg.de/3DPW"
 
     def __init__(self, *, body: str = "", **kwargs: Any):
-        """Says which bodies the labels mean.
+        """Says where the body models are.
 
         Args:
-            body: Folder with SMPL_MALE and SMPL_FEMALE, "default" for labels of the built-in body, or "": then records
+            body: folder with SMPL_MALE and SMPL_FEMALE, "default" for labels of the built-in body, or "": then records
                 have neither 3-D keypoints nor translation, which need the body.
-            **kwargs: See `RecordBuilder`.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body = body
@@ -55,7 +58,7 @@ class ThreeDpw(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         manual_dir, name = epath.Path(block[0]), str(block[1])
         path = manual_dir / "sequenceFiles" / split / name
-        sequence = read_sequence(path, NEEDED, "3DPW")
+        sequence = read_labels(path, NEEDED, "a sequence of 3DPW")
         images = manual_dir / "imageFiles" / path.stem
         if not images.exists():
             raise FileNotFoundError(f"There are no images of {path.name}: {images} is missing.")
@@ -71,26 +74,23 @@ class ThreeDpw(RecordBuilder):
             return
         # The files hold 10 or 300 betas; those from 10 on are 0.
         betas = np.tile(np.asarray(sequence["betas"][person], np.float64)[:10], (len(valid), 1))
-        extrinsics = np.asarray(sequence["cam_poses"], np.float64)  # (F, 4, 4)
-        rotation, shift = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
-        pose = np.asarray(sequence["poses"][person], np.float64)
+        extrinsics = np.array(sequence["cam_poses"], np.float64)  # (F, 4, 4)
+        pose = np.array(sequence["poses"][person], np.float64)
         finite = np.isfinite(np.concatenate([pose, extrinsics.reshape(len(pose), -1), betas], 1)).all(1)
-        extra: dict[str, np.ndarray] = {}
-        topology = "smpl"
+        unused = ~(valid & finite)
+        pose[unused], betas[unused], extrinsics[unused] = 0, 0, np.eye(4)
+        rotation, shift = extrinsics[:, :3, :3], extrinsics[:, :3, 3]
+        labels: dict[str, np.ndarray] = {"betas": betas}
         if self.body:
             bodies = load_labelled_bodies(self.body)
             topology = bodies.topology
-            root = bodies.root(gender, np.nan_to_num(betas))
-            world = np.asarray(sequence["trans"][person], np.float64)
-            extra["translation"] = camera_translation(rotation, shift, world, root)
-        used = np.flatnonzero(valid & finite)
-        turned = np.zeros_like(pose)
-        turned[used] = rotate_root(rotation[used], pose[used])
-        if self.body:
-            solid = np.zeros((len(valid), 44, 4))
-            solid[used, :, :3] = bodies.keypoints(gender, turned[used], betas[used], extra["translation"][used])
-            solid[used, :, 3] = 1
-            extra["keypoints_3d"] = solid
+            translation = np.asarray(sequence["trans"][person], np.float64)
+            labels["pose"], labels["translation"], keypoints = bodies_in_camera(
+                bodies, gender, rotation, shift, pose, betas, translation
+            )
+            labels["keypoints_3d"] = with_confidence(keypoints)
+        else:
+            labels["pose"], topology = rotate_root(rotation, pose), "smpl"
 
         for frame, detected in enumerate(sequence["poses2d"][person]):
             points = from_coco_18(np.asarray(detected, np.float64).T)
@@ -102,20 +102,14 @@ class ThreeDpw(RecordBuilder):
             elif box is None:
                 yield "poses2d: no point"
             else:
-                path = images / f"image_{frame:05d}.jpg"
-                if not path.exists():
-                    yield "image: missing"
-                    continue
                 yield self.person(
-                    path,
+                    images / f"image_{frame:05d}.jpg",
                     key=f"{name}-{person}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],
                     keypoints_2d=points,
-                    pose=turned[frame],
-                    betas=betas[frame],
                     intrinsics=sequence["cam_intrinsics"],
                     topology=topology,
                     gender=gender,
-                    **{label: values[frame] for label, values in extra.items()},
+                    **{label: values[frame] for label, values in labels.items()},
                 )

@@ -1,10 +1,12 @@
-"""CameraHMR's releases (Patel and Black, 3DV 2025): flat npz files of SMPL fits with true perspective cameras.
+"""CameraHMR's releases (Patel and Black, 3DV 2025): npz files of SMPL fits with true perspective cameras.
 
     <manual>/{insta1,insta2,aic,mpii,coco}-release.npz
     <manual>/images/...                                     or the folder of the option `images`
 
-Columns: imgname, center (N, 2) px, scale (N,) of 200 px, pose (N, 72), shape (N, 10), cam_int (N, 3, 3) px, cam_t
-(N, 3) metres, gtkps (N, 44, 3) px and confidence in the order of our keypoints.
+Columns: imgname, center (N, 2) px, scale (N,) in units of 200 px, pose (N, 72), shape (N, 10), cam_int (N, 3, 3) px,
+cam_t (N, 3) metres, gtkps (N, 44, 3) px and confidence in the order of our keypoints.
+
+Shapes: N people.
 """
 
 from collections.abc import Iterator
@@ -15,17 +17,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import (
-    BLOCK_ROWS,
-    ImageFinder,
-    check_columns,
-    extent_of,
-    read_rows,
-    row_blocks,
-    scale_unit,
-    text,
-)  # fmt: skip
-from data_pipelines.builders.labels.cropping import BadImage
+from data_pipelines.builders.formats.npz_rows import box_of_row, finite_rows, read_rows, scaled_blocks, text
+from data_pipelines.builders.labels.keypoints import clip_confidence
+from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.labelled import load_labelled_bodies
 
@@ -58,59 +52,44 @@ class CamerahmrNpz(RecordBuilder):
         """Says where things are.
 
         Args:
-            body: Folder with SMPL_NEUTRAL or its file, "default" for labels of the built-in body, or "": then records
+            body: folder with SMPL_NEUTRAL or its file, "default" for labels of the built-in body, or "": then records
                 have no 3-D keypoints.
-            images: Folder of the images; "": images, or beside the labels.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            **kwargs: See `RecordBuilder`.
+            images: folder of the images; "": images, or beside the labels.
+            scale_unit: px in a unit of the column scale, 1 or 200; 0: found out.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body, self.images, self.scale_unit = body, images, scale_unit
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         path = manual_dir / f"{self.builder_config.name}-release.npz"
-        if not path.exists():
-            return {}
-        rows = check_columns(path, COLUMNS)["center"][0]
-        first = read_rows(path, 0, BLOCK_ROWS, ("scale", "gtkps"))
-        unit = self.scale_unit or scale_unit(first["scale"], extent_of(first["gtkps"]), path)
-        return {"train": row_blocks(path, rows, unit)}
+        return {"train": scaled_blocks(path, COLUMNS, ("gtkps",), self.scale_unit)} if path.exists() else {}
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
         labels = read_rows(path, start, stop, COLUMNS)
-        labels["pose"] = labels["pose"].reshape(-1, 72)
-        solid = np.zeros((len(labels["pose"]), 44, 4))
-        topology = "smpl"
+        finite = finite_rows(labels, COLUMNS[1:])
+        pose, betas = labels["pose"].reshape(-1, 72), labels["shape"][:, :10]
+        keypoints, topology = np.zeros((len(pose), 44, 4)), "smpl"
         if self.body:
             bodies = load_labelled_bodies(self.body)
+            keypoints = with_confidence(
+                bodies.keypoints("n", np.nan_to_num(pose), np.nan_to_num(betas), labels["cam_t"])
+            )
             topology = bodies.topology
-            pose, shape = np.nan_to_num(labels["pose"]), np.nan_to_num(labels["shape"])
-            solid[..., :3] = bodies.keypoints("n", pose, shape[:, :10], labels["cam_t"])
-            solid[..., 3] = 1
-        roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
-        find_image = ImageFinder(*roots)
+        find_image = self.image_finder(path.parent / "images", path.parent)
         for row, name in enumerate(map(text, labels["imgname"])):
-            numbers = (labels[column][row] for column in COLUMNS[1:])
-            if not all(np.isfinite(values).all() for values in numbers):
+            if not finite[row]:
                 yield "labels: not finite"
                 continue
-            try:
-                image = find_image(name)
-            except BadImage as error:
-                yield str(error)
-                continue
-            points = labels["gtkps"][row].astype(np.float64)
-            points[:, 2] = np.clip(points[:, 2], 0, 1)
             yield self.person(
-                image,
+                find_image(name),
                 key=f"{name}-{start + row}",
-                box_center=labels["center"][row],
-                box_size=unit * float(np.max(labels["scale"][row])),
-                keypoints_2d=points,
-                keypoints_3d=solid[row],
-                pose=labels["pose"][row],
-                betas=labels["shape"][row, :10],
+                **box_of_row(labels, row, unit),
+                keypoints_2d=clip_confidence(labels["gtkps"][row]),
+                keypoints_3d=keypoints[row],
+                pose=pose[row],
+                betas=betas[row],
                 translation=labels["cam_t"][row],
                 intrinsics=labels["cam_int"][row],
                 topology=topology,

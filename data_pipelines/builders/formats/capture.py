@@ -1,4 +1,4 @@
-"""A format for anybody's motion capture: images, and a JSON file with named 2-D and 3-D joints, units and cameras.
+"""A format for any motion capture: images, and a JSON file with named 2-D and 3-D joints, units and cameras.
 
     {
       "format": "hmr-jax-capture-1",
@@ -14,10 +14,10 @@
                   "box": [left, top, right, bottom]}, ...]
     }
 
-Camera axes: x right, y down, z forward. Paths count from the JSON file's folder. Of a person, `image` and one kind of
-keypoints are needed; `camera` where there are 3-D ones in world axes. "id" tells people of one image apart.
+Camera axes: x right, y down, z forward. Paths are relative to the JSON file's folder. A person needs `image` and one
+kind of keypoints, and `camera` where there are 3-D keypoints in world axes. "id" tells people of one image apart.
 
-`read` checks all of it and says in sentences what is wrong; `Capture.person` gives one person in the records' terms.
+`read` checks a file and says in sentences what is wrong; `Capture.person` gives a person's labels as records have them.
 """
 
 import difflib
@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from data_pipelines.builders.labels.keypoints import clip_confidence
 from data_pipelines.builders.labels.projection import project
 from hmr_jax.body.joints import J19, KEYPOINTS_44, OPENPOSE_25, PELVIS_44
 
@@ -39,17 +40,17 @@ SHOWN = 10  # sentences of an error
 
 
 def _joints() -> dict[str, int]:
-    names = {name: place for place, name in enumerate(KEYPOINTS_44)}  # "openpose_left_knee", "neck_lsp"
-    plain = {name: place for place, name in enumerate(OPENPOSE_25)}
-    plain |= {name: 25 + place for place, name in enumerate(J19)}
+    names = {name: row for row, name in enumerate(KEYPOINTS_44)}  # "openpose_left_knee", "neck_lsp"
+    plain = {name: row for row, name in enumerate(OPENPOSE_25)}
+    plain |= {name: 25 + row for row, name in enumerate(J19)}
     for name in J19[12:]:  # "neck", "head_top", "pelvis", "thorax", "spine", "jaw", "head"
         plain[name.rpartition("_")[0]] = 25 + J19.index(name)
     return plain | names
 
 
 JOINTS = _joints()
-"""Name: place among the 44 keypoints. A name that two sets share, such as "left_knee", means the anatomical point of
-the last 19; "openpose_left_knee" means OpenPose's."""
+"""Name: row of the 44 keypoints. A name that two sets share, such as "left_knee", means the anatomical point of the
+last 19; "openpose_left_knee" means OpenPose's."""
 HIPS = (JOINTS["right_hip"], JOINTS["left_hip"])
 
 
@@ -73,41 +74,47 @@ class Capture:
         return f"{self.path.stem}-{person['image']}-{person.get('id', number)}"
 
     def person(self, number: int) -> dict[str, Any]:
-        """A person's keypoints_2d (44, 3) px, keypoints_3d (44, 4) metres in camera axes, intrinsics (3, 3) or None,
-        and box (4,) px or None. Without 2-D keypoints these are the projected 3-D ones; a missing pelvis is the middle
-        of the hips."""
+        """The labels of a person.
+
+        Without 2-D keypoints, keypoints_2d are the projected 3-D ones. A missing pelvis is the middle of the hips.
+
+        Returns:
+            keypoints_2d (44, 3) px, keypoints_3d (44, 4) metres in camera axes, intrinsics (3, 3) px or None, and box
+            (4,) px or None.
+        """
         person, shift = self.document["people"][number], 0.5 * (self.document.get("pixels", "centers") == "corners")
-        places = [JOINTS[name] for name in self.document["joints"]]
-        flat, solid, intrinsics = np.zeros((44, 3)), np.zeros((44, 4)), None
+        rows = [JOINTS[name] for name in self.document["joints"]]
+        keypoints_2d, keypoints_3d, intrinsics = np.zeros((44, 3)), np.zeros((44, 4)), None
         camera = self.document.get("cameras", {}).get(person.get("camera"))
         if camera:
             intrinsics = np.array(camera["intrinsics"], np.float64)
             intrinsics[:2, 2] -= shift
         if points := person.get("keypoints_2d"):
-            flat[places] = _rows(points, 2)
-            flat[:, :2] -= shift * (flat[:, 2:] > 0)
+            keypoints_2d[rows] = _points(points, 2)
+            keypoints_2d[:, :2] -= shift * (keypoints_2d[:, 2:] > 0)
         if points := person.get("keypoints_3d"):
-            solid[places] = _rows(points, 3)
-            solid[:, :3] *= UNITS[self.document["units"]]
+            keypoints_3d[rows] = _points(points, 3)
+            keypoints_3d[:, :3] *= UNITS[self.document["units"]]
             if self.document.get("axes", "camera") == "world":
                 rotation = np.array(camera["rotation"], np.float64)
-                moved = np.array(camera["translation"], np.float64) * UNITS[self.document["units"]]
-                solid[:, :3] = np.where(solid[:, 3:] > 0, solid[:, :3] @ rotation.T + moved, 0)
-        for points in (flat, solid):
+                translation = np.array(camera["translation"], np.float64) * UNITS[self.document["units"]]
+                moved = keypoints_3d[:, :3] @ rotation.T + translation
+                keypoints_3d[:, :3] = np.where(keypoints_3d[:, 3:] > 0, moved, 0)
+        for points in (keypoints_2d, keypoints_3d):
             if points[PELVIS_44, -1] == 0 and points[HIPS, -1].all():
                 points[PELVIS_44] = points[HIPS, :].mean(0)
         if not person.get("keypoints_2d") and intrinsics is not None:
-            flat = project(solid[:, :3], intrinsics) * (solid[:, 3:] > 0)
+            keypoints_2d = project(keypoints_3d[:, :3], intrinsics) * (keypoints_3d[:, 3:] > 0)
         box = None if person.get("box") is None else np.array(person["box"], np.float64) - shift
-        return {"keypoints_2d": flat, "keypoints_3d": solid, "intrinsics": intrinsics, "box": box}
+        return {"keypoints_2d": keypoints_2d, "keypoints_3d": keypoints_3d, "intrinsics": intrinsics, "box": box}
 
 
 @lru_cache(maxsize=1)
 def read(path: epath.Path) -> Capture:
-    """Reads and checks a file; the last one is kept, as its people come in blocks.
+    """Reads and checks a file; the last one is kept, as its people are asked for in blocks.
 
     Raises:
-        ValueError: It is not JSON or not of the format; the message has a sentence for each of the first problems.
+        ValueError: it is not JSON or not of the format; the message has a sentence for each of the first problems.
     """
     try:
         document = json.loads(path.read_text())
@@ -138,9 +145,9 @@ def problems(document: Any) -> list[str]:
     if not isinstance(joints, list) or not joints or not all(isinstance(name, str) for name in joints):
         return [*found, "'joints' should be a list of names."]
     found += [f"There is no joint {_hint(name, tuple(JOINTS))}" for name in joints if name not in JOINTS]
-    places = [JOINTS[name] for name in joints if name in JOINTS]
+    rows = [JOINTS[name] for name in joints if name in JOINTS]
     found += [f"The joint '{name}' is there twice." for name in joints if joints.count(name) > 1][:1]
-    if len(set(places)) < len(places) == len(set(joints)):
+    if len(set(rows)) < len(rows) == len(set(joints)):
         found.append("Two of 'joints' name the same keypoint.")
     cameras = document.get("cameras", {})
     if not isinstance(cameras, dict):
@@ -211,12 +218,10 @@ def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     return array if array.shape == shape and np.isfinite(array).all() else None
 
 
-def _rows(rows: list, size: int) -> np.ndarray:
+def _points(rows: list, size: int) -> np.ndarray:
     """(N, size + 1) points with confidence in [0, 1]; null is absent."""
     full = [np.zeros(size + 1) if row is None else np.array([*row, 1.0][: size + 1], np.float64) for row in rows]
-    points = np.stack(full)
-    points[:, -1] = np.clip(points[:, -1], 0, 1)
-    return points
+    return clip_confidence(np.stack(full))
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """Reads one variable of a CDF file (NASA's Common Data Format), the container of Human3.6M's poses.
 
-Human3.6M's files are CDF version 3, perhaps compressed as a whole or block by block, with one variable "Pose". This is
-all that is read; cdflib reads the rest. Format: "CDF Internal Format Description", NASA, version 3.x.
+Human3.6M's files are CDF version 3, which may be compressed as a whole or block by block, with one variable "Pose".
+Nothing else is read; cdflib reads all of CDF. Format: "CDF Internal Format Description", NASA, version 3.x.
 Numbers of the format's own records are big-endian; offsets count bytes from the start of the file.
 """
 
@@ -31,11 +31,11 @@ def read_variable(data: bytes, name: str) -> np.ndarray:
     """The values of a variable, (records, *its own shape).
 
     Args:
-        data: The whole file.
-        name: Of the variable.
+        data: the whole file.
+        name: of the variable.
 
     Raises:
-        ValueError: It is no CDF 3 file, is damaged, lacks the variable, or uses what is not read here.
+        ValueError: it is not a CDF 3 file, is damaged, lacks the variable, or uses a feature that is not read here.
     """
     try:
         return _read(data, name)
@@ -58,24 +58,24 @@ def _read(data: bytes, name: str) -> np.ndarray:
     first_r, first_z = struct.unpack_from(">qq", data, gdr + 12)
     dimensions = struct.unpack_from(">i", data, gdr + 56)[0]
     sizes = struct.unpack_from(f">{dimensions}i", data, gdr + 84)
-    for place, record_type in ((first_z, _ZVDR), (first_r, _RVDR)):
-        while place:
-            _expect(data, place, record_type)
-            following = struct.unpack_from(">q", data, place + 12)[0]
-            if data[place + 84 : place + 340].split(b"\0")[0].strip().decode("latin1") == name:
-                return _values(data, _describe(data, place, record_type, sizes, order), row_major=bool(flags & 1))
-            place = following
+    for offset, record_type in ((first_z, _ZVDR), (first_r, _RVDR)):
+        while offset:
+            _expect(data, offset, record_type)
+            following = struct.unpack_from(">q", data, offset + 12)[0]
+            if data[offset + 84 : offset + 340].split(b"\0")[0].strip().decode("latin1") == name:
+                return _values(data, _describe(data, offset, record_type, sizes, order), row_major=bool(flags & 1))
+            offset = following
     raise ValueError(f"no variable '{name}' in the CDF file")
 
 
-def _describe(data: bytes, place: int, record_type: int, sizes: tuple[int, ...], order: str) -> _Variable:
+def _describe(data: bytes, offset: int, record_type: int, sizes: tuple[int, ...], order: str) -> _Variable:
     """What the variable's descriptor says."""
-    data_type, last = struct.unpack_from(">ii", data, place + 20)
-    index = struct.unpack_from(">q", data, place + 28)[0]
-    elements = struct.unpack_from(">i", data, place + 64)[0]
+    data_type, last = struct.unpack_from(">ii", data, offset + 20)
+    index = struct.unpack_from(">q", data, offset + 28)[0]
+    elements = struct.unpack_from(">i", data, offset + 64)[0]
     if data_type not in _TYPES or elements != 1:
         raise ValueError(f"CDF data type {data_type}")
-    after = place + 340
+    after = offset + 340
     if record_type == _ZVDR:
         count = struct.unpack_from(">i", data, after)[0]
         sizes = struct.unpack_from(f">{count}i", data, after + 4)
@@ -94,20 +94,20 @@ def _values(data: bytes, variable: _Variable, row_major: bool) -> np.ndarray:
     index = variable.first_index
     while index:
         index = _index(data, index, values, size, depth=0)
-    flat = np.frombuffer(bytes(values), variable.dtype)
+    array = np.frombuffer(bytes(values), variable.dtype)
     if row_major:
-        return flat.reshape(variable.records, *variable.shape)
-    turned = flat.reshape(variable.records, *variable.shape[::-1])
-    return turned.transpose(0, *range(turned.ndim - 1, 0, -1))
+        return array.reshape(variable.records, *variable.shape)
+    array = array.reshape(variable.records, *variable.shape[::-1])
+    return array.transpose(0, *range(array.ndim - 1, 0, -1))
 
 
-def _index(data: bytes, place: int, values: bytearray, size: int, depth: int) -> int:
+def _index(data: bytes, offset: int, values: bytearray, size: int, depth: int) -> int:
     """Copies the blocks of one index record, and of those below it; returns where the next index is."""
-    _expect(data, place, _VXR)
-    following, entries, used = struct.unpack_from(">qii", data, place + 12)
-    first = struct.unpack_from(f">{entries}i", data, place + 28)
-    last = struct.unpack_from(f">{entries}i", data, place + 28 + 4 * entries)
-    where = struct.unpack_from(f">{entries}q", data, place + 28 + 8 * entries)
+    _expect(data, offset, _VXR)
+    following, entries, used = struct.unpack_from(">qii", data, offset + 12)
+    first = struct.unpack_from(f">{entries}i", data, offset + 28)
+    last = struct.unpack_from(f">{entries}i", data, offset + 28 + 4 * entries)
+    where = struct.unpack_from(f">{entries}q", data, offset + 28 + 8 * entries)
     for begin, end, block in list(zip(first, last, where, strict=True))[:used]:
         length, record_type = struct.unpack_from(">qi", data, block)
         if record_type == _VXR:
@@ -145,6 +145,6 @@ def _inflate_file(data: bytes) -> bytes:
     return content
 
 
-def _expect(data: bytes, place: int, record_type: int) -> None:
-    if place < 0 or struct.unpack_from(">i", data, place + 8)[0] != record_type:
+def _expect(data: bytes, offset: int, record_type: int) -> None:
+    if offset < 0 or struct.unpack_from(">i", data, offset + 8)[0] != record_type:
         raise IndexError(f"no record {record_type} where it should be")

@@ -1,7 +1,7 @@
 """EFT's pseudo labels (Joo et al., 3DV 2021): json files of SMPL fits to COCO, MPII and others.
 
 Each entry of "data": parm_pose (24, 3, 3), parm_shape (10,), parm_cam (3,) weak perspective s, tx, ty of the crop,
-bbox_scale of 200 px, bbox_center (2,) px, gt_keypoint_2d (49, 3) px and confidence in SPIN's order, imageName.
+bbox_scale in units of 200 px, bbox_center (2,) px, gt_keypoint_2d (49, 3) px and confidence in SPIN's order, imageName.
 """
 
 import json
@@ -14,9 +14,9 @@ from etils import epath
 from scipy.spatial.transform import Rotation
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import ImageFinder, row_blocks
-from data_pipelines.builders.labels.cropping import BadImage
-from data_pipelines.builders.labels.keypoints import from_spin_24
+from data_pipelines.builders.formats.npz_rows import row_blocks
+from data_pipelines.builders.labels.keypoints import clip_confidence, from_spin_24
+from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import MAX_OFFSET, Record
 from hmr_jax.body.labelled import load_labelled_bodies
 
@@ -35,7 +35,7 @@ def load_eft(path: str) -> list[dict[str, Any]]:
     """The entries of a file, read once for each process.
 
     Raises:
-        ValueError: It is not EFT's json.
+        ValueError: it is not EFT's json.
     """
     try:
         contents = json.loads(epath.Path(path).read_text())
@@ -47,10 +47,9 @@ def load_eft(path: str) -> list[dict[str, Any]]:
     return entries
 
 
-def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], body: str) -> Iterator[Record | str]:
-    """The records of a block; with a body, fits that miss their keypoints are dropped."""
+def eft_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
+    """The records of a block; where the builder has a body, fits that miss their keypoints are dropped."""
     start = int(block[1])
-    find_image = ImageFinder(*images)
     for number, entry in enumerate(load_eft(str(block[0]))[start : int(block[2])], start):
         try:
             labels = {name: np.asarray(entry[name], np.float64).reshape(shape) for name, shape in SHAPES.items()}
@@ -62,31 +61,25 @@ def eft_rows(builder: RecordBuilder, block: Block, images: list[epath.Path], bod
             yield "labels: not finite"
             continue
         spin = labels["gt_keypoint_2d"]
-        points = from_spin_24(spin[25:], spin[:25])
-        points[:, 2] = np.clip(points[:, 2], 0, 1)
+        points = clip_confidence(from_spin_24(spin[25:], spin[:25]))
         pose = labels["parm_pose"]
         if np.abs(pose @ pose.mT - np.eye(3)).max() > 0.01 or (np.linalg.det(pose) < 0).any():
             yield "smpl: not rotations"
             continue
         vectors = Rotation.from_matrix(pose).as_rotvec().reshape(72)
         topology = "smpl"
-        if body:
-            bodies = load_labelled_bodies(body)
+        if builder.body:
+            bodies = load_labelled_bodies(builder.body)
             topology = bodies.topology
-            solid = bodies.keypoints("n", vectors[None], labels["parm_shape"][None])[0]
+            keypoints = bodies.keypoints("n", vectors[None], labels["parm_shape"][None])[0]
             scale, shift = labels["parm_cam"][0], labels["parm_cam"][1:]
-            place = labels["bbox_center"] + scale * (solid[:, :2] + shift) * size / 2
-            seen = points[:, 2] > 0
-            if seen.any() and np.median(np.linalg.norm(place - points[:, :2], axis=1)[seen]) > MAX_OFFSET * size:
+            projected = labels["bbox_center"] + scale * (keypoints[:, :2] + shift) * size / 2
+            offset = np.linalg.norm(projected - points[:, :2], axis=1)[points[:, 2] > 0]
+            if len(offset) and np.median(offset) > MAX_OFFSET * size:
                 yield "fit: does not project onto the 2-D keypoints"
                 continue
-        try:
-            image = find_image(name)
-        except BadImage as error:
-            yield str(error)
-            continue
         yield builder.person(
-            image,
+            find_image(name),
             key=f"{name}-{number}",
             box_center=labels["bbox_center"],
             box_size=size,

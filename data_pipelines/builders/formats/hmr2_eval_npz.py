@@ -1,12 +1,14 @@
-"""The evaluation files of ProHMR and HMR2.0, and others of the same columns.
+"""The evaluation files of ProHMR and HMR2.0, and others with the same columns.
 
     <manual>/{h36m_val_p2,3dpw_test,coco_val,posetrack_2018_val,hr-lspet_train}.npz
     <manual>/images/...                                     or the folder of the option `images`
 
-Columns: imgname, center (N, 2) px, scale (N,) or (N, 2), here in px though SPIN's files of like names have units of
-200 px: which it is, is found out. Optional: body_pose (N, 72), has_body_pose, betas (N, 10), has_betas,
+Columns: imgname, center (N, 2) px, scale (N,) or (N, 2) in px, or in units of 200 px as in SPIN's files of similar
+names: `scale_unit` finds out which. Optional: body_pose (N, 72), has_body_pose, betas (N, 10), has_betas,
 body_keypoints_2d (N, 25, 3), extra_keypoints_2d (N, 19, 3), body_keypoints_3d (N, 25, 4), extra_keypoints_3d
 (N, 19, 4), gender.
+
+Shapes: N people.
 """
 
 from collections.abc import Iterator
@@ -17,17 +19,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import (
-    BLOCK_ROWS,
-    ImageFinder,
-    check_columns,
-    extent_of,
-    read_rows,
-    row_blocks,
-    scale_unit,
-    text,
-)  # fmt: skip
-from data_pipelines.builders.labels.cropping import BadImage
+from data_pipelines.builders.formats.npz_rows import box_of_row, read_rows, scaled_blocks, text
+from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, clip_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
 from hmr_jax.body.labelled import load_labelled_bodies
@@ -44,7 +37,7 @@ FILES = {
     "posetrack_2018_val": ("posetrack_2018_val.npz", "validation"),
     "hr-lspet_train": ("hr-lspet_train.npz", "train"),
 }
-"""Configuration: its file and split."""
+"""Configuration: file and split."""
 
 
 class Hmr2EvalNpz(RecordBuilder):
@@ -65,11 +58,11 @@ class Hmr2EvalNpz(RecordBuilder):
         """Says where things are.
 
         Args:
-            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+            body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
                 unchecked.
-            images: Folder of the images; "": images, or beside the labels.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            **kwargs: See `RecordBuilder`.
+            images: folder of the images; "": images, or beside the labels.
+            scale_unit: px in a unit of the column scale, 1 or 200; 0: found out.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body, self.topology = body, load_labelled_bodies(body).topology if body else "smpl"
@@ -77,57 +70,42 @@ class Hmr2EvalNpz(RecordBuilder):
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         file, split = FILES[self.builder_config.name]
-        path = manual_dir / file
-        if not path.exists():
-            return {}
-        rows = check_columns(path, NEEDED)["center"][0]
-        first = read_rows(path, 0, BLOCK_ROWS, ("scale", "body_keypoints_2d", "extra_keypoints_2d"))
-        points = [first[name] for name in ("body_keypoints_2d", "extra_keypoints_2d") if name in first]
-        extent = extent_of(np.concatenate(points, 1)) if points else None
-        unit = self.scale_unit or scale_unit(first["scale"], extent, path)
-        return {split: row_blocks(path, rows, unit)}
+        path, keypoints = manual_dir / file, ("body_keypoints_2d", "extra_keypoints_2d")
+        return {split: scaled_blocks(path, NEEDED, keypoints, self.scale_unit)} if path.exists() else {}
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
         labels = read_rows(path, start, stop, NEEDED + OPTIONAL)
         count = len(labels["center"])
-        flat, solid = _both(labels, "2d", count, 3), _both(labels, "3d", count, 4)
-        solid[:, 1:15, 3] = 0  # HMR2.0 distrusts OpenPose's body joints in 3-D: the extra ones are the same, better
-        roots = [epath.Path(self.images).expanduser()] if self.images else [path.parent / "images", path.parent]
-        find_image = ImageFinder(*roots)
+        keypoints_2d, keypoints_3d = _keypoints(labels, "2d", count, 3), _keypoints(labels, "3d", count, 4)
+        keypoints_3d[:, OPENPOSE_BODY, 3] = 0  # as in HMR2.0: the extra ones are the same joints, more exact
+        find_image = self.image_finder(path.parent / "images", path.parent)
         for row, name in enumerate(map(text, labels["imgname"])):
             gender = parse_gender(text(labels["gender"][row])) if "gender" in labels else "n"
             has_pose, has_betas = (
                 column in labels and bool(labels[f"has_{column}"][row] if f"has_{column}" in labels else True)
                 for column in ("body_pose", "betas")
             )
-            try:
-                image = find_image(name)
-            except BadImage as error:
-                yield str(error)
-                continue
             if gender is None:
                 yield "gender: not known"
-            else:
-                yield self.person(
-                    image,
-                    key=f"{name}-{start + row}",
-                    box_center=labels["center"][row],
-                    box_size=unit * float(np.max(labels["scale"][row])),
-                    keypoints_2d=flat[row],
-                    keypoints_3d=solid[row],
-                    pose=labels["body_pose"][row] if has_pose else None,
-                    betas=labels["betas"][row][:10] if has_betas else None,
-                    topology=self.topology if "body_pose" in labels or "betas" in labels else "",
-                    gender=gender,
-                )
+                continue
+            yield self.person(
+                find_image(name),
+                key=f"{name}-{start + row}",
+                **box_of_row(labels, row, unit),
+                keypoints_2d=keypoints_2d[row],
+                keypoints_3d=keypoints_3d[row],
+                pose=labels["body_pose"][row] if has_pose else None,
+                betas=labels["betas"][row][:10] if has_betas else None,
+                topology=self.topology if "body_pose" in labels or "betas" in labels else "",
+                gender=gender,
+            )
 
 
-def _both(labels: dict[str, np.ndarray], kind: str, count: int, width: int) -> np.ndarray:
+def _keypoints(labels: dict[str, np.ndarray], kind: str, count: int, width: int) -> np.ndarray:
     """(N, 44, width) body and extra keypoints, absent where the file has none."""
     points = np.zeros((count, 44, width))
-    for name, place in ((f"body_keypoints_{kind}", slice(0, 25)), (f"extra_keypoints_{kind}", slice(25, 44))):
+    for name, rows in ((f"body_keypoints_{kind}", slice(0, 25)), (f"extra_keypoints_{kind}", slice(25, 44))):
         if name in labels:
-            points[:, place] = labels[name]
-    points[..., -1] = np.clip(points[..., -1], 0, 1)
-    return points
+            points[:, rows] = labels[name]
+    return clip_confidence(points)

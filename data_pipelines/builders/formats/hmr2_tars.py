@@ -16,8 +16,9 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
-from data_pipelines.builders.labels.cropping import BadImage, SourceImage
 from data_pipelines.builders.labels.hmr2_filters import Filters, load_prior
+from data_pipelines.builders.labels.keypoints import clip_confidence
+from data_pipelines.builders.labels.source_images import open_image
 from data_pipelines.records import Record
 from hmr_jax.body.labelled import load_labelled_bodies
 from hmr_jax.io import safe_pickle
@@ -41,7 +42,7 @@ class TarSet(NamedTuple):
     folder: str
     tars: int
     epoch: int
-    """Examples that HMR2.0 calls an epoch of it."""
+    """Examples in an epoch of it by HMR2.0's count."""
     split: str = "train"
     broken: tuple[int, ...] = ()
     """Tars that TokenHMR leaves out as broken uploads."""
@@ -64,11 +65,11 @@ HMR2_SETS = {
     ),
     "coco_val": TarSet("COCO-VAL", "coco-val", 1, 0, split="validation"),
 }
-"""Name of the configuration of `hmr2_tars`: its set."""
+"""Configuration of `hmr2_tars`: set."""
 
 
 class Hmr2Tars(RecordBuilder):
-    """4D-Humans' training tars."""
+    """4D-Humans' training tars, one configuration for each set."""
 
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name=name, description=f"{part.title}, tars {part.folder}/{part.range}.")
@@ -98,17 +99,17 @@ class Hmr2Tars(RecordBuilder):
         """Says what is kept.
 
         Args:
-            body: Source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
+            body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,
                 unchecked.
-            masks: Store the masks.
-            confidence: See `hmr2_filters.Filters`, as for the next five.
-            max_beta: Larger coefficients make a shape absent.
-            pose_prior: File of the prior, or "".
-            min_keypoints: Fewest keypoints.
-            max_reprojection_loss: Of the fit.
-            regularize_betas: Absent shapes become average ones.
-            skip: Numbers of tars to leave out; None: those that TokenHMR found broken.
-            **kwargs: See `RecordBuilder`.
+            masks: store the masks.
+            confidence: see `hmr2_filters.Filters`, also for the next five.
+            max_beta: shapes with a larger coefficient count as absent.
+            pose_prior: file of the prior, or "".
+            min_keypoints: people with fewer keypoints are dropped.
+            max_reprojection_loss: people whose fit has a larger loss are dropped.
+            regularize_betas: absent shapes become average ones.
+            skip: numbers of tars to leave out; None: those that TokenHMR found broken.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body, self.topology = body, load_labelled_bodies(body).topology if body else "smpl"
@@ -139,7 +140,7 @@ class Hmr2Tars(RecordBuilder):
                 yield "tar: cut short or damaged"
 
     def _image(self, folder: epath.Path, key: str, contents: dict[str, bytes]) -> Iterator[Record | str]:
-        """The people of an image; it would be at folder/key if the tar were unpacked into a folder of its name."""
+        """The people of an image, whose path is that of the tar unpacked into a folder of its name: folder/key."""
         encoded = next((contents[kind] for kind in IMAGE_ENDINGS if kind in contents), None)
         if key.rpartition("/")[2] in CORRUPT:
             yield "key: known to be corrupt"
@@ -147,20 +148,9 @@ class Hmr2Tars(RecordBuilder):
         if encoded is None or "data.pyd" not in contents:
             yield "sample: without image or labels"
             return
-        try:
-            people = safe_pickle.load(io.BytesIO(contents["data.pyd"]))
-            image = SourceImage(encoded, path=folder / key)
-        except safe_pickle.RefusedPickleError:
-            yield "labels: pickle with unsafe names refused"
-            return
-        except BadImage as error:
-            yield str(error)
-            return
-        except ValueError:
-            yield "labels: damaged pickle"
-            return
-        if not isinstance(people, list):
-            yield "labels: not a list of people"
+        people, image = _read_people(contents["data.pyd"]), open_image(encoded, path=folder / key)
+        if isinstance(people, str) or isinstance(image, str):
+            yield people if isinstance(people, str) else str(image)
             return
         parsed = [_parse(person) for person in people]
         masks = self._masks(parsed, contents)
@@ -187,7 +177,7 @@ class Hmr2Tars(RecordBuilder):
             )
 
     def _masks(self, people: list, contents: dict[str, bytes]) -> dict[int, np.ndarray] | str:
-        """The masks by their rows, or the reason why there are none."""
+        """Row: mask (H, W); or the reason why the masks cannot be read."""
         if not self.masks or "detection.npz" not in contents:
             return {}
         rows = [person["mask_row"] for person in people if not isinstance(person, str)]
@@ -195,6 +185,17 @@ class Hmr2Tars(RecordBuilder):
             return read_masks(contents["detection.npz"], [row for row in rows if row is not None and row >= 0])
         except ValueError:
             return "mask: damaged detection.npz"
+
+
+def _read_people(pickled: bytes) -> list[Any] | str:
+    """The labels of a sample, one item a person, or what is wrong with them."""
+    try:
+        people = safe_pickle.load(io.BytesIO(pickled))
+    except safe_pickle.RefusedPickleError:
+        return "labels: pickle with unsafe names refused"
+    except ValueError:
+        return "labels: damaged pickle"
+    return people if isinstance(people, list) else "labels: not a list of people"
 
 
 def _parse(person: Any) -> dict[str, Any] | str:
@@ -217,7 +218,7 @@ def _parse(person: Any) -> dict[str, Any] | str:
     except (ValueError, TypeError, AttributeError, OverflowError):
         return "labels: of another shape or type"
     for name in ("keypoints_2d", "keypoints_3d"):
-        arrays[name][:, -1] = np.clip(arrays[name][:, -1], 0, 1)  # ViTPose's can exceed 1
+        arrays[name] = clip_confidence(arrays[name])
     for name, array in (*arrays.items(), ("scale", scale)):
         if not np.isfinite(array).all():
             return f"{name}: not finite"

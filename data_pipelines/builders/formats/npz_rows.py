@@ -1,22 +1,23 @@
-"""Flat npz label files read by ranges of rows, so that a file of a million people needs no memory for all of them.
+"""Labels in npz files, one array a column: read by ranges of rows, as a file of a million people may not fit in memory.
 
 Numbers and text are read as NumPy stores them; arrays of objects go through the whitelist reader of pickles.
+
+Shapes: N people, K points.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from hmr_jax.io import safe_pickle
+from hmr_jax.io import npy, safe_pickle
 
 BLOCK_ROWS = 1000
 """People in a block."""
-_CHUNK = 2**22
 
 
 @contextmanager
@@ -32,33 +33,27 @@ def _archive(path: epath.Path) -> Iterator[zipfile.ZipFile]:
         raise ValueError(f"{path} is not a readable npz file, or it is cut short: {error}") from error
 
 
-def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(member)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(member)
-
-
 def shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the arrays of a file.
 
     Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It is damaged or no npz file.
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged or no npz file.
     """
     with _archive(path) as archive:
         found = {}
         for name in archive.namelist():
             if name.endswith(".npy"):
                 with archive.open(name) as member:
-                    found[name.removesuffix(".npy")] = tuple(int(side) for side in _header(member)[0])
+                    found[name.removesuffix(".npy")] = tuple(int(side) for side in npy.read_header(member).shape)
         return found
 
 
-def check_columns(path: epath.Path, needed: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """`shapes`, once it is sure that the needed arrays are there, each with as many rows.
+def check_columns(path: epath.Path, needed: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """`shapes` of a file that has the needed arrays, all with the same number of rows.
 
     Raises:
-        ValueError: One is missing, or lengths differ.
+        ValueError: one is missing, or lengths differ.
     """
     found = shapes(path)
     missing = [name for name in needed if name not in found]
@@ -70,12 +65,12 @@ def check_columns(path: epath.Path, needed: tuple[str, ...]) -> dict[str, tuple[
     return found
 
 
-def read_rows(path: epath.Path, start: int, stop: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Rows start .. stop - 1 of those arrays of `names` that the file has.
+def read_rows(path: epath.Path, start: int, stop: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Rows `start` to `stop` - 1 of those arrays of `names` that the file has.
 
     Raises:
-        FileNotFoundError: It is not there.
-        ValueError: It is damaged, or holds objects that the whitelist refuses.
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged, or holds objects that the whitelist refuses.
     """
     with _archive(path) as archive:
         there = set(archive.namelist())
@@ -87,32 +82,21 @@ def read_rows(path: epath.Path, start: int, stop: int, names: tuple[str, ...]) -
         return rows
 
 
-def _rows(member: Any, start: int, stop: int) -> np.ndarray:
-    shape, fortran, dtype = _header(member)
-    if dtype.hasobject:
-        values = safe_pickle.load(member)
-        return np.asarray(values)[start:stop]
-    if not shape:
-        raise ValueError("an array without rows.")
-    if fortran and len(shape) > 1:
-        data = member.read(dtype.itemsize * int(np.prod(shape)))
-        return np.frombuffer(data, dtype).reshape(shape, order="F")[start:stop].copy()
-    row = dtype.itemsize * int(np.prod(shape[1:]))
-    skip = row * min(start, shape[0])
-    while skip > 0:
-        skipped = len(member.read(min(skip, _CHUNK)))
-        if not skipped:
-            raise ValueError("the array ends early.")
-        skip -= skipped
-    count = max(0, min(stop, shape[0]) - start)
-    data = member.read(row * count)
-    if len(data) < row * count:
-        raise ValueError("the array ends early.")
-    return np.frombuffer(data, dtype).reshape((count, *shape[1:])).copy()
+def _rows(member: IO[bytes], start: int, stop: int) -> np.ndarray:
+    header = npy.read_header(member)
+    if header.dtype.hasobject:
+        return np.asarray(safe_pickle.load(member))[start:stop]
+    return npy.read_rows(member, header, start, stop)
+
+
+def finite_rows(rows: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """(N,) bool: whether all numbers of a row of these arrays are finite."""
+    finite = [np.isfinite(np.asarray(rows[name], np.float64).reshape(len(rows[name]), -1)).all(1) for name in names]
+    return np.all(finite, 0)
 
 
 def row_blocks(path: epath.Path, rows: int, *more: str | int) -> list[Block]:
-    """(path, start, stop, *more) of each block of a file with so many rows."""
+    """The blocks of a file with so many rows: (path, start, stop, *more)."""
     return [(str(path), start, min(start + BLOCK_ROWS, rows), *more) for start in range(0, rows, BLOCK_ROWS)]
 
 
@@ -121,19 +105,47 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
+def box_of_row(labels: Mapping[str, np.ndarray], row: int, unit: int) -> dict[str, Any]:
+    """Arguments of `cropping.crop_person` for the box of a row, whose "scale" is in units of so many px."""
+    return {"box_center": labels["center"][row], "box_size": unit * float(np.max(labels["scale"][row]))}
+
+
+def scaled_blocks(
+    path: epath.Path, needed: Sequence[str], keypoints: Sequence[str], unit: int, *more: str | int
+) -> list[Block]:
+    """The blocks of a file with boxes: (path, start, stop, unit, *more).
+
+    Args:
+        path: of the file.
+        needed: arrays that it must have, "center" and "scale" among them.
+        keypoints: arrays (N, K, 3) that it may have, by which the unit is found out.
+        unit: px in a unit of "scale"; 0: found out by `scale_unit`.
+        *more: to be appended to each block.
+
+    Raises:
+        ValueError: an array is missing, or the unit cannot be found out.
+    """
+    rows = check_columns(path, needed)["center"][0]
+    if not unit:
+        first = read_rows(path, 0, BLOCK_ROWS, ("scale", *keypoints))
+        points = [first[name] for name in keypoints if name in first]
+        unit = scale_unit(first["scale"], extent_of(np.concatenate(points, 1)) if points else None, path)
+    return row_blocks(path, rows, unit, *more)
+
+
 def scale_unit(scale: np.ndarray, extent: np.ndarray | None, where: object) -> int:
     """Pixels in one unit of a column "scale": 1 (HMR2.0's evaluation files) or 200 (SPIN's, BEDLAM's).
 
-    Boxes are about as large as the people in them, so where there are keypoints these decide; otherwise the size does:
-    no box is 4 px wide, and none 20 times 200 px.
+    Boxes are about as large as the people in them, so keypoints decide where there are any. Elsewhere the size does: no
+    box is 4 px wide, and none 20 times 200 px.
 
     Args:
         scale: (N,) or (N, 2).
         extent: (N,) px of the larger side of each person's keypoints, 0 where unknown; or None.
-        where: Names the file in the message.
+        where: names the file in the message.
 
     Raises:
-        ValueError: Neither fits, or both could be.
+        ValueError: neither fits, or both could be.
     """
     side = scale.reshape(len(scale), -1).max(1).astype(np.float64)
     seen = np.zeros(len(side), bool) if extent is None else extent > 1
@@ -157,26 +169,3 @@ def extent_of(points: np.ndarray) -> np.ndarray:
     low = np.where(seen, points[:, :, :2], np.inf).min(1)
     high = np.where(seen, points[:, :, :2], -np.inf).max(1)
     return np.where(seen.sum((1, 2)) > 1, (high - low).max(1), 0)
-
-
-class ImageFinder:
-    """Finds images by the names in label files; keeps the last one, as people of one image are neighbours."""
-
-    def __init__(self, *roots: epath.Path):
-        self._roots = roots
-        self._last: tuple[str, Any] = ("", None)
-
-    def __call__(self, name: str) -> Any:
-        """The `cropping.SourceImage`.
-
-        Raises:
-            BadImage: It is no image, or there is no such file.
-        """
-        from data_pipelines.builders.labels.cropping import BadImage, SourceImage
-
-        if self._last[0] != name:
-            path = next((root / name for root in self._roots if (root / name).exists()), None)
-            if path is None:
-                raise BadImage("image: missing")
-            self._last = (name, SourceImage(path))
-        return self._last[1]

@@ -1,4 +1,4 @@
-"""Images with keypoints of their own, to which others have fitted SMPL: what COCO and MPII have in common."""
+"""Images with their own keypoints, to which others have fitted SMPL: what COCO and MPII have in common."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.eft import eft_blocks, eft_rows
 from data_pipelines.builders.formats.spin_npz import spin_blocks, spin_rows
+from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
 
 PSEUDO_LABELS = (
@@ -21,7 +22,7 @@ PSEUDO_LABELS = (
 
 
 class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """People with keypoints ("annotations"), and with SMPL where somebody fitted it."""
+    """People with keypoints (configuration "annotations"), and with SMPL where somebody fitted it."""
 
     LABELS: ClassVar[Mapping[str, str]]
     """Configuration of pseudo labels: name of its file."""
@@ -30,12 +31,12 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
         """Says where things are.
 
         Args:
-            body: Source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of
+            body: source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of
                 the built-in body; "": neither.
-            images: Folder of the images; "": as the data set unpacks.
-            labels: Name of the file of labels, if it has another.
-            scale_unit: Px in a unit of the column scale, 1 or 200; 0: found out.
-            **kwargs: See `RecordBuilder`.
+            images: folder of the images; "": as the data set unpacks.
+            labels: name of the file of labels, if it has another one.
+            scale_unit: px in a unit of the column scale, 1 or 200; 0: found out.
+            **kwargs: see `RecordBuilder`.
         """
         super().__init__(**kwargs)
         self.body, self.images, self.labels, self.scale_unit = body, images, labels, scale_unit
@@ -45,12 +46,12 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
         """The blocks of the data set's own keypoints."""
 
     @abstractmethod
-    def annotation_rows(self, block: Block, images: list[epath.Path]) -> Iterator[Record | str]:
+    def annotation_rows(self, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
         """The rows of one of them."""
 
     @abstractmethod
     def image_folders(self, labels: epath.Path) -> list[epath.Path]:
-        """Where images are looked for beside a file of labels, if not in `images`."""
+        """Where images are looked for beside a file of labels, if not in the folder of the option `images`."""
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         config = self.builder_config.name
@@ -66,11 +67,10 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         config = self.builder_config.name
-        folder = [epath.Path(self.images).expanduser()] if self.images else []
-        images = folder or self.image_folders(epath.Path(block[0]))
+        find_image = self.image_finder(*self.image_folders(epath.Path(block[0])))
         if config == "annotations":
-            yield from self.annotation_rows(block, images)
+            yield from self.annotation_rows(block, find_image)
         elif config == "eft":
-            yield from eft_rows(self, block, images, self.body)
+            yield from eft_rows(self, block, find_image)
         else:
-            yield from spin_rows(self, block, images, self.body)
+            yield from spin_rows(self, block, find_image)

@@ -1,4 +1,4 @@
-"""Webdataset tars read from front to back, sample by sample: memory holds one sample, whatever the tar's size.
+"""Webdataset tars read from front to back, one sample in memory at a time.
 
 The members of a sample follow one another and share a key: their path up to the first dot of the base name.
 """
@@ -11,19 +11,21 @@ from typing import BinaryIO
 
 import numpy as np
 
+from hmr_jax.io import npy
+
 LARGEST = 256 * 2**20
-"""Bytes of a member; a larger one is not an image or its labels."""
+"""Bytes of a member; a larger one is neither an image nor its labels."""
 
 
 class DamagedTar(ValueError):
-    """The tar ends early or is no tar."""
+    """The tar ends early or is not a tar."""
 
 
 def samples(file: BinaryIO) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and contents by extension of each sample of a tar.
+    """The key of each sample of a tar, and its files by extension.
 
     Raises:
-        DamagedTar: After the samples that could be read.
+        DamagedTar: after the samples that could be read.
     """
     key, contents = "", dict[str, bytes]()
     try:
@@ -54,14 +56,12 @@ def read_masks(archive: bytes, rows: Iterable[int]) -> dict[int, np.ndarray]:
     """Some rows (H, W) of the array "masks" (n, H, W) of an npz file; the others are not kept in memory.
 
     Raises:
-        ValueError: It is not there, damaged or of another form.
+        ValueError: it is missing, damaged or of another shape or type.
     """
     wanted = set(rows)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as file, file.open("masks.npy") as member:
-            version = np.lib.format.read_magic(member)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = header(member)
+            shape, fortran, dtype = npy.read_header(member)
             if len(shape) != 3 or fortran or dtype.kind not in "bu" or dtype.itemsize != 1:
                 raise ValueError(f"masks are {dtype}{shape}")
             size = shape[1] * shape[2]

@@ -1,1 +1,1 @@
-"""What builders make of labels: bodies, keypoints, projections, crops, depth, and filters of what to trust."""
+"""From published labels to those of records: images, crops, keypoints, cameras, SMPL-X, depth, HMR2.0's filters."""

@@ -1,10 +1,38 @@
-"""From the world of a capture to the axes of its camera: SMPL's translation and global orientation.
+"""From the world of a capture to the axes of its camera: bodies, their poses and translations.
 
-Shapes: N people.
+Shapes: N people, all of one gender.
 """
 
 import numpy as np
 from scipy.spatial.transform import Rotation
+
+from hmr_jax.body.genders import Gender
+from hmr_jax.body.labelled import LabelledBodies
+
+
+def bodies_in_camera(
+    bodies: LabelledBodies,
+    gender: Gender,
+    rotation: np.ndarray,
+    shift: np.ndarray,
+    pose: np.ndarray,
+    betas: np.ndarray,
+    translation: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Poses (N, 72), translations (N, 3) and keypoints (N, 44, 3) in camera axes, metres.
+
+    Args:
+        bodies: that the labels belong to.
+        gender: of the people.
+        rotation: (N, 3, 3) from world to camera.
+        shift: (N, 3) from world to camera.
+        pose: (N, 72) axis-angle in world axes.
+        betas: (N, 10).
+        translation: (N, 3) in world axes.
+    """
+    translation = camera_translation(rotation, shift, translation, bodies.root(gender, betas))
+    pose = rotate_root(rotation, pose)
+    return pose, translation, bodies.keypoints(gender, pose, betas, translation)
 
 
 def camera_translation(
@@ -12,7 +40,8 @@ def camera_translation(
 ) -> np.ndarray:
     """SMPL's translation in camera axes, (N, 3).
 
-    The global orientation turns a body about its root joint and not about the origin: R (j0 + t) + shift - j0.
+    The global orientation rotates a body about its root joint and not about the origin, so it is
+    R (j0 + t) + shift - j0.
 
     Args:
         rotation: (N, 3, 3) from world to camera.
@@ -24,7 +53,7 @@ def camera_translation(
 
 
 def rotate_root(rotation: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """(N, 72) poses whose global orientation is turned by (N, 3, 3) or (3, 3)."""
-    turned = np.array(pose, np.float64)
-    turned[:, :3] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(turned[:, :3])).as_rotvec()
-    return turned
+    """(N, 72) poses whose global orientation is rotated by (N, 3, 3) or (3, 3)."""
+    rotated = np.array(pose, np.float64)
+    rotated[:, :3] = (Rotation.from_matrix(rotation) * Rotation.from_rotvec(rotated[:, :3])).as_rotvec()
+    return rotated

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.labels.cropping import SourceImage
+from data_pipelines.builders.labels.source_images import SourceImage
 from data_pipelines.loading.pseudo_depth import stored_depth
 from data_pipelines.records.storage import absolute
 from hmr_jax.depth import DepthMap, read_depth
@@ -24,17 +24,17 @@ WITH, NO_MAP, WRONG_SIZE, DAMAGED, UNKNOWN = (
 
 
 class DepthFiles:
-    """Cuts people's depth out of the maps; the last one is kept, as people of one image are neighbours."""
+    """Cuts people's depth out of the maps; keeps the last map, as people of one image are neighbours."""
 
     def __init__(self, source: str):
         """Says where the maps are.
 
         Args:
-            source: The folder, or "disk-metric:FOLDER" where .npy and .png files hold metres.
+            source: a folder, or "disk-metric:FOLDER" where .npy and .png files hold metres.
 
         Raises:
-            FileNotFoundError: It is not there.
-            ValueError: It is no folder.
+            FileNotFoundError: there is no such folder.
+            ValueError: it is not a folder.
         """
         provider = depth_provider(source)
         if not isinstance(provider, DiskDepth) or not provider.path.is_dir():
@@ -50,13 +50,13 @@ class DepthFiles:
     def __call__(
         self, image: SourceImage, source_box: np.ndarray, size: int, roots: Sequence[epath.Path]
     ) -> dict[str, Any]:
-        """Arguments of `records.encode` for a person's depth; none where there is none, which is counted.
+        """Arguments of `records.encode` for a person's depth, or none; `counts` says which.
 
         Args:
-            image: The whole image.
+            image: the whole image.
             source_box: (4,) left, top, right, bottom of the stored square in it, px.
-            size: Side of the square as stored.
-            roots: Folders that `depth_dir` mirrors; the first that holds the image counts.
+            size: side of the square as stored, px.
+            roots: folders that the folder of maps mirrors; the first that holds the image counts.
         """
         if self._last[0] is not image:
             self._last = image, self._read(image, roots)
@@ -76,5 +76,5 @@ class DepthFiles:
             depth = read_depth(file, self._disk.kind)
         except ValueError:
             return DAMAGED
-        values = image.turned(depth.values)
+        values = image.oriented(depth.values)
         return DepthMap(values, depth.kind) if values.shape == (image.height, image.width) else WRONG_SIZE

@@ -11,7 +11,7 @@ import numpy as np
 from etils import epath
 from scipy.ndimage import gaussian_filter
 
-# Least density of each of SMPL's body joints 1 to 21 under the prior; poses below are taken for failed fits.
+# Least density of each of SMPL's body joints 1 to 21 under the prior; poses of less density count as failed fits.
 LEAST_DENSITY = (
     5e-5, 5e-5, 2e-3, 5e-6, 5e-6, 1e-2, 5e-6, 5e-6, 2.5e-2, 0, 0, 2e-4, 4.5e-4, 4.5e-4, 5e-4, 2e-4, 2e-4, 4e-5, 4e-5,
     1e-3, 1e-3,
@@ -24,15 +24,15 @@ class Filters:
     """Which people and labels are trusted."""
 
     confidence: float = 0.3
-    """Keypoints below count as absent."""
+    """Keypoints of less confidence count as absent."""
     max_beta: float = 3.0
     """Shapes with a larger coefficient count as absent; 0: all are kept."""
     pose_prior: str = ""
-    """HMR2.0's amass_poses_hist100_SMPL+H_G.npy; poses that it calls improbable count as absent. "": not asked."""
+    """HMR2.0's amass_poses_hist100_SMPL+H_G.npy; poses that are improbable under it count as absent. "": no prior."""
     min_keypoints: int = 5
     """People with fewer keypoints are dropped."""
     max_reprojection_loss: float = 31_000.0
-    """People whose fit left more are dropped; 0: none."""
+    """People whose fit has a larger loss are dropped; 0: none are."""
     regularize_betas: bool = True
     """An absent shape becomes a label of the average one, as HMR2.0 trains."""
 
@@ -61,17 +61,17 @@ class Filters:
 
 
 class PosePrior:
-    """How dense AMASS's poses are around a pose, joint by joint."""
+    """The density of AMASS's poses around a pose, joint by joint."""
 
     def __init__(self, path: str):
         """Reads the histogram.
 
         Args:
-            path: Of an npy file (21, 100, 100, 100): counts of axis-angle vectors in [-pi, pi]^3 for joints 1 to 21.
+            path: of an npy file (21, 100, 100, 100): counts of axis-angle vectors in [-pi, pi]^3 for joints 1 to 21.
 
         Raises:
-            FileNotFoundError: It is not there.
-            ValueError: It is something else.
+            FileNotFoundError: it is not there.
+            ValueError: it is something else.
         """
         with epath.Path(path).expanduser().open("rb") as file:
             try:
@@ -81,7 +81,7 @@ class PosePrior:
         if counts.shape != (21, BINS, BINS, BINS):
             raise ValueError(f"{path} is not a pose prior: its shape is {counts.shape}, not (21, 100, 100, 100).")
         cell = (2 * np.pi / BINS) ** 3
-        # HMR2.0 smooths along the axis of joints as well, and its thresholds were chosen for the result.
+        # Smoothed along the axis of joints too, as in HMR2.0, whose thresholds belong to that density.
         self._density = gaussian_filter((counts / (counts.sum() * cell)).astype(np.float32), 2, mode="constant")
 
     def probable(self, body_pose: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ class PosePrior:
 
 
 def _shortest(vectors: np.ndarray) -> np.ndarray:
-    """The same rotations by at most half a turn."""
+    """The same rotations with angles of at most 180 degrees."""
     angle = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors * (1 - 2 * np.pi * np.rint(angle / (2 * np.pi)) / np.maximum(angle, 1e-8))
 

@@ -1,13 +1,13 @@
 """From the joint sets of data sets to the 44 keypoints of records, and boxes around points.
 
-Shapes: N points of a set.
+Shapes: K points of a set, C coordinates and confidence.
 """
 
 import numpy as np
 
-from hmr_jax.body.joints import KEYPOINTS_44
+from hmr_jax.body.joints import KEYPOINTS_44, OPENPOSE_25_FROM_45
 
-# COCO-18, OpenPose's older set: like OpenPose's 25 without the middle of the hips and the feet.
+# COCO-18, OpenPose's older set: OpenPose's 25 without the middle of the hips and the feet.
 COCO_18 = (*range(8), *range(9, 19))
 _SPIN_24_START = 25
 # Where COCO's 17 and MPII's 16 points belong among SPIN's 24; the first 19 of these are the last 19 of our 44.
@@ -16,16 +16,26 @@ MPII_16_TO_SPIN = (0, 1, 2, 3, 4, 5, 14, 15, 12, 13, 6, 7, 8, 9, 10, 11)
 # Of Human3.6M's 32 points, those that SPIN picks, and where they belong (MPI-INF-3DHP's 17 likewise).
 H36M_17_OF_32 = (11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27)
 H36M_17_TO_SPIN = (14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6)
+OPENPOSE_BODY = slice(1, 15)
+"""OpenPose's points that are SMPL's own joints, `SMPL_OF_OPENPOSE`."""
+SMPL_OF_OPENPOSE = list(OPENPOSE_25_FROM_45[1:15])
+"""The joints of SMPL's 24 that are OpenPose's points of `OPENPOSE_BODY`, in their order."""
 ENLARGE = 1.2
 """Boxes are tight boxes times this (SPIN, HMR2.0)."""
 
 
 def from_coco_18(points: np.ndarray) -> np.ndarray:
-    """(18, C) with confidence last -> (44, C); confidences are clipped to [0, 1], OpenPose's can exceed 1."""
+    """(18, C) with confidence last -> (44, C)."""
     result = np.zeros((len(KEYPOINTS_44), points.shape[1]))
     result[list(COCO_18)] = points
-    result[:, -1] = np.clip(result[:, -1], 0, 1)
-    return result
+    return clip_confidence(result)
+
+
+def clip_confidence(points: np.ndarray) -> np.ndarray:
+    """(..., K, C) points with confidence last, clipped to [0, 1]: that of OpenPose and ViTPose can exceed 1."""
+    points = np.array(points, np.float64)
+    points[..., -1] = np.clip(points[..., -1], 0, 1)
+    return points
 
 
 def from_spin_24(points: np.ndarray, openpose: np.ndarray | None = None) -> np.ndarray:
@@ -43,12 +53,19 @@ def from_spin_24(points: np.ndarray, openpose: np.ndarray | None = None) -> np.n
     return result
 
 
+def from_h36m_17(points: np.ndarray) -> np.ndarray:
+    """(17, C) points in the order of `H36M_17_OF_32`, confidence last -> (44, C)."""
+    spin = np.zeros((24, points.shape[1]))
+    spin[list(H36M_17_TO_SPIN)] = points
+    return from_spin_24(spin)
+
+
 def box_of_points(points: np.ndarray, enlarge: float = ENLARGE) -> tuple[np.ndarray, float] | None:
-    """Centre (2,) and side of the square about the points with confidence; None where there is none.
+    """Centre (2,) and side of the square around the points with confidence, px; None where there are none.
 
     Args:
-        points: (N, 3) px and confidence.
-        enlarge: Side in units of the tight box's larger side.
+        points: (K, 3) px and confidence.
+        enlarge: side in units of the tight box's larger side.
     """
     seen = points[points[:, 2] > 0, :2]
     if len(seen) == 0:

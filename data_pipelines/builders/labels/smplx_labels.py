@@ -46,13 +46,13 @@ class SmplxFitter:
         """Reads the vertex map; body models are read when they are needed.
 
         Args:
-            smplx: Folder with SMPLX_NEUTRAL, SMPLX_MALE and SMPLX_FEMALE as .npz or .pkl, or one file, then of the
+            smplx: folder with SMPLX_NEUTRAL, SMPLX_MALE and SMPLX_FEMALE as .npz or .pkl, or one file, then of the
                 neutral body.
             vertex_map: smplx2smpl.pkl, or smplx2smpl.npz of `python -m hmr_jax.body.prepare`.
-            body: Of the labels to be made, see `LabelledBodies`.
+            body: of the labels to be made, see `LabelledBodies`.
 
         Raises:
-            ValueError: One of them is not given.
+            ValueError: one of them is not given.
         """
         for name, value, what in (
             ("smplx", smplx, "the folder with SMPLX_NEUTRAL.npz"),
@@ -70,7 +70,7 @@ class SmplxFitter:
         """SMPL-X of a gender.
 
         Raises:
-            FileNotFoundError: It is not there; another one would give another surface.
+            FileNotFoundError: it is not there; another one would give another surface.
         """
         if gender not in self._models:
             single = self._smplx if self._smplx.is_file() and gender == "n" else None
@@ -96,7 +96,7 @@ class SmplxFitter:
         """SMPL labels of people.
 
         Args:
-            gender: Of the SMPL-X body.
+            gender: of the SMPL-X body.
             betas: (N, n).
             pose: (N, 55, 3) axis-angle, see `SmplxModel.full_pose`.
             translation: (N, 3) metres.

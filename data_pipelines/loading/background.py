@@ -1,7 +1,7 @@
-"""Batches made beside the training: a thread that stays ahead, and processes for machines with many cores.
+"""Batches made in the background of the training: by a thread that stays ahead, or by processes.
 
-Threads share one interpreter lock, which a handful of cores saturates: the compiled kernels release it, the NumPy code
-around them does not.
+Processes are for machines with many cores. Threads share one interpreter lock, which a handful of cores saturates: the
+compiled kernels release it, the NumPy code around them does not.
 """
 
 import itertools
@@ -11,9 +11,10 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
 
 from hmr_jax.batch import Batch
 
@@ -21,12 +22,22 @@ MakeBatch = Callable[[int], Batch]
 AHEAD = 3  # batches that `Prefetch` keeps unless told otherwise
 
 
-def in_processes(make: Callable[[], MakeBatch], numbers: Iterable[int], processes: int) -> Iterator[Batch]:
+class BatchStream(Protocol):
+    """Batches with threads or processes behind them, which `close` ends."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __next__(self) -> Batch: ...
+
+    def close(self) -> None: ...
+
+
+def in_processes(make: Callable[[], MakeBatch], numbers: Iterable[int], processes: int) -> Generator[Batch, None, None]:
     """The batches with these numbers, in order, each made by one of several new processes.
 
     Args:
-        make: called once in each process, gives the function that makes a batch; it is pickled.
-        numbers: may be endless.
+        make: makes the function that makes a batch; it is pickled and called once in each process.
+        numbers: of the batches; may be endless.
         processes: how many.
 
     Raises:
@@ -44,7 +55,7 @@ def in_processes(make: Callable[[], MakeBatch], numbers: Iterable[int], processe
             yield batch
     except BrokenProcessPool as error:
         raise OSError(
-            "A process that makes synthetic people was killed, for want of memory perhaps: lower --data.processes"
+            "A process that makes batches was killed, probably for lack of memory: lower --data.processes."
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -75,7 +86,7 @@ def _make_batch(number: int) -> Batch:
 class Prefetch(Iterator[Batch]):
     """Runs an iterator in a thread, some batches ahead; errors surface where the batch would have."""
 
-    def __init__(self, batches: Iterator[Batch], ahead: int = AHEAD):
+    def __init__(self, batches: BatchStream, ahead: int = AHEAD):
         self._queue: queue.Queue = queue.Queue(ahead)
         self._stop = threading.Event()
         # The thread must not refer to self, or an abandoned iterator would never be collected.
@@ -100,7 +111,7 @@ class Prefetch(Iterator[Batch]):
         self._stop.set()
 
 
-def _fill(batches: Iterator[Batch], ready: queue.Queue, stop: threading.Event) -> None:
+def _fill(batches: BatchStream, ready: queue.Queue, stop: threading.Event) -> None:
     def put(item) -> None:
         while not stop.is_set():
             try:
@@ -117,4 +128,4 @@ def _fill(batches: Iterator[Batch], ready: queue.Queue, stop: threading.Event) -
     except Exception as error:
         put(error)
     finally:
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()

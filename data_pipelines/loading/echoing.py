@@ -1,13 +1,17 @@
-"""Showing each person several times, where devices train faster than processors draw (data echoing, Choi et al. 2019).
+"""Data echoing (Choi et al. 2019): each person is shown several times where devices train faster than processors draw.
 
-A pool of batches is shown as it is made, then again as often as asked for: mixed anew over the whole pool, and mirrored
-every second time. Then comes the next pool. What is shown at a step depends on nothing but the step and the seed.
+A pool of batches is shown as it is made. It is then shown again, as often as asked for, in a new order over the whole
+pool and mirrored every second time. Then the next pool begins. What is shown at a step depends on the step and the
+seed alone.
+
+Shapes: S side of the crop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
+from data_pipelines.loading.background import BatchStream
 from data_pipelines.loading.crops import Labels, flip
 from hmr_jax.batch import MAPS, Batch
 from hmr_jax.body.joints import SMPL_24_FLIP
@@ -15,15 +19,15 @@ from hmr_jax.body.joints import SMPL_24_FLIP
 _PARTS_FLIP = np.concatenate([[0], 1 + SMPL_24_FLIP]).astype(np.uint8)  # 0 is the background
 
 
-def reused(fresh: Iterator[Batch], step: int, uses: int, pool: int, seed: int) -> Iterator[Batch]:
+def echoed(fresh: BatchStream, step: int, uses: int, pool: int, seed: int) -> Generator[Batch, None, None]:
     """The batches from `step` on.
 
     Args:
-        fresh: new batches, from the beginning of the pool that `step` falls into.
+        fresh: new batches, from the beginning of the pool that `step` falls into; closed at the end.
         step: where to start.
         uses: how often each example is shown.
         pool: batches that are kept.
-        seed: of the mixing.
+        seed: of the order.
     """
     cycle, position = divmod(step, uses * pool)
     try:
@@ -45,12 +49,13 @@ def reused(fresh: Iterator[Batch], step: int, uses: int, pool: int, seed: int) -
                     yield mirrored(batch) if use % 2 else batch
             cycle, position = cycle + 1, 0
     finally:
-        fresh.close()  # type: ignore[attr-defined]
+        fresh.close()
 
 
 def _rows(kept: list[Batch], batches: np.ndarray, rows: np.ndarray) -> Batch:
-    places = list(zip(batches.tolist(), rows.tolist(), strict=True))
-    return {name: np.stack([kept[batch][name][row] for batch, row in places]) for name in kept[0]}
+    """A batch of the given rows of the given batches."""
+    chosen = list(zip(batches.tolist(), rows.tolist(), strict=True))
+    return {name: np.stack([kept[batch][name][row] for batch, row in chosen]) for name in kept[0]}
 
 
 def mirrored(batch: Batch) -> Batch:
@@ -66,7 +71,7 @@ def mirrored(batch: Batch) -> Batch:
     labels = Labels(
         nothing[:, 0, :2], np.ones(count), batch["keypoints_2d"], batch["keypoints_3d"], batch["pose"], nothing
     )
-    labels = flip(labels, np.full(count, 1 - 1 / side), np.ones(count, bool))  # the crop is 1 wide; so a pixel is 1 / S
+    labels = flip(labels, np.full(count, 1 - 1 / side), np.ones(count, bool))  # a crop is 1 wide, a pixel 1 / S
     for name in ("keypoints_2d", "keypoints_3d", "pose"):
         out[name] = getattr(labels, name).astype(np.float32)
     return out
