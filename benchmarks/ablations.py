@@ -36,7 +36,7 @@ from hmr_jax.models import build_model
 from hmr_jax.models.encoders import build_encoder, normalize_crop
 from hmr_jax.models.parameters import init_params, split_params
 from hmr_jax.protocols import get_protocol, load_bodies
-from hmr_jax.training.step import init_state, make_train_step, weights_of
+from hmr_jax.training.step import evaluation_params, init_state, make_train_step
 
 # Row: (MPJPE, PA-MPJPE) in millimetres on 3DPW as D2A-HMR prints them; DeforHMR's numbers could not be had.
 PAPER = {"depth": (92.7, 61.8), "distribution": (90.0, 56.9), "silhouette": (89.5, 62.2), "masking": (84.7, 51.4)} | {
@@ -177,7 +177,7 @@ def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int,
         state = init_state(config, trained)
         for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):
             state, scalars = train_step(state, frozen, visible(config, batch))
-        final = weights_of(state, frozen)
+        final = evaluation_params(state, frozen)
         rows = [jax.device_get(score(final, visible(config, batch))) for batch in data.test]
         result = {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS}
         yield seed, result | {"loss": float(scalars["loss"]), "seconds": time.perf_counter() - start}

@@ -1,8 +1,7 @@
 """The batch and the prediction: the only contract between data, models and training.
 
-A batch is a plain dict of NumPy arrays with a leading batch axis B. `S` is the side of the square crop in pixels.
-Geometry is in camera axes (x right, y down, z forward), metres; 2-D points are in crop coordinates, where the crop
-spans [-0.5, 0.5] in x and y.
+A batch is a plain dict of NumPy arrays with a leading batch axis B. Geometry is in camera axes (x right, y down,
+z forward), metres; 2-D points are in crop coordinates, where the crop spans [-0.5, 0.5] in x and y.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from flax import struct
 
 Batch = Mapping[str, Any]  # of arrays: NumPy's on the host, JAX's inside a step
 
-# name: (shape without B, dtype). "S" is the crop side, "D" the side of the dense targets.
+# name: (shape without B, dtype). Sides in px: "S" of the square crop, "D" of dense targets, "P" of stored images.
 REQUIRED: dict[str, tuple[tuple[int | str, ...], str]] = {
     "image": (("S", "S", 3), "uint8"),  # RGB
     "keypoints_2d": ((44, 3), "float32"),  # x, y in crop coordinates, confidence (0 = absent)
@@ -25,7 +24,7 @@ REQUIRED: dict[str, tuple[tuple[int | str, ...], str]] = {
     "has_pose": ((), "float32"),
     "has_betas": ((), "float32"),
     "valid": ((), "float32"),  # 0 for the padding of a last batch
-    "index": ((), "int64"),  # the number of the example in its stream: names it in messages
+    "index": ((), "int64"),  # number of the example in its stream, for messages
 }
 OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "mask": (("D", "D"), "uint8"),  # 1 on the person
@@ -36,10 +35,10 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "has_parts": ((), "float32"),
     "pseudo_depth": (("S", "S"), "uint8"),  # of the crop, inverse: near = 255, 0 = far or missing
     "has_pseudo_depth": ((), "float32"),
-    "stored": (("P", "P", 3), "uint8"),  # instead of "image": to be cut on the device, see STORED
+    "stored": (("P", "P", 3), "uint8"),  # instead of "image": crops are cut from it on the device, see STORED
     "stored_affine": ((2, 3), "float32"),  # from px of the crop to px of "stored"
     "stored_gain": ((3,), "float32"),  # of each channel
-    "crop_size": ((), "int32"),  # S, the side that the crop is to have
+    "crop_size": ((), "int32"),  # S
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
@@ -51,11 +50,11 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
 MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 """Entries with the rows and columns of the crop, or of a coarser grid over it."""
 STORED = ("stored", "stored_affine", "stored_gain", "crop_size")
-"""What the host ships instead of "image" with data.warp = "device"; `parallel.to_global` makes the image of it."""
+"""What the host sends instead of "image" with data.warp = "device"; `distributed.to_global` cuts the crops from it."""
 
 
 class BatchSource(Protocol):
-    """Batches as a pure function of the step: calling it with a step gives the batches from that step on."""
+    """Batches as a pure function of the step: a call with a step returns the batches from that step on."""
 
     def __call__(self, step: int) -> Iterator[Batch]: ...
 
@@ -70,12 +69,12 @@ def zeros(
 
 
 def resolve(shape: tuple[int | str, ...], sides: Mapping[str, int]) -> tuple[int, ...]:
-    """A shape of the tables above with its letters replaced by lengths; -1 for a letter that is not known."""
+    """Replaces the letters in a shape of the tables above by lengths; -1 for an unknown letter."""
     return tuple(sides.get(side, -1) if isinstance(side, str) else side for side in shape)
 
 
 def check(batch: Batch) -> None:
-    """Raises ValueError, naming the key, where a batch breaks the contract."""
+    """Raises ValueError, which names the key, if a batch breaks the contract."""
     schema = REQUIRED | OPTIONAL
     for name in REQUIRED:
         if name not in batch and not (name == "image" and "stored" in batch):
@@ -96,7 +95,10 @@ def check(batch: Batch) -> None:
 
 @struct.dataclass
 class Distribution:
-    """Points with scales: a density of where each point may be. Pelvis-relative, camera axes, metres."""
+    """Mean and scale of the density of each point's position. Pelvis-relative, camera axes, metres.
+
+    Shapes: B batch, T points.
+    """
 
     mean: jax.Array
     """(B, T, 3)."""
@@ -106,15 +108,18 @@ class Distribution:
 
 @struct.dataclass
 class Prediction:
-    """What a model says about a batch; fields that a model does not have are None.
+    """A model's output for a batch; fields that a model does not predict are None.
 
-    Camera axes, metres. The body is placed in the crop's virtual camera by `geometry.crop_translation(camera)`;
-    vertices, joints and keypoints_3d are without that translation.
+    Camera axes, metres. `geometry.crop_translation(camera)` is the translation of the body in the crop's virtual
+    camera; vertices, joints and keypoints_3d are without it.
+
+    Shapes: B batch, J joints, V vertices, C coarse vertices, L layers, G groups of channels, N sampling points, h, w
+    a map.
     """
 
     global_orient: jax.Array | None
-    """(B, 1, 3, 3) rotation of the body's axes to the camera's. None, as the next two, in training of a model that
-    predicts vertices; its predictions have them by `body.parameters_from_vertices`."""
+    """(B, 1, 3, 3) rotation from the body's axes to the camera's. This field, `body_pose` and `betas` are None while a
+    model that predicts vertices is trained; in prediction `body.parameters_from_vertices` computes them."""
     body_pose: jax.Array | None
     """(B, 23, 3, 3) rotations relative to the parent joint."""
     betas: jax.Array | None
@@ -130,9 +135,9 @@ class Prediction:
     vertices: jax.Array | None = None
     """(B, V, 3)."""
     coarse_vertices: jax.Array | None = None
-    """(B, C, 3) of `body.CoarseMesh`, from which a model that predicts vertices makes all others."""
+    """(B, C, 3) of `body.CoarseMesh`; a model that predicts vertices computes all others from these."""
     sigma: jax.Array | None = None
-    """(B, 44) predicted error of each keypoint, metres: the norm of its scales along x, y and z."""
+    """(B, 44) predicted error of each keypoint, metres: the norm of its scale along x, y and z."""
     silhouette: jax.Array | None = None
     """(B, h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
     silhouette_logits: jax.Array | None = None
@@ -144,11 +149,11 @@ class Prediction:
     gates: jax.Array | None = None
     """(B, L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion, per token."""
     distribution: Distribution | None = None
-    """What residual log-likelihood estimation acts on."""
+    """Input of the residual log-likelihood loss."""
 
     @property
     def rotations(self) -> jax.Array:
-        """(B, 24, 3, 3) `global_orient` and `body_pose`; raises ValueError where there are none."""
+        """(B, 24, 3, 3) `global_orient` and `body_pose`; raises ValueError if they are None."""
         if self.global_orient is None or self.body_pose is None:
             raise ValueError("This prediction is a mesh without body parameters.")
         return jnp.concatenate([self.global_orient, self.body_pose], 1)

@@ -1,6 +1,6 @@
-"""Devices and hosts: processes, the ("data", "fsdp") mesh, who holds what, and what the hosts tell each other.
+"""Devices and hosts: joining processes, the ("data", "fsdp") mesh, shardings, and agreement between hosts.
 
-One program for one CPU, one GPU or a pod: `jax.jit` with shardings, the successor of pmap and pjit.
+The same program, `jax.jit` with shardings, runs on one CPU, one GPU or a pod.
 """
 
 import os
@@ -15,15 +15,15 @@ from hmr_jax.batch import STORED, Batch
 from hmr_jax.config import MeshConfig
 from hmr_jax.ops import warp_images
 
-# Variables that clusters set and from which JAX finds the other processes by itself.
+# Variables of clusters, from which JAX finds the other processes itself.
 _CLUSTER_VARIABLES = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
 
 
 def initialize() -> None:
-    """Joins the other processes of the run, where there are any; call it before anything touches a device.
+    """Joins the other processes of the run, if there are any; call it before a device is used.
 
-    `HMR_JAX_COORDINATOR=host:port` with `HMR_JAX_PROCESSES` and `HMR_JAX_PROCESS` names them by hand; on SLURM, Open
-    MPI and Cloud TPU pods they are found.
+    `HMR_JAX_COORDINATOR=host:port` with `HMR_JAX_PROCESSES` (their number) and `HMR_JAX_PROCESS` (this one's index)
+    names them by hand; on SLURM, Open MPI and Cloud TPU pods JAX finds them.
     """
     coordinator = os.environ.get("HMR_JAX_COORDINATOR")
     if coordinator:
@@ -35,7 +35,11 @@ def initialize() -> None:
 
 
 def make_mesh(config: MeshConfig, devices: list | None = None) -> Mesh:
-    """All devices as ("data", "fsdp")."""
+    """Mesh of all devices with the axes ("data", "fsdp").
+
+    Raises:
+        ValueError: if `config.fsdp` does not divide their number.
+    """
     devices = jax.devices() if devices is None else devices
     if len(devices) % config.fsdp:
         raise ValueError(f"mesh.fsdp = {config.fsdp} does not divide the {len(devices)} devices.")
@@ -45,13 +49,14 @@ def make_mesh(config: MeshConfig, devices: list | None = None) -> Mesh:
 
 
 def parameter_sharding(mesh: Mesh, tree: Any, min_size: int) -> Any:
-    """Tree of arrays or shapes -> tree of shardings: large ones split over "fsdp" along their largest axis.
+    """Tree of arrays or shapes -> tree of shardings.
 
-    The leading axes of scanned blocks and of the optimiser's stacks are never split.
+    Arrays of at least `min_size` elements are split over "fsdp" along their largest axis that divides; the others are
+    replicated. The leading axes of scanned blocks and of the optimiser's stacks are never split.
     """
     parts = mesh.shape["fsdp"]
 
-    def place(path, leaf) -> NamedSharding:
+    def sharding_of(path, leaf) -> NamedSharding:
         shape = leaf.shape
         first = sum(getattr(key, "key", None) in ("stacked", "blocks") for key in path)
         axes = [axis for axis in range(first, len(shape)) if shape[axis] % parts == 0]
@@ -61,7 +66,7 @@ def parameter_sharding(mesh: Mesh, tree: Any, min_size: int) -> Any:
         spec[max(axes, key=lambda axis: shape[axis])] = "fsdp"
         return NamedSharding(mesh, PartitionSpec(*spec))
 
-    return jax.tree_util.tree_map_with_path(place, tree)
+    return jax.tree_util.tree_map_with_path(sharding_of, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -70,19 +75,23 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's slice of a batch -> the global batch on the devices, its crops cut there if they are not yet."""
+    """This process's slice of a batch -> the global batch on the devices, with crops cut there from "stored".
+
+    Raises:
+        ValueError: if the batch does not divide over the devices.
+    """
     sharding = batch_sharding(mesh)
     rows = len(batch["index"]) * jax.process_count()
     if rows % mesh.size:
         raise ValueError(f"A batch of {rows} does not divide over {mesh.size} devices: change batch_size.")
     if jax.process_count() == 1:
-        placed = jax.device_put(dict(batch), sharding)  # all arrays at once: a third faster
+        arrays = jax.device_put(dict(batch), sharding)  # all arrays at once: a third faster
     else:
-        placed = {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
-    if "stored" in placed:
-        stored, affine, gain, _ = (placed.pop(name) for name in STORED)
-        placed["image"] = _warp(stored, affine, gain, int(batch["crop_size"][0]))
-    return placed
+        arrays = {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    if "stored" in arrays:
+        stored, affine, gain, _ = (arrays.pop(name) for name in STORED)
+        arrays["image"] = _warp(stored, affine, gain, int(batch["crop_size"][0]))
+    return arrays
 
 
 _warp = jax.jit(warp_images, static_argnames="size")
@@ -98,22 +107,22 @@ def agree(value: int) -> int:
 
 
 def gather_named(numbers: Sequence[int], texts: Sequence[bytes]) -> dict[int, bytes]:
-    """Numbered byte strings of this host -> those of all hosts; every host must call it at the same place."""
+    """Numbered byte strings of this host -> those of all hosts; all hosts must make the same call."""
     if jax.process_count() == 1:
         return dict(zip(numbers, texts, strict=True))
     from jax.experimental.multihost_utils import process_allgather
 
-    mine = np.array([len(texts), max(map(len, texts), default=0)], np.int32)
-    rows, width = np.max(process_allgather(mine), axis=0)
+    local = np.array([len(texts), max(map(len, texts), default=0)], np.int32)
+    rows, width = np.max(process_allgather(local), axis=0)
     ids = np.full(rows, -1, np.int32)
     sizes = np.zeros(rows, np.int32)
-    letters = np.zeros((rows, width), np.uint8)
+    padded = np.zeros((rows, width), np.uint8)
     for row, (number, text) in enumerate(zip(numbers, texts, strict=True)):
         ids[row], sizes[row] = number, len(text)
-        letters[row, : len(text)] = np.frombuffer(text, np.uint8)
-    ids, sizes, letters = (np.asarray(process_allgather(array)) for array in (ids, sizes, letters))
+        padded[row, : len(text)] = np.frombuffer(text, np.uint8)
+    ids, sizes, padded = (np.asarray(process_allgather(array)) for array in (ids, sizes, padded))
     return {
-        int(number): letters[host, row, : sizes[host, row]].tobytes()
+        int(number): padded[host, row, : sizes[host, row]].tobytes()
         for host in range(len(ids))
         for row, number in enumerate(ids[host])
         if number >= 0

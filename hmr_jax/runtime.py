@@ -1,7 +1,7 @@
 """Settings of the process: XLA's flags, memory, and where compiled programs are kept.
 
-HMR_JAX_PLAIN=1 turns off all that is special about CPUs: flags and memory here, and the kernels of `hmr_jax.ops.cpu`.
-So does a version of jax on which they were not tried. On accelerators none of it applies.
+HMR_JAX_PLAIN=1 turns off everything that is specific to CPUs: flags and memory here, and the kernels of
+`hmr_jax.ops.cpu`. So does a version of jax on which they were not tested. On accelerators none of it applies.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ from hmr_jax.ops.cpu import is_plain
 
 
 def set_up(inference: bool = False) -> None:
-    """What every command does first: silences Orbax's notices, keeps compiled programs on disk, prepares CPUs.
+    """Run first by every command: sets CPUs up, silences Orbax's notices and keeps compiled programs on disk.
 
-    The programs are under HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" turns that off. `inference` is for
-    commands that compute no gradients.
+    The programs are in HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" keeps none. `inference` is for commands
+    that compute no gradients.
     """
     set_up_cpu(inference)
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -30,19 +30,19 @@ def set_up(inference: bool = False) -> None:
 
 
 def set_up_cpu(inference: bool = False) -> None:
-    """Memory and flags for CPUs, where jax has no other devices; to be called before jax is first used."""
+    """Memory and flags for CPUs, if jax has no other devices; call it before jax is first used."""
     if not is_plain() and not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
         keep_freed_memory()
         choose_kernels(inference)
 
 
 def choose_kernels(inference: bool = False) -> None:
-    """XLA's faster kernels for CPUs, each unless XLA_FLAGS says otherwise (measured in docs/results.md).
+    """Selects XLA's faster kernels for CPUs; flags that XLA_FLAGS sets already stay (measured in docs/results.md).
 
-    Convolutions by Eigen: those by YNNPACK keep to one thread where there are 64 channels or fewer. In inference
-    products of matrices too; in training YNNPACK's are faster, as it takes transposed matrices as they are. Sums and
-    maxima stay with YNNPACK, which makes them in half the time. The older generator of kernels, while jaxlib has it:
-    the newer one compiles each kernel as a module of its own, which takes longer, and the kernels are slower.
+    Convolutions use Eigen: YNNPACK's run on one thread for 64 channels or fewer. Matrix products use Eigen in inference
+    only; in training YNNPACK is faster, as it reads transposed matrices without a copy. Sums and maxima stay with
+    YNNPACK, which takes half the time. Kernels come from XLA's older generator while jaxlib has it: the newer one
+    compiles each kernel as a module of its own, which takes longer, and its kernels are slower.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     by_eigen = ["CONVOLUTION", "DOT"] if inference else ["CONVOLUTION"]
@@ -57,10 +57,10 @@ def choose_kernels(inference: bool = False) -> None:
 def keep_freed_memory() -> None:
     """Lets this process use its freed memory again instead of asking the system for new pages.
 
-    On CPUs, XLA allocates its temporary arrays anew for every run of a program. glibc takes large ones from the system
-    and gives them back each time, so that a training step begins with tens of thousands of page faults. Does nothing
-    where the C library is another one, or where its own variables (MALLOC_ARENA_MAX and others) are set. Not for
-    accelerators: their programs are compiled by many threads, which would wait for each other at the one arena.
+    On CPUs, XLA allocates its temporary arrays again for every run of a program. glibc takes large ones from the system
+    and returns them each time, so a training step begins with tens of thousands of page faults. Does nothing with
+    another C library, or if glibc's own variables (MALLOC_ARENA_MAX and others) are set. Not for accelerators: their
+    programs are compiled by many threads, which would wait for each other at the single arena.
     """
     if any(name.startswith("MALLOC_") for name in os.environ):
         return
@@ -69,6 +69,6 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-# By the numbers of glibc's malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_ARENA_MAX. Other arenas than
-# the main one cannot hold arrays of over 64 MiB.
+# Keys are constants of glibc's malloc.h: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD and M_ARENA_MAX. Only the main
+# arena can hold arrays of over 64 MiB.
 _MALLOC_OPTIONS = {-3: 2**30, -1: 2**31 - 1, -2: 2**26, -8: 1}

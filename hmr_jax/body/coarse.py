@@ -1,15 +1,16 @@
-"""A coarse version of a body's mesh and the linear maps back to the full one, made from the body itself.
+"""A coarse version of a body's mesh, and the linear maps from it back to the full mesh.
 
-D2A-HMR's non-parametric head, as METRO's, predicts 431 vertices that two linear maps refine to 1723 and to all. METRO
-ships such maps for SMPL only; these are computed for whichever body is in use. The coarse vertices are vertices of the
-mesh, spread by farthest-point sampling. Every other vertex is an affine combination (the weights sum to 1) of the few
-coarse ones that are nearest along the surface, with the weights that reproduce it best over a set of shaped and posed
-bodies: an interpolation that knows how this surface bends, which barycentric coordinates of a rest pose do not.
+D2A-HMR's non-parametric head, like METRO's, predicts 431 vertices; two linear maps refine them to 1723 vertices and to
+all. METRO ships such maps for SMPL only; here they are computed for any body. The coarse vertices are vertices of the
+mesh, chosen by farthest-point sampling. Every other vertex is an affine combination (the weights sum to 1) of the
+coarse vertices that are nearest along the surface. The weights are fitted to a set of shaped and posed bodies, so that
+they account for how the surface bends, which barycentric coordinates of the rest pose do not.
 
-The maps of the built-in body are shipped; those of another body take about half a minute once and are kept under
-HMR_JAX_CACHE or ~/.cache/hmr_jax, named by the content of the body.
+The maps of the built-in body are shipped. Those of another body are computed once, in about half a minute, and cached
+under HMR_JAX_CACHE or ~/.cache/hmr_jax; the file is named by a hash of the body.
 
-Shapes: V vertices, M middle and C coarse vertices, J joints, K neighbours, P bodies to fit.
+Shapes: V vertices, M middle and C coarse vertices, J joints, K neighbours of a vertex, L neighbours of a joint, P
+bodies to fit, N vertices that a map starts from.
 """
 
 import hashlib
@@ -35,9 +36,9 @@ from hmr_jax.io.cache import cache_folder
 NUM_COARSE, NUM_MIDDLE = 431, 1723  # METRO's levels
 NEIGHBOURS = 8
 JOINT_NEIGHBOURS = 32
-_BODIES = 64  # to which weights are fitted
+_BODIES = 64  # number of bodies to which weights are fitted
 _ANGLE, _SHAPE = 0.35, 1.0  # standard deviations of their joint angles (rad per axis) and betas
-_RIDGE = 1e-4  # share of the neighbours' mean square distance: keeps the weights small, and so the noise they amplify
+_RIDGE = 1e-4  # share of the neighbours' mean square distance: keeps the weights small, so that noise stays small
 _ASSET = resources.files("hmr_jax") / "assets" / "default_coarse.npz"
 
 
@@ -56,16 +57,16 @@ class CoarseMesh:
     full_weights: np.ndarray
     """(V, K) float32, rows sum to 1."""
     joint_neighbours: np.ndarray
-    """(J, K') int32 coarse vertices of each of the body's joints."""
+    """(J, L) int32 coarse vertices of each of the body's joints."""
     joint_weights: np.ndarray
-    """(J, K') float32, rows sum to 1. A body's own regressor holds for the rest pose only."""
+    """(J, L) float32, rows sum to 1. A body's own regressor is valid in the rest pose only."""
 
     def middle_matrix(self) -> np.ndarray:
-        """(M, C) float32."""
+        """(M, C) float32 map from coarse to middle vertices."""
         return _dense(self.middle_neighbours, self.middle_weights, NUM_COARSE)
 
     def full_matrix(self) -> np.ndarray:
-        """(V, C) float32: both maps in one."""
+        """(V, C) float32 map from coarse vertices to all: the product of both maps."""
         rows = self.middle_matrix()
         full = np.zeros((len(self.full_weights), NUM_COARSE), np.float32)
         for k in range(self.full_weights.shape[1]):
@@ -73,21 +74,21 @@ class CoarseMesh:
         return full
 
     def joint_matrix(self) -> np.ndarray:
-        """(J, C) float32."""
+        """(J, C) float32 map from coarse vertices to joints."""
         return _dense(self.joint_neighbours, self.joint_weights, NUM_COARSE)
 
     def joint_set_matrix(self, model: BodyModel, name: str) -> np.ndarray:
-        """(K, C) float32: one of `regressors.JOINT_SETS` from coarse vertices, through joints and full mesh."""
+        """(points, C) float32 map from coarse vertices to one of `regressors.JOINT_SETS`, by joints and full mesh."""
         matrix, vertex_ids = joint_set_matrix(model, name)
         columns = np.concatenate([self.joint_matrix(), self.full_matrix()[vertex_ids]])
         return (matrix @ columns).astype(np.float32)
 
 
 def load_coarse_mesh(model: BodyModel) -> CoarseMesh:
-    """The maps of a body: shipped, from the cache, or computed now and put there.
+    """The maps of a body: shipped, from the cache, or computed and cached.
 
     Raises:
-        ValueError: if the mesh has too few vertices to be coarsened.
+        ValueError: the mesh has too few vertices to be coarsened.
     """
     if model.num_vertices <= NUM_MIDDLE:
         raise ValueError(
@@ -106,7 +107,12 @@ def load_coarse_mesh(model: BodyModel) -> CoarseMesh:
 
 
 def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
-    """Computes the maps of a body; half a minute."""
+    """Computes the maps of a body, in about half a minute.
+
+    Args:
+        model: the body.
+        seed: of the random bodies to which the weights are fitted.
+    """
     rng = np.random.default_rng(seed)
     template = np.asarray(model.v_template, np.float64)
     vertex_ids = farthest_points(template, NUM_MIDDLE, first=int(np.argmax(template[:, 1])))
@@ -116,12 +122,12 @@ def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
     vertices, joints = (np.asarray(x, np.float64) for x in posed)  # (P, V, 3), (P, J, 3)
 
     middle = vertices[:, vertex_ids]
-    far = _surface_distance(template, np.asarray(model.faces), vertex_ids)  # (M, V)
-    full_neighbours = _nearest(far, NEIGHBOURS)
-    middle_neighbours = _nearest(far[:NUM_COARSE, vertex_ids], NEIGHBOURS)
+    distances = _surface_distance(template, np.asarray(model.faces), vertex_ids)  # (M, V)
+    full_neighbours = _nearest(distances, NEIGHBOURS)
+    middle_neighbours = _nearest(distances[:NUM_COARSE, vertex_ids], NEIGHBOURS)
     rest_joints = np.asarray(model.joint_regressor) @ template
-    apart = np.linalg.norm(template[vertex_ids[:NUM_COARSE], None] - rest_joints, axis=-1)
-    joint_neighbours = _nearest(apart, JOINT_NEIGHBOURS)
+    joint_distances = np.linalg.norm(template[vertex_ids[:NUM_COARSE], None] - rest_joints, axis=-1)
+    joint_neighbours = _nearest(joint_distances, JOINT_NEIGHBOURS)
     coarse = middle[:, :NUM_COARSE]
     return CoarseMesh(
         vertex_ids.astype(np.int32),
@@ -132,7 +138,7 @@ def build_coarse_mesh(model: BodyModel, seed: int = 0) -> CoarseMesh:
 
 
 def save_coarse_mesh(mesh: CoarseMesh, path: Path) -> None:
-    """Writes an npz, whole or not at all; weights in float16 and so small that their rounding is 0.1 mm."""
+    """Writes an npz file atomically; weights are float16, and small enough for a rounding error of 0.1 mm."""
     arrays = {name: _pack(value) for name, value in vars(mesh).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_npz(path, arrays)
@@ -145,7 +151,7 @@ def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
     for name, value in values.items():
         if name.endswith("weights"):
             value = value.astype(np.float32)
-            value[:, 0] = 1 - value[:, 1:].sum(1)  # the nearest one makes up for the rounding
+            value[:, 0] = 1 - value[:, 1:].sum(1)  # the nearest one corrects for the rounding
             values[name] = value
         else:
             values[name] = value.astype(np.int32)
@@ -170,7 +176,7 @@ def _dense(neighbours: np.ndarray, weights: np.ndarray, columns: int) -> np.ndar
 
 
 def _surface_distance(points: np.ndarray, faces: np.ndarray, sources: np.ndarray, reach: float = 0.35) -> np.ndarray:
-    """(M, V) lengths of the shortest paths along edges; beyond `reach`, or without a path, farther than all these."""
+    """(M, V) lengths of the shortest paths along edges; larger than all of these beyond `reach` or without a path."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     edges = np.unique(np.sort(edges, 1), axis=0)
     lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
@@ -181,19 +187,19 @@ def _surface_distance(points: np.ndarray, faces: np.ndarray, sources: np.ndarray
 
 
 def _nearest(distance: np.ndarray, count: int) -> np.ndarray:
-    """(N, V) -> (V, count) the nearest rows of each column, the nearest first."""
+    """(N, V) -> (V, count) indices of the nearest rows of each column, the nearest first."""
     rows = np.argpartition(distance, count, 0)[:count]
     order = np.argsort(np.take_along_axis(distance, rows, 0), 0, kind="stable")
     return np.take_along_axis(rows, order, 0).T.astype(np.int32)
 
 
 def _affine_weights(targets: np.ndarray, sources: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """(P, V, 3) targets, (P, N, 3) sources, (V, K) -> (V, K) float32 weights of sum 1, least squares with a ridge."""
+    """(P, V, 3) targets, (P, N, 3) sources, (V, K) -> (V, K) float32 weights of sum 1: ridge regression."""
     around = sources[:, neighbours]  # (P, V, K, 3)
     base = around[:, :, 0]
-    spokes = around[:, :, 1:] - base[:, :, None]
-    gram = np.einsum("pvkc,pvlc->vkl", spokes, spokes, optimize=True)
-    right = np.einsum("pvkc,pvc->vk", spokes, targets - base, optimize=True)
+    offsets = around[:, :, 1:] - base[:, :, None]
+    gram = np.einsum("pvkc,pvlc->vkl", offsets, offsets, optimize=True)
+    right = np.einsum("pvkc,pvc->vk", offsets, targets - base, optimize=True)
     mean = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
     gram += (_RIDGE * mean + 1e-12)[:, None, None] * np.eye(gram.shape[1])
     rest = np.linalg.solve(gram, right[..., None])[..., 0]

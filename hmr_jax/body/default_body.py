@@ -1,12 +1,12 @@
-"""Read the built-in body: assets/default_body.npz, about 1 MB, unpacked to a dense `BodyModel`.
+"""Read the built-in body: unpack assets/default_body.npz, about 1 MB, to a dense `BodyModel`.
 
 The file holds only plain arrays: `vertices` in 10 micrometres; `shape_modes` times `shape_scale`; per vertex four
 `weight_joints` and their `weight_shares` (normalised on reading); `pose_blocks`, the (3, 9) blocks of the pose
 blendshapes that are not zero, for `pose_vertices` and `pose_joints` (counted from joint 1); each regressor as
-`*_rows`, `*_columns`, `*_values`; `mirror`, the number of each vertex's mirror image. It is written by
+`*_rows`, `*_columns`, `*_values`; `mirror`, the index of each vertex's mirror image. It is written by
 tools/build_default_body.py; its topology is "hmr-default".
 
-Shapes: V vertices, J joints, S betas.
+Shapes: V vertices.
 """
 
 from functools import cache
@@ -22,7 +22,7 @@ _ASSET = resources.files("hmr_jax") / "assets" / "default_body.npz"
 
 @cache
 def load_default_body() -> BodyModel:
-    """The built-in body; read once, so callers share (and must not change) its arrays."""
+    """The built-in body. It is read once: callers share its arrays and must not change them."""
     packed = _read()
     vertices = packed["vertices"].astype(np.float32) * np.float32(1e-5)
     num_vertices, num_joints = len(vertices), len(packed["parents"])
@@ -47,7 +47,7 @@ def load_default_body() -> BodyModel:
 
 
 def mirror_vertices() -> np.ndarray:
-    """(V,) number of each built-in vertex's mirror image across x = 0; vertices on the seam are their own."""
+    """(V,) index of each built-in vertex's mirror image across x = 0; vertices on the seam are their own."""
     return _read("mirror")["mirror"].astype(np.int32)
 
 

@@ -1,9 +1,10 @@
-"""Pose and shape of a body whose vertices are known: what a network that predicts vertices says in SMPL's terms.
+"""Pose and shape of a body from its vertices, for networks that predict vertices.
 
-A few rounds, each in closed form: every joint is turned by what best takes the fitted body's vertices that it moves to
-the given ones (Kabsch 1976, weighted by skinning weights); with the rotations fixed vertices are linear in the betas. A
-body that fits stays as it is, so the rounds converge to the parameters of a posed body. Cheap enough for every
-prediction, and part of its program; labels, which must be exact, are fitted by `body.fitting`.
+A few rounds, each in closed form. First each joint gets the rotation that best maps the vertices it moves in the fitted
+body to the given ones (Kabsch 1976, weighted by skinning weights). Then the betas are solved for: with the rotations
+fixed, vertices are linear in them. A body that fits already is not changed, so the rounds converge to the parameters of
+a posed body. This is cheap enough to be part of the program of every prediction; labels, which must be exact, are
+fitted by `body.fitting`.
 
 Shapes: B batch, n vertices, J joints, S betas.
 """
@@ -18,18 +19,18 @@ from hmr_jax.geometry import nearest_rotation
 
 _ROUNDS = 8
 _RIDGE = 1e-2  # pulls betas to 0, in units of their mean effect
-_SHARPEN = 4  # power of the skinning weights: vertices that move with one joint alone say most about it
+_SHARPEN = 4  # power of the skinning weights: vertices that move with one joint alone count most
 
 
 def parameters_from_vertices(
     body: BodyModel, vertices: jax.Array, vertex_ids: np.ndarray, num_betas: int = 10
 ) -> tuple[jax.Array, jax.Array]:
-    """Rotations and betas whose body comes close to the vertices, wherever these are.
+    """Rotations and betas whose body comes close to the vertices, up to a translation.
 
     Args:
         body: the body model.
         vertices: (B, n, 3).
-        vertex_ids: (n,) which of the body's vertices they are.
+        vertex_ids: (n,) indices of these vertices in the body.
         num_betas: S.
 
     Returns:
@@ -41,7 +42,7 @@ def parameters_from_vertices(
     world = jnp.broadcast_to(jnp.eye(3), (batch, body.num_joints, 3, 3))
     betas = jnp.zeros((batch, num_betas))
 
-    def improve(_, state):
+    def improve(_: int, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         world, betas = state
         fitted = skin(body, betas, _local(body.parents, world), vertex_ids=vertex_ids).vertices
         world = _part_rotations(weights, fitted, vertices) @ world
@@ -52,7 +53,7 @@ def parameters_from_vertices(
 
 
 def _part_rotations(weights: jax.Array, fitted: jax.Array, vertices: jax.Array) -> jax.Array:
-    """(n, J), (B, n, 3) twice -> (B, J, 3, 3): how to turn each joint's own vertices."""
+    """(n, J), (B, n, 3) twice -> (B, J, 3, 3): the best rotation of each joint's own vertices."""
     means = [jnp.einsum("nj,bnc->bjc", weights, x) for x in (fitted, vertices)]
     products = jnp.einsum("nj,bnc,bnd->bjcd", weights, vertices, fitted)
     covariance = products - means[1][..., :, None] * means[0][..., None, :]
@@ -60,18 +61,18 @@ def _part_rotations(weights: jax.Array, fitted: jax.Array, vertices: jax.Array) 
 
 
 def _local(parents: tuple[int, ...], rotations: jax.Array) -> jax.Array:
-    """(B, J, 3, 3) rotations to the given axes -> relative to the parent."""
-    above = rotations[:, np.maximum(parents, 0)].at[:, 0].set(jnp.eye(3))
-    return jnp.swapaxes(above, -1, -2) @ rotations
+    """(B, J, 3, 3) rotations in the common axes -> relative to the parent."""
+    of_parents = rotations[:, np.maximum(parents, 0)].at[:, 0].set(jnp.eye(3))
+    return jnp.swapaxes(of_parents, -1, -2) @ rotations
 
 
 def _solve_betas(
     body: BodyModel, rotations: jax.Array, vertices: jax.Array, vertex_ids: np.ndarray, num_betas: int
 ) -> jax.Array:
-    """(B, S) least squares with a ridge; the place of the body is free."""
+    """(B, S) by ridge regression; the translation of the body is free."""
     batch = len(vertices)
 
-    def posed(betas):
+    def posed(betas: jax.Array) -> jax.Array:
         points = skin(body, jnp.broadcast_to(betas, (batch, num_betas)), rotations, vertex_ids=vertex_ids).vertices
         return points - points.mean(1, keepdims=True)
 

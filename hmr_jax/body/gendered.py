@@ -17,15 +17,15 @@ from hmr_jax.geometry import axis_angle_to_matrix
 
 @struct.dataclass
 class Bodies:
-    """Bodies of one topology; a pytree, so that jitted functions take them as an argument."""
+    """Bodies of one topology; a pytree, so that they can be an argument of jitted functions."""
 
     neutral: BodyModel
-    """Of the prediction; its regressors serve both sides."""
+    """The body of predictions; its regressors are used for predictions and truth."""
     gendered: tuple[BodyModel, BodyModel] | None = None
-    """Male and female; None: the truth is neutral."""
+    """Male and female; None: the truth is neutral too."""
 
     def on(self, mesh: Mesh) -> "Bodies":
-        """The same bodies, whole on each device of the mesh."""
+        """The same bodies, replicated on each device of the mesh."""
         return jax.device_put(self, NamedSharding(mesh, PartitionSpec()))
 
 
@@ -33,36 +33,42 @@ def true_body(bodies: Bodies, pose: jax.Array, betas: jax.Array, gender: jax.Arr
     """The labelled bodies of a batch, each with the model of its gender; to be jitted.
 
     Args:
-        bodies: an argument of the jitted function too: constants of this size are slow to compile.
+        bodies: make them an argument of the jitted function: constants of this size are slow to compile.
         pose: (B, 24, 3) axis-angle.
         betas: (B, S).
-        gender: (B,) int, see `genders.GENDERS`; read where `bodies.gendered` is there.
+        gender: (B,) int, see `genders.GENDERS`; needed where `bodies.gendered` is set.
 
     Returns:
         (B, V, 3) vertices and (B, 24, 3) joints, metres, camera axes.
+
+    Raises:
+        ValueError: `gender` is needed but None.
     """
     rotations = axis_angle_to_matrix(pose)
     if bodies.gendered is None:
         return skin(bodies.neutral, betas, rotations)
     if gender is None:
-        raise ValueError("The protocol's truth is gendered, but the batch has no 'gender'.")
-    every = (bodies.neutral, *bodies.gendered)
-    for body in every:
+        raise ValueError(
+            "The truth is gendered, but the batch has no 'gender': choose data with genders, or a protocol of neutral "
+            "truth."
+        )
+    models = (bodies.neutral, *bodies.gendered)
+    for body in models:
         check_parameters(body, betas, rotations)
-    mine = [(gender == number)[:, None, None] for number in range(len(every))]
+    masks = [(gender == index)[:, None, None] for index in range(len(models))]
     rest = rest_joints(bodies.neutral, betas)
-    for here, body in zip(mine[1:], every[1:], strict=True):
-        rest = jnp.where(here, rest_joints(body, betas), rest)
+    for mask, body in zip(masks[1:], models[1:], strict=True):
+        rest = jnp.where(mask, rest_joints(body, betas), rest)
     joints, transforms = pose_joints(bodies.neutral.parents, rest, rotations)
-    meshes = [partial(skin_vertices, body, betas, rotations, transforms) for body in every]
+    meshes = [partial(skin_vertices, body, betas, rotations, transforms) for body in models]
 
     def mixed() -> jax.Array:
         shape = len(betas), bodies.neutral.num_vertices, 3
-        total = jax.lax.cond(mine[0].any(), meshes[0], lambda: jnp.zeros(shape, betas.dtype))
-        for here, mesh in zip(mine[1:], meshes[1:], strict=True):
-            total = jnp.where(here, mesh(), total)
+        total = jax.lax.cond(masks[0].any(), meshes[0], lambda: jnp.zeros(shape, betas.dtype))
+        for mask, mesh in zip(masks[1:], meshes[1:], strict=True):
+            total = jnp.where(mask, mesh(), total)
         return total
 
-    # A sequence shows one person, so most batches hold one gender: the others' meshes need not be posed.
-    chosen = jnp.where((gender == gender[0]).all(), gender[0], len(every))
+    # A sequence shows one person, so most batches hold one gender: only its mesh is posed then.
+    chosen = jnp.where((gender == gender[0]).all(), gender[0], len(models))
     return BodyOutput(jax.lax.switch(chosen, [*meshes, mixed]), joints)

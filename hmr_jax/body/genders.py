@@ -1,4 +1,4 @@
-"""Genders of bodies: how labels, batches and file names say them, and the one way to find the files of each.
+"""Genders of bodies: their codes in labels, batches and file names, and how to find and load their files.
 
 SMPL and SMPL-X come as one model for each gender. Labels say "n", "m" or "f"; batches hold the position in `GENDERS`;
 files are SMPL_NEUTRAL.npz and so on, as `python -m hmr_jax.body.prepare FILES --out DIR` names them.
@@ -17,25 +17,25 @@ GENDERS: tuple[Gender, ...] = ("n", "m", "f")
 """A batch's "gender" is a position in this list: 0 neutral, 1 male, 2 female."""
 NAMES: dict[Gender, str] = {"n": "neutral", "m": "male", "f": "female"}
 VARIABLE = "HMR_JAX_BODIES"
-"""Names the folder of body models where no option does."""
+"""Environment variable: the folder of body models where no option names one."""
 SUFFIXES = (".npz", ".pkl")
 ADVICE = "`python -m hmr_jax.body.prepare FILES --out DIR` makes such a folder"
 _BY_WORD: dict[str, Gender] = {word: gender for gender in GENDERS for word in (gender, NAMES[gender])}
 
 
 def parse_gender(text: str | bytes) -> Gender | None:
-    """n, m or f of a label, whatever its case; None where the word is no gender: guessing would pick a wrong body."""
+    """n, m or f of a label in any case; None for any other word, since a guess could pick a wrong body."""
     word = text.decode("latin1") if isinstance(text, bytes) else str(text)
     return _BY_WORD.get(word.strip().lower())
 
 
 def file_stem(gender: Gender, model: str = "SMPL") -> str:
-    """SMPL_NEUTRAL and so on; `model` may be SMPLX."""
+    """File name without suffix, such as SMPL_NEUTRAL; `model` may be SMPLX."""
     return f"{model}_{NAMES[gender].upper()}"
 
 
 def find_body_file(folder: Path, gender: Gender, model: str = "SMPL") -> Path | None:
-    """The file of a gender's body in a folder, npz before pkl; None where it is not there."""
+    """The file of a gender's body in a folder, npz before pkl; None if there is none."""
     files = (folder / f"{file_stem(gender, model)}{suffix}" for suffix in SUFFIXES)
     return next((file for file in files if file.exists()), None)
 
@@ -56,16 +56,16 @@ def body_folder(given: str | Path | None) -> Path | None:
 
 
 def load_gender(folder: Path | None, gender: Gender, needed_by: str) -> BodyModel:
-    """SMPL of a gender from a folder.
+    """Loads SMPL of a gender from a folder.
 
     Args:
         folder: see `body_folder`.
-        gender: which.
-        needed_by: the start of the message where the file is not there.
+        gender: which body.
+        needed_by: what needs the body, for the message if the file is missing.
 
     Raises:
         FileNotFoundError: there is no folder, or no such file in it.
-        ValueError: the file is damaged or no SMPL model.
+        ValueError: the file is damaged or not an SMPL model.
     """
     file = None if folder is None else find_body_file(folder, gender)
     if file is None:
@@ -75,15 +75,15 @@ def load_gender(folder: Path | None, gender: Gender, needed_by: str) -> BodyMode
 
 
 def load_genders(source: str | Path) -> dict[Gender, BodyModel]:
-    """Every body that a source holds.
+    """Loads every body that a source holds.
 
     Args:
-        source: a folder with SMPL_NEUTRAL, SMPL_MALE and SMPL_FEMALE as .npz or .pkl, or some of these; one such file,
-            then of the neutral body; "default": the built-in body for every gender.
+        source: a folder with some of SMPL_NEUTRAL, SMPL_MALE and SMPL_FEMALE as .npz or .pkl; one such file, which is
+            taken as the neutral body; or "default": the built-in body for every gender.
 
     Raises:
         FileNotFoundError: there is no body model.
-        ValueError: a file is damaged or no SMPL model.
+        ValueError: a file is damaged or not an SMPL model.
     """
     if source == "default":
         return dict.fromkeys(GENDERS, load_default_body())

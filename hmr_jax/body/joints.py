@@ -1,4 +1,4 @@
-"""Names, orders and index maps of the joint sets in use; the one table that everything else reads.
+"""Names, orders and index maps of all joint sets.
 
 A joint set is a named, ordered list of points. `KEYPOINTS_44` is the set that records, batches and predictions carry:
 OpenPose's 25 followed by the first 19 of SPIN's 24 (the order of HMR2.0, ProHMR and their data releases).
@@ -31,7 +31,7 @@ OPENPOSE_25 = (
     "left_eye", "right_ear", "left_ear", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe",
     "right_small_toe", "right_heel",
 )  # fmt: skip
-# Where OpenPose's 25 points are found among the 45 = 24 joints + 21 landmark vertices.
+# Indices of OpenPose's 25 points among the 45 = 24 joints + 21 landmark vertices.
 OPENPOSE_25_FROM_45 = (
     24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34,
 )  # fmt: skip
@@ -57,7 +57,7 @@ J14_FROM_H36M = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
 
 
 def _mirror(names: tuple[str, ...]) -> np.ndarray:
-    """Index of each point's mirror image, read off the names."""
+    """Index of each point's mirror image, derived from the names."""
     swap = {"left": "right", "right": "left"}
     swapped = ["_".join(swap.get(word, word) for word in name.split("_")) for name in names]
     return np.array([names.index(name) for name in swapped])

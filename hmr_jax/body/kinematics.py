@@ -15,25 +15,25 @@ def forward_kinematics(
 ) -> tuple[jax.Array, jax.Array]:
     """Poses a skeleton.
 
-    By doubling: each round takes all joints from the axes of one ancestor to those of that ancestor's, twice as far up.
-    Four rounds serve chains of up to 16 joints, in a third of the operations to compile that joint by joint needs.
+    Pointer doubling: each round expresses all joints in the axes of an ancestor twice as far up the tree. Four rounds
+    are enough for chains of up to 16 joints; a loop over joints would compile to three times as many operations.
 
     Args:
-        parents: (J,) of each joint, -1 for the root.
+        parents: (J,) parent of each joint, -1 for the root.
         rotations: (B, J, 3, 3) relative to the parent.
         rest_joints: (B, J, 3) in the rest pose, metres.
 
     Returns:
         Rotations (B, J, 3, 3) and joints (B, J, 3) in the axes of the root's parent.
     """
-    ancestors = np.array(parents)  # -1: the body's own axes are reached
+    ancestors = np.array(parents)  # -1: the axes of the root's parent are reached
     parent_joints = jnp.where((ancestors < 0)[:, None], 0, rest_joints[:, ancestors])
     joints = rest_joints - parent_joints
     while (ancestors >= 0).any():
         below = (ancestors >= 0)[:, None]
-        turns, shifts = rotations[:, ancestors], joints[:, ancestors]
-        joints = jnp.where(below, jnp.einsum("bjcd,bjd->bjc", turns, joints) + shifts, joints)
-        rotations = jnp.where(below[..., None], turns @ rotations, rotations)
+        above, shifts = rotations[:, ancestors], joints[:, ancestors]
+        joints = jnp.where(below, jnp.einsum("bjcd,bjd->bjc", above, joints) + shifts, joints)
+        rotations = jnp.where(below[..., None], above @ rotations, rotations)
         ancestors = np.where(ancestors < 0, -1, ancestors[ancestors])
     return rotations, joints
 
@@ -47,16 +47,16 @@ def world_rotations(parents: Sequence[int], rotations: jax.Array) -> jax.Array:
 def forward_kinematics_numpy(
     parents: Sequence[int], rotations: np.ndarray, rest_joints: np.ndarray, root: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`forward_kinematics` joint by joint in NumPy, for processes that draw people and must not start JAX.
+    """`forward_kinematics` joint by joint in NumPy, for processes that render people and must not start JAX.
 
     Args:
-        parents: (J,).
-        rotations: (..., J, 3, 3).
-        rest_joints: (..., J, 3), or (J, 3) of all.
-        root: (..., 3) where the root joint is; None: where it is at rest.
+        parents: (J,) parent of each joint, -1 for the root.
+        rotations: (..., J, 3, 3) relative to the parent.
+        rest_joints: (..., J, 3), or (J, 3) for all bodies, metres.
+        root: (..., 3) position of the root joint; None: its rest position.
 
     Returns:
-        (..., J, 3, 3) and (..., J, 3).
+        Rotations (..., J, 3, 3) and joints (..., J, 3) in the axes of the root's parent.
     """
     world, joints = [rotations[..., 0, :, :]], [rest_joints[..., 0, :] if root is None else root]
     for joint, parent in enumerate(parents[1:], 1):

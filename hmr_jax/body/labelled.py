@@ -1,6 +1,6 @@
-"""The bodies that labels belong to: 44 keypoints, root joint and height from body parameters.
+"""The bodies of labelled people: 44 keypoints, root joint and height from body parameters.
 
-Shapes: N people, n vertices that the keypoints use.
+Shapes: N people, J joints, n vertices that the keypoints use.
 """
 
 from functools import lru_cache
@@ -12,14 +12,14 @@ from scipy.spatial.transform import Rotation
 from hmr_jax.body.genders import Gender, file_stem, load_genders
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import JointSet, joint_set_matrix
-from hmr_jax.body.skinning import skin
+from hmr_jax.body.skinning import BodyOutput, skin
 
-BLOCK = 64  # people computed together; always this many, so that one program does
-HEIGHTS = (1.0, 2.5)  # metres, of people
+BLOCK = 64  # people skinned together; always this many, so that one program is compiled
+HEIGHTS = (1.0, 2.5)  # metres, plausible for people
 
 
 class LabelledBodies:
-    """Body models by gender, and what labels of them imply."""
+    """Body models by gender, and what their labelled parameters imply."""
 
     def __init__(self, source: str):
         """Loads the bodies of a source, see `genders.load_genders`."""
@@ -28,23 +28,23 @@ class LabelledBodies:
 
     @property
     def topology(self) -> str:
-        """Of the vertices."""
+        """Topology of the bodies, see `BodyModel`."""
         return next(iter(self._models.values())).topology
 
     def has(self, gender: Gender) -> bool:
-        """Whether the body of a gender is there."""
+        """Whether there is a body of this gender."""
         return gender in self._models
 
     def model(self, gender: Gender) -> BodyModel:
         """The body of a gender.
 
         Raises:
-            FileNotFoundError: It is not there; another one would give wrong keypoints.
+            FileNotFoundError: there is none; another one would give wrong keypoints.
         """
         if gender not in self._models:
-            there = ", ".join(map(file_stem, self._models))
+            found = ", ".join(map(file_stem, self._models))
             raise FileNotFoundError(
-                f"The labels need {file_stem(gender)}: give a folder with it as option body (there: {there})."
+                f"The labels need {file_stem(gender)}: give a folder that holds it as option body (found: {found})."
             )
         return self._models[gender]
 
@@ -79,7 +79,7 @@ class LabelledBodies:
         return result if translation is None else result + np.asarray(translation)[:, None]
 
     def root(self, gender: Gender, betas: np.ndarray) -> np.ndarray:
-        """(N, 3) root joint at rest: the point about which the global orientation turns."""
+        """(N, 3) root joint at rest, metres: the point about which the global orientation rotates the body."""
         model = self.model(gender)
         row = np.asarray(model.joint_regressor)[0].astype(np.float64)
         dirs = np.einsum("v,vcs->cs", row, np.asarray(model.shapedirs)[..., : betas.shape[1]])
@@ -94,7 +94,7 @@ class LabelledBodies:
 
 
 @jax.jit
-def _skin(model: BodyModel, betas, rotations, vertex_ids):
+def _skin(model: BodyModel, betas: jax.Array, rotations: jax.Array, vertex_ids: jax.Array) -> BodyOutput:
     return skin(model, betas, rotations, vertex_ids=vertex_ids)
 
 

@@ -1,4 +1,4 @@
-"""`load_body_model`: the built-in body, or a user's SMPL file."""
+"""Load a body: the built-in one, or a user's SMPL file."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def load_body_model(source: str | Path = "default") -> BodyModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not an SMPL model or was damaged; the message says what it is.
+        ValueError: the file is not an SMPL model or is damaged; the message says what it is.
     """
     if source == "default":
         return load_default_body()

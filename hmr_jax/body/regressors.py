@@ -1,4 +1,4 @@
-"""Joint sets as linear maps of joints and a few vertices, so that a prediction needs only those vertices.
+"""Joint sets as linear maps of joints and a few vertices, so that a prediction needs only these vertices.
 
 Every set of `joints` is matrix @ concatenate([joints, vertices[vertex_ids]]). Pure NumPy.
 

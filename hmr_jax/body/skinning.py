@@ -1,6 +1,6 @@
 """The forward pass of the body: betas and joint rotations to vertices and joints (SMPL, Loper et al. 2015).
 
-Shapes: B batch, V vertices, J joints, S betas.
+Shapes: B batch, V vertices, n chosen vertices, J joints, S betas.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class BodyOutput(NamedTuple):
     """Posed body, metres."""
 
     vertices: jax.Array
-    """(B, V, 3), or (B, len(vertex_ids), 3)."""
+    """(B, V, 3), or (B, n, 3) of the chosen ones."""
     joints: jax.Array
     """(B, J, 3)."""
 
@@ -34,16 +34,16 @@ def skin(
 
     Args:
         model: the body.
-        betas: (B, S); fewer than the model's are taken as its first ones.
+        betas: (B, S) or fewer than the model's S: these are its first ones.
         rotations: (B, J, 3, 3) of each joint relative to its parent; the first one is the global orientation.
         translation: (B, 3) added last, or None.
-        vertex_ids: (n,) skin these vertices only; joints are those of the whole body all the same.
+        vertex_ids: (n,) skin these vertices only; the joints do not depend on it.
 
     Returns:
-        Vertices and joints in the axes that the global orientation maps to.
+        Vertices and joints, metres, in the axes that the global orientation maps to.
 
     Raises:
-        ValueError: if a shape does not fit the model.
+        ValueError: a shape does not fit the model.
     """
     check_parameters(model, betas, rotations)
     joints, transforms = pose_joints(model.parents, rest_joints(model, betas), rotations)
@@ -54,7 +54,7 @@ def skin(
 
 
 def check_parameters(model: BodyModel, betas: jax.Array, rotations: jax.Array) -> None:
-    """Raises ValueError where betas (B, S) or rotations (B, J, 3, 3) do not fit the body."""
+    """Raises ValueError if betas (B, S) or rotations (B, J, 3, 3) do not fit the body."""
     batch, num_betas = betas.shape
     if num_betas > model.num_betas or rotations.shape != (batch, model.num_joints, 3, 3):
         raise ValueError(
@@ -73,20 +73,20 @@ def rest_joints(model: BodyModel, betas: jax.Array) -> jax.Array:
 
 
 def pose_joints(parents: Sequence[int], rest: jax.Array, rotations: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The part of skinning that needs no mesh.
+    """Poses the joints: the part of skinning that needs no mesh.
 
     Args:
-        parents: (J,) of each joint, -1 for the root.
-        rest: (B, J, 3) see `rest_joints`.
+        parents: (J,) parent of each joint, -1 for the root.
+        rest: (B, J, 3), see `rest_joints`.
         rotations: (B, J, 3, 3) relative to the parent.
 
     Returns:
-        Joints (B, J, 3), and what moves the points fixed to each of them, x -> R x + t, as (B, J, 3, 4), t last.
+        Joints (B, J, 3), and the transforms x -> R x + t of points fixed to each of them, as (B, J, 3, 4), t last.
     """
-    turns, joints = forward_kinematics(parents, rotations, rest)
+    world, joints = forward_kinematics(parents, rotations, rest)
     # x -> R (x - rest joint) + posed joint = R x + shift
-    shift = joints - jnp.einsum("bjcd,bjd->bjc", turns, rest)
-    return joints, jnp.concatenate([turns, shift[..., None]], -1)
+    shift = joints - jnp.einsum("bjcd,bjd->bjc", world, rest)
+    return joints, jnp.concatenate([world, shift[..., None]], -1)
 
 
 def skin_vertices(
@@ -96,7 +96,7 @@ def skin_vertices(
     transforms: jax.Array,
     vertex_ids: np.ndarray | jax.Array | None = None,
 ) -> jax.Array:
-    """The mesh of a body whose joints are posed.
+    """The vertices of a body whose joints are posed.
 
     Args:
         model: the body.
@@ -118,8 +118,8 @@ def skin_vertices(
     offsets = feature @ posedirs.reshape(3 * num_vertices, -1).T
     offsets += betas @ shapedirs[..., :num_betas].reshape(3 * num_vertices, -1).T
     rest = template + offsets.reshape(batch, num_vertices, 3)
-    every = jnp.moveaxis(transforms, 1, -1).reshape(-1, model.num_joints)  # (12 B, J)
-    blended = (every @ weights.T).reshape(batch, 3, 4, num_vertices)
-    # Written out: XLA's CPU back end needs 20 times as long for a sum over an axis of three.
+    entries = jnp.moveaxis(transforms, 1, -1).reshape(-1, model.num_joints)  # (12 B, J)
+    blended = (entries @ weights.T).reshape(batch, 3, 4, num_vertices)
+    # Written out: a sum over an axis of three takes XLA's CPU back end 20 times as long.
     rows = [sum(blended[:, row, c] * rest[..., c] for c in range(3)) + blended[:, row, 3] for row in range(3)]
     return jnp.stack(rows, -1)

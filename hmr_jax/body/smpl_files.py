@@ -1,8 +1,8 @@
 """SMPL body models from users' files: recognise what a file is, check it, make a `BodyModel`.
 
-SMPL (Loper et al. 2015) may not be redistributed: users bring SMPL_NEUTRAL.pkl and so on from smpl.is.tue.mpg.de.
+SMPL (Loper et al. 2015) may not be redistributed: users download SMPL_NEUTRAL.pkl and so on from smpl.is.tue.mpg.de.
 
-Shapes: V vertices, F faces, J joints, S betas (10 of the file's 10 or 300).
+Shapes: V vertices, K points of a regressor.
 """
 
 from pathlib import Path
@@ -15,12 +15,12 @@ from hmr_jax.body.joints import SMPL_LANDMARK_VERTICES, SMPL_PARENTS
 from hmr_jax.body.model import Array, BodyModel
 from hmr_jax.io.research_files import read_contents
 
-NUM_JOINTS, NUM_BETAS = 24, 10
-NUM_VERTICES, NUM_FACES = 6890, 13776
+NUM_SMPL_JOINTS, NUM_SMPL_VERTICES, NUM_SMPL_FACES = 24, 6890, 13776
+NUM_SMPL_BETAS = 10  # taken of a file's 10 or 300
 MODEL_KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
-# Extra regressors looked for beside a model file: name in `BodyModel.regressors` -> name of the .npy or .pkl, rows.
+# Extra regressors that may be beside a model file: name in `BodyModel.regressors` -> name of the .npy or .pkl, rows.
 REGRESSOR_FILES = {"j19": ("SMPL_to_J19", 19), "extra": ("J_regressor_extra", 9), "h36m": ("J_regressor_h36m", 17)}
-# Relatives that are told by their number of joints.
+# Models of the same family, recognised by their number of joints.
 _OTHER_MODELS = {
     5: "a FLAME head", 16: "a MANO hand", 35: "a SMAL animal", 52: "an SMPL-H body", 55: "an SMPL-X body",
     75: "a SUPR body",
@@ -28,7 +28,7 @@ _OTHER_MODELS = {
 
 
 def identify(contents: Any) -> str | None:
-    """What the contents of a file are: "smpl", a file of `prepare.WANTED`, "a STAR body" and the like, or None."""
+    """What a file holds: "smpl", a key of `prepare.WANTED`, another model such as "a STAR body", or None if unknown."""
     if isinstance(contents, np.ndarray):
         rows = {count: file for file, count in REGRESSOR_FILES.values()}
         return rows.get(contents.shape[0]) if contents.ndim == 2 and contents.shape[1] > contents.shape[0] else None
@@ -40,7 +40,7 @@ def identify(contents: Any) -> str | None:
     def shape(key: str) -> tuple[int, ...]:
         return getattr(contents.get(key), "shape", ())
 
-    if shape("matrix")[:1] == (NUM_VERTICES,) or "smplx2smpl_values" in contents:
+    if shape("matrix")[:1] == (NUM_SMPL_VERTICES,) or "smplx2smpl_values" in contents:
         return "smplx2smpl"
     if "skin_template_v" in contents or "skel_weights" in contents:
         return "a SKEL body"
@@ -65,7 +65,7 @@ def read_smpl(path: str | Path) -> BodyModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an SMPL model, incomplete, damaged, or asks for code to be run.
+        ValueError: it is not an SMPL model, is incomplete or damaged, or would run code.
     """
     path = Path(path)
     contents = read_contents(path)
@@ -77,17 +77,17 @@ def read_smpl(path: str | Path) -> BodyModel:
     arrays = _checked(contents, path)
     num_vertices, faces = len(arrays["v_template"]), arrays["f"].astype(np.int32)
     built_in = load_default_body()
-    if np.array_equal(faces, built_in.faces):  # has SMPL's size: an export of it must not pass for SMPL
+    if np.array_equal(faces, built_in.faces):  # it has SMPL's size, but its export is not SMPL
         topology, landmarks, regressors = built_in.topology, built_in.landmarks, built_in.regressors
     else:
-        is_smpl = (num_vertices, len(faces)) == (NUM_VERTICES, NUM_FACES)
+        is_smpl = (num_vertices, len(faces)) == (NUM_SMPL_VERTICES, NUM_SMPL_FACES)
         topology = "smpl" if is_smpl else f"smpl-{num_vertices}"
         landmarks = np.array(SMPL_LANDMARK_VERTICES, np.int32) if is_smpl else None
         regressors = read_regressors(contents, path, num_vertices)
     single = {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
     return BodyModel(
         v_template=single["v_template"],
-        shapedirs=np.ascontiguousarray(single["shapedirs"][..., :NUM_BETAS]),
+        shapedirs=np.ascontiguousarray(single["shapedirs"][..., :NUM_SMPL_BETAS]),
         posedirs=single["posedirs"],
         joint_regressor=single["J_regressor"],
         skinning_weights=single["weights"],
@@ -100,7 +100,7 @@ def read_smpl(path: str | Path) -> BodyModel:
 
 
 def read_regressors(contents: dict[str, Any], path: Path, num_vertices: int) -> dict[str, Array]:
-    """Extra regressors (K, V) stored in the model file as "regressor_<name>", else found beside it."""
+    """Extra regressors (K, V) from the model file, where they are "regressor_<name>", or else from files beside it."""
     found: dict[str, Array] = {}
     for name in REGRESSOR_FILES:
         stored = contents.get(f"regressor_{name}")
@@ -112,7 +112,7 @@ def read_regressors(contents: dict[str, Any], path: Path, num_vertices: int) -> 
 
 
 def read_regressor(folder: Path, name: str, num_vertices: int) -> np.ndarray | None:
-    """An extra regressor (K, V) float32 from its own file in a folder, .npy before .pkl; None where it is not there.
+    """An extra regressor (K, V) float32 from its own file in a folder, .npy before .pkl; None if there is none.
 
     Args:
         folder: where to look.
@@ -120,7 +120,7 @@ def read_regressor(folder: Path, name: str, num_vertices: int) -> np.ndarray | N
         num_vertices: V of the body that it is for.
 
     Raises:
-        ValueError: the file is damaged, or for another body.
+        ValueError: the file is damaged or for another body.
     """
     files = (folder / f"{REGRESSOR_FILES[name][0]}{suffix}" for suffix in (".npy", ".pkl"))
     file = next((file for file in files if file.is_file()), None)
@@ -137,7 +137,7 @@ def _checked_regressor(matrix: Any, name: str, source: Path, num_vertices: int) 
 
 
 def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of `MODEL_KEYS`, after making sure that they are those of a model in SMPL's form."""
+    """The arrays of `MODEL_KEYS`, checked to be those of a model in SMPL's form."""
     missing = [key for key in MODEL_KEYS if contents.get(key) is None]
     if missing:
         raise ValueError(f"{path} is not a complete SMPL model: it lacks {', '.join(missing)}.")
@@ -146,21 +146,21 @@ def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     expected = {
         "v_template": (num_vertices, 3),
         "shapedirs": (num_vertices, 3, arrays["shapedirs"].size // max(arrays["v_template"].size, 1)),
-        "posedirs": (num_vertices, 3, 9 * (NUM_JOINTS - 1)),
-        "J_regressor": (NUM_JOINTS, num_vertices),
-        "weights": (num_vertices, NUM_JOINTS),
-        "kintree_table": (2, NUM_JOINTS),
+        "posedirs": (num_vertices, 3, 9 * (NUM_SMPL_JOINTS - 1)),
+        "J_regressor": (NUM_SMPL_JOINTS, num_vertices),
+        "weights": (num_vertices, NUM_SMPL_JOINTS),
+        "kintree_table": (2, NUM_SMPL_JOINTS),
         "f": (arrays["f"].size // 3, 3),
     }
     for key, shape in expected.items():
         array = arrays[key]
         if array.shape != shape or array.dtype.kind not in "fiu":
-            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL's is a number array {shape}.")
+            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL needs numbers of shape {shape}.")
         if not np.isfinite(array).all():
             raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
     parents = (-1, *arrays["kintree_table"][0, 1:].astype(int).tolist())  # the file's root is 2^32 - 1
     if parents != SMPL_PARENTS:
         raise ValueError(f"The joint tree in {path} is not SMPL's: the parents are {parents}.")
     if arrays["f"].min() < 0 or arrays["f"].max() >= num_vertices:
-        raise ValueError(f"Faces in {path} name vertices that are not there: the file is damaged.")
+        raise ValueError(f"Faces in {path} refer to vertices that do not exist: the file is damaged.")
     return arrays

@@ -1,10 +1,10 @@
 """SMPL-X (Pavlakos et al. 2019) from a user's file: its surface, and the map from its vertices to SMPL's.
 
-Data sets label people with SMPL-X; the models of this package speak SMPL. Here SMPL-X is only ever posed, on the way to
-SMPL parameters (`fitting`). Like SMPL it may not be redistributed: SMPLX_NEUTRAL.npz comes from smpl-x.is.tue.mpg.de.
+Some data sets label people with SMPL-X; the networks here predict SMPL. SMPL-X is only posed, so that SMPL parameters
+can be fitted to its surface (`fitting`). Like SMPL, it may not be redistributed: SMPLX_NEUTRAL.npz comes from
+smpl-x.is.tue.mpg.de.
 
-Shapes: B bodies, V vertices, S shape and E expression coefficients; 55 joints: 22 of the body, jaw, eyes, 2 x 15 of
-the hands.
+Shapes: B bodies, V vertices, S betas. The 55 joints are 22 of the body, jaw, eyes and 2 x 15 of the hands.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ import scipy.sparse
 
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.skinning import BodyOutput, skin
-from hmr_jax.body.smpl_files import NUM_VERTICES, identify
+from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, identify
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.io.research_files import read_contents
 
-NUM_JOINTS, BODY_JOINTS, HAND_START = 55, 22, 25
-HAND = 15  # joints of a hand
+NUM_SMPLX_JOINTS = 55
+NUM_HAND_JOINTS = 15
 MAX_BETAS = 20  # of a file's 300: no labels use more
 SMPLX_PARENTS = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,
@@ -36,7 +36,7 @@ class SmplxModel:
     """SMPL-X as arrays."""
 
     body: BodyModel
-    """Its shapedirs are those of the shape and then those of the expression."""
+    """Its shapedirs are those of the shape, then those of the expression."""
     num_betas: int
     """S."""
     hand_components: np.ndarray
@@ -56,21 +56,21 @@ class SmplxModel:
         Args:
             body: (B, 66) global orientation and 21 joints.
             hands: (B, 2, 45) axis-angle of left and right hand, (B, 2, n) coefficients of their first n components, or
-                None: nothing added to what `flat_hand_mean` says.
-            face: (B, 9) jaw and eyes, or None: at rest.
-            flat_hand_mean: hands are counted from flat ones; False: from the relaxed ones of the file.
+                None: the pose that `flat_hand_mean` selects.
+            face: (B, 9) axis-angle of jaw and eyes, or None: at rest.
+            flat_hand_mean: hands are relative to flat hands; False: to the file's relaxed ones.
 
         Returns:
-            (B, 55, 3).
+            (B, 55, 3), radians.
         """
         count = len(body)
-        curled = np.zeros((count, 2, 3 * HAND)) if hands is None else np.asarray(hands, np.float64)
-        if curled.shape[2] < 3 * HAND:
-            curled = np.einsum("bhn,hnc->bhc", curled, self.hand_components[:, : curled.shape[2]])
+        fingers = np.zeros((count, 2, 3 * NUM_HAND_JOINTS)) if hands is None else np.asarray(hands, np.float64)
+        if fingers.shape[2] < 3 * NUM_HAND_JOINTS:
+            fingers = np.einsum("bhn,hnc->bhc", fingers, self.hand_components[:, : fingers.shape[2]])
         if not flat_hand_mean:
-            curled = curled + self.hand_mean
+            fingers = fingers + self.hand_mean
         face = np.zeros((count, 9)) if face is None else face
-        return np.concatenate([body, face, curled.reshape(count, -1)], 1).reshape(count, NUM_JOINTS, 3)
+        return np.concatenate([body, face, fingers.reshape(count, -1)], 1).reshape(count, NUM_SMPLX_JOINTS, 3)
 
 
 def read_smplx(path: str | Path) -> SmplxModel:
@@ -78,12 +78,12 @@ def read_smplx(path: str | Path) -> SmplxModel:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no SMPL-X model, incomplete or damaged; the message says what it is.
+        ValueError: it is not an SMPL-X model, or is incomplete or damaged; the message says what it is.
     """
     contents = read_contents(path)
     kind = identify(contents)
     if kind != "an SMPL-X body":
-        found = "an SMPL body" if kind == "smpl" else kind or "of no known kind"
+        found = "an SMPL body" if kind == "smpl" else kind or "of an unknown kind"
         raise ValueError(f"{path} is {found}, not an SMPL-X model: take SMPLX_NEUTRAL.npz from smpl-x.is.tue.mpg.de.")
     keys = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
     hand_keys = ("hands_componentsl", "hands_componentsr", "hands_meanl", "hands_meanr")
@@ -94,19 +94,19 @@ def read_smplx(path: str | Path) -> SmplxModel:
     expected = {
         "v_template": (count, 3),
         "shapedirs": (count, 3, total),
-        "posedirs": (count, 3, 9 * (NUM_JOINTS - 1)),
-        "J_regressor": (NUM_JOINTS, count),
-        "weights": (count, NUM_JOINTS),
-        "kintree_table": (2, NUM_JOINTS),
-        "hands_componentsl": (3 * HAND, 3 * HAND),
-        "hands_componentsr": (3 * HAND, 3 * HAND),
-        "hands_meanl": (3 * HAND,),
-        "hands_meanr": (3 * HAND,),
+        "posedirs": (count, 3, 9 * (NUM_SMPLX_JOINTS - 1)),
+        "J_regressor": (NUM_SMPLX_JOINTS, count),
+        "weights": (count, NUM_SMPLX_JOINTS),
+        "kintree_table": (2, NUM_SMPLX_JOINTS),
+        "hands_componentsl": (3 * NUM_HAND_JOINTS, 3 * NUM_HAND_JOINTS),
+        "hands_componentsr": (3 * NUM_HAND_JOINTS, 3 * NUM_HAND_JOINTS),
+        "hands_meanl": (3 * NUM_HAND_JOINTS,),
+        "hands_meanr": (3 * NUM_HAND_JOINTS,),
     }
     for key, shape in expected.items():
         array = contents[key]
         if array.shape != shape or array.dtype.kind not in "fiu":
-            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL-X's is a number array {shape}.")
+            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL-X needs numbers of shape {shape}.")
         if not np.isfinite(array).all():
             raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
     if (-1, *contents["kintree_table"][0, 1:].astype(int).tolist()) != SMPLX_PARENTS:
@@ -142,7 +142,7 @@ def smplx_surface(
 
     Args:
         model: the body.
-        betas: (B, n), n up to the model's; more are an error, as dropping them would change the person.
+        betas: (B, n) with n <= S; more are an error, since dropping them would change the person.
         pose: (B, 55, 3) axis-angle, see `SmplxModel.full_pose`.
         translation: (B, 3) or None.
         expression: (B, up to 10) or None.
@@ -166,16 +166,16 @@ def _skin(body: BodyModel, coefficients: jax.Array, pose: jax.Array, translation
 
 
 def read_vertex_map(path: str | Path) -> scipy.sparse.csr_matrix:
-    """(6890, 10475) SMPL vertices as weighted means of SMPL-X vertices: smplx2smpl.pkl, or what `prepare` makes of it.
+    """Reads the (6890, 10475) map from SMPL-X to SMPL vertices: smplx2smpl.pkl, or the file `prepare` makes of it.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is another file, or its weights do not sum to 1.
+        ValueError: it is another file, or the weights of a vertex do not sum to 1.
     """
     contents = read_contents(path)
     if identify(contents) != "smplx2smpl":
         raise ValueError(
-            f"{path} is no map from SMPL-X's to SMPL's vertices: take smplx2smpl.pkl from SMPL-X's model transfer data."
+            f"{path} is not a map from SMPL-X to SMPL vertices: take smplx2smpl.pkl from SMPL-X's model transfer data."
         )
     if "matrix" in contents:
         matrix = scipy.sparse.csr_matrix(contents["matrix"])
@@ -183,6 +183,6 @@ def read_vertex_map(path: str | Path) -> scipy.sparse.csr_matrix:
         rows, columns, values, shape = (contents[f"smplx2smpl_{key}"] for key in ("rows", "columns", "values", "shape"))
         matrix = scipy.sparse.csr_matrix((values, (rows, columns)), tuple(int(side) for side in shape))
     sums = np.asarray(matrix.sum(1)).ravel()
-    if matrix.shape[0] != NUM_VERTICES or np.abs(sums - 1).max() > 0.01:
+    if matrix.shape[0] != NUM_SMPL_VERTICES or np.abs(sums - 1).max() > 0.01:
         raise ValueError(f"{path} holds a damaged map: its {matrix.shape[0]} rows do not sum to 1.")
     return matrix.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Checkpoints: those of runs, exported and converted folders, and what inference and training load of them.
+"""Checkpoints of runs, exported and converted folders, and loading them for inference and training.
 
 A run's folder holds
 
@@ -8,7 +8,7 @@ A run's folder holds
     metrics.jsonl          the log
 
 An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16). A converted
-one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params/ and source.json: where it is from.
+one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params/ and source.json (its origin).
 """
 
 from hmr_jax.checkpoints.exported import SHIPPED_ENCODER, SHIPPED_MODEL, export

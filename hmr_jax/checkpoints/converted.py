@@ -1,8 +1,8 @@
-"""Folders of published weights in our terms, as `python -m hmr_jax.weights.convert` writes them.
+"""Folders of converted published weights, as `python -m hmr_jax.weights.convert` writes them.
 
-config.json      an experiment, or a network that is none, under its kind
+config.json      an experiment; or, under its kind, a network that is no experiment
 params/          all parameters: an item of Orbax
-source.json      where they are from
+source.json      their origin
 """
 
 import inspect
@@ -24,21 +24,24 @@ BACKBONE = "backbone"
 
 
 def save_converted(directory: Path, config: dict, params: Params, source: dict) -> None:
-    """Writes a converted checkpoint, whole or not at all.
+    """Writes a converted checkpoint; the folder appears only when it is complete.
 
     Args:
         directory: must not exist.
-        config: config.json.
-        params: all parameters, as they are.
-        source: source.json: where the parameters are from.
+        config: content of config.json.
+        params: all parameters; types are kept.
+        source: content of source.json, the origin of the parameters.
+
+    Raises:
+        FileExistsError: if the folder exists.
     """
     check_new(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with atomic.writing_folder(directory) as part:
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
-        # As they are in memory, which `read_plain_arrays` reads fastest; random-looking numbers do not compress.
-        # By default Orbax writes in the background, from a copy of everything; before 0.12 it can do no other.
+        # Not compressed: `read_plain_arrays` reads that fastest, and parameters hardly compress.
+        # By default Orbax copies everything and writes in the background; from 0.12 on that can be turned off.
         kind: Any = ocp.type_handlers.NumpyHandler
         direct = {"deepcopy_host_arrays": False}
         numpy = kind(**direct) if set(direct) <= set(inspect.signature(kind).parameters) else kind()
@@ -52,7 +55,7 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
 
 
 def check_new(directory: Path) -> None:
-    """Raises FileExistsError if there is something already."""
+    """Raises FileExistsError if the folder exists."""
     if directory.exists():
         raise FileExistsError(f"{directory} exists already: choose another folder, or remove it.")
 
@@ -64,16 +67,16 @@ def load_depth_anything(directory: str | Path) -> tuple[DepthAnythingConfig, Par
 
 
 def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
-    """What a converted checkpoint says of its network, and its parameters as NumPy arrays.
+    """Description of the network in a converted checkpoint, and its parameters as NumPy arrays.
 
     Args:
         directory: a folder that `python -m hmr_jax.weights.convert` wrote.
-        kind: `DEPTH_ANYTHING`, or `BACKBONE`: {"name": "resnet50" or the like} and {"encoder": parameters,
+        kind: `DEPTH_ANYTHING`; or `BACKBONE`, which gives {"name": "resnet50", for example} and {"encoder": parameters,
             "batch_stats": {"encoder": running statistics}}.
 
     Raises:
-        FileNotFoundError: if there is none in the folder.
-        ValueError: if it is of another network, or cannot be read.
+        FileNotFoundError: if there is no checkpoint in the folder.
+        ValueError: if it holds another kind of network, or cannot be read.
     """
     folder = Path(directory).resolve()
     if not is_converted(folder):
@@ -87,10 +90,12 @@ def load_network(directory: str | Path, kind: str) -> tuple[dict, Params]:
 
 
 def is_converted(folder: Path) -> bool:
+    """Whether the folder holds a converted checkpoint."""
     return (folder / "params").is_dir() and (folder / "config.json").exists()
 
 
 def load_converted(folder: Path) -> tuple[Config, Params]:
+    """Configuration and parameters of a converted experiment; raises ValueError for another kind of network."""
     values = read_json(folder / "config.json")
     for kind, use in ((DEPTH_ANYTHING, "a depth provider"), (BACKBONE, "the image backbone of D2A-HMR")):
         if kind in values:

@@ -17,24 +17,24 @@ SHIPPED_MODEL = ASSETS / "deforhmr_small"
 
 
 def is_exported(folder: Path) -> bool:
-    """Whether `export` wrote it."""
+    """Whether the folder was written by `export`."""
     return (folder / "params.npz").exists()
 
 
 def export(directory: Path, config: Config, params: Params) -> None:
-    """Writes config.json and params.npz (float16), whole or not at all."""
+    """Writes config.json and params.npz (float16); the folder counts as exported only when it is complete."""
     directory.mkdir(parents=True, exist_ok=True)
-    flat = flax.traverse_util.flatten_dict(params, sep="/")
-    arrays = {name: np.asarray(value, np.float16) for name, value in flat.items()}
+    by_path = flax.traverse_util.flatten_dict(params, sep="/")
+    arrays = {path: np.asarray(value, np.float16) for path, value in by_path.items()}
     write_json(directory / "config.json", to_dict(config))
-    atomic.write_npz(directory / "params.npz", arrays)  # last: a folder with it counts as whole
+    atomic.write_npz(directory / "params.npz", arrays)  # last: `is_exported` looks for it
 
 
 def load_exported(directory: Path) -> tuple[Config, Params]:
-    """What `export` wrote, float32; raises ValueError where it cannot be read."""
+    """Configuration and float32 parameters of an exported folder; raises ValueError if it cannot be read."""
     try:
         with np.load(directory / "params.npz", allow_pickle=False) as arrays:
-            flat = {name: arrays[name].astype(np.float32) for name in arrays.files}
+            by_path = {path: arrays[path].astype(np.float32) for path in arrays.files}
     except Exception as error:
         raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
-    return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(flat, sep="/")
+    return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(by_path, sep="/")

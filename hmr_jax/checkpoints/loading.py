@@ -1,4 +1,4 @@
-"""What inference and training load: any folder of parameters, whoever wrote it."""
+"""Loading parameters for inference and training from any kind of checkpoint folder."""
 
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
 
 
 def describe(directory: str | Path | None) -> dict[str, Any]:
-    """Which checkpoint `load_for_inference` takes: its folder's name and its step (None for an exported folder)."""
+    """The checkpoint that `load_for_inference` takes: its folder's name, and its step or None outside of runs."""
     run, step = _locate(directory)
     return {"name": run.name, "step": step}
 
 
 def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
-    """The run's or exported folder, and the step of a run."""
+    """The folder of a run with a step, or an exported or converted folder with None."""
     folder = SHIPPED_MODEL if directory is None else Path(directory).resolve()
     if is_exported(folder) or is_converted(folder):
         return folder, None
@@ -73,7 +73,12 @@ def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
 
 
 def load_initial(config: Config, params: Params) -> Params:
-    """Replaces initial parameter groups by those of `config.init_from`; shapes that differ raise ValueError."""
+    """Replaces initial parameter groups by those of `config.init_from`.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if groups are missing, none fits, or shapes differ.
+    """
     if not config.init_from:
         return params
     source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
@@ -81,7 +86,7 @@ def load_initial(config: Config, params: Params) -> Params:
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
         shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
-        # D2A-HMR draws both streams with one letter: equal networks start equal.
+        # D2A-HMR's figure gives both streams the same symbol: equal networks start from equal parameters.
         loaded = _copy_group(loaded, "encoder", "depth_encoder") if shapes[0] == shapes[1] else loaded
     missing = [name for name in config.init_groups if name not in loaded or name not in params]
     if missing:
@@ -89,30 +94,31 @@ def load_initial(config: Config, params: Params) -> Params:
             f"init_groups names {', '.join(missing)}, but {source} holds {', '.join(loaded)} and this model has "
             f"{', '.join(params)}."
         )
-    taken = {name: group for name, group in loaded.items() if name in wanted}
-    if not taken:
+    replaced = {name: group for name, group in loaded.items() if name in wanted}
+    if not replaced:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
-    statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in taken}
+    statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in replaced}
     if STATISTICS in params:
-        taken[STATISTICS] = params[STATISTICS] | statistics
-    for name, group in taken.items():
-        here, there = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
-        for key in sorted(set(here) | set(there)):
-            shapes = [np.shape(tree[key]) if key in tree else None for tree in (here, there)]
+        replaced[STATISTICS] = params[STATISTICS] | statistics
+    for name, group in replaced.items():
+        mine, theirs = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
+        for key in sorted(set(mine) | set(theirs)):
+            shapes = [np.shape(tree[key]) if key in tree else None for tree in (mine, theirs)]
             if shapes[0] != shapes[1]:
                 raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
-    return params | taken
+    return params | replaced
 
 
-def _copy_group(weights: Params, source: str, target: str) -> Params:
-    copied = weights | {target: weights[source]}
-    if source in weights.get(STATISTICS, {}):
-        copied[STATISTICS] = weights[STATISTICS] | {target: weights[STATISTICS][source]}
+def _copy_group(params: Params, source: str, target: str) -> Params:
+    """Adds a copy of a group, with its running statistics, under another name."""
+    copied = params | {target: params[source]}
+    if source in params.get(STATISTICS, {}):
+        copied[STATISTICS] = params[STATISTICS] | {target: params[STATISTICS][source]}
     return copied
 
 
 def _load_groups(source: Path) -> Params:
-    """Parameter groups of any checkpoint that training can start from."""
+    """Parameter groups of any checkpoint from which training can start."""
     if is_converted(source) and BACKBONE in read_json(source / "config.json"):
         return load_network(source, BACKBONE)[1]
     return load_for_inference(source)[1]

@@ -1,4 +1,4 @@
-"""Checkpoints of a run under way: all that touches Orbax's manager."""
+"""Checkpoints of a training run: everything that uses Orbax's manager."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +11,13 @@ from hmr_jax.config import Config, to_dict
 from hmr_jax.models.parameters import Params
 
 Items = Mapping[str, Any]
-"""Trees of arrays by the names of their items: "params" (trained parameters) and "train" (what only training needs)."""
+"""Trees of arrays by name: "params" (trained parameters) and "train" (what only training needs)."""
+
+_args: Any = ocp.args  # dataclasses behind decorators: type checkers do not see their arguments
 
 
 def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.CheckpointManager:
-    """Orbax's manager of a run's checkpoints: keeps the latest few and the best by the configured metric."""
+    """Orbax's manager of a run's checkpoints; it keeps the latest ones and the best by the configured metric."""
     metric = config.checkpoint.metric
 
     def metric_of(metrics: dict) -> float:
@@ -38,30 +40,35 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
 def save(
     manager: ocp.CheckpointManager, config: Config, step: int, items: Items, metrics: dict[str, float] | None
 ) -> None:
-    """Writes one checkpoint in the background; a half-written one is never taken for a whole one.
+    """Writes one checkpoint in the background; it counts only once it is complete.
 
     Args:
         manager: of the run.
         config: of the run; stored with the checkpoint.
-        step: optimiser steps done.
+        step: number of optimiser steps done.
         items: trees of arrays.
-        metrics: of the last validation, which tell the best checkpoint; None: there was none since the last save.
+        metrics: of the last validation, which select the best checkpoint; None: no validation since the last save.
+
+    Raises:
+        OSError: if the checkpoint was not written.
     """
-    saved = ocp.args.Composite(
-        **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},  # type: ignore[call-arg]
-        config=ocp.args.JsonSave(to_dict(config)),  # type: ignore[call-arg]
-        data=ocp.args.JsonSave({"step": step, "seed": config.seed}),  # type: ignore[call-arg]
+    saved = _args.Composite(
+        **{name: _args.StandardSave(tree) for name, tree in items.items()},
+        config=_args.JsonSave(to_dict(config)),
+        data=_args.JsonSave({"step": step, "seed": config.seed}),
     )
     if step not in manager.all_steps() and not manager.save(step, args=saved, metrics=metrics):
         raise OSError(f"The checkpoint of step {step} was not written.")
 
 
 def restore(manager: ocp.CheckpointManager, items: Items) -> dict[str, Any]:
-    """The items of the latest checkpoint, placed as the arrays (or shaped placeholders with shardings) given are."""
+    """The items of the latest checkpoint, with the shapes and shardings of the arrays (or placeholders) given.
+
+    Raises:
+        ValueError: if the checkpoint cannot be read.
+    """
     step = manager.latest_step()
-    wanted = ocp.args.Composite(
-        **{name: ocp.args.StandardRestore(tree) for name, tree in items.items()}  # type: ignore[call-arg]
-    )
+    wanted = _args.Composite(**{name: _args.StandardRestore(tree) for name, tree in items.items()})
     try:
         restored = manager.restore(step, args=wanted)
     except Exception as error:  # Orbax raises many types for damaged files
@@ -70,7 +77,7 @@ def restore(manager: ocp.CheckpointManager, items: Items) -> dict[str, Any]:
 
 
 def save_frozen(run: Path, frozen: Params) -> None:
-    """Writes the parameters that training does not change, once."""
+    """Writes the parameters that training does not change, unless they are there."""
     directory = (run / "frozen").resolve()
     if frozen and not directory.exists():
         with ocp.StandardCheckpointer() as checkpointer:

@@ -1,4 +1,4 @@
-"""What has to be known to build Depth Anything; no part of an experiment, and no computation."""
+"""The configuration of Depth Anything, which is no part of an experiment; no computation."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class DepthAnythingConfig:
     mlp_ratio: int = 4
     """Hidden width of the MLP in units of dim."""
     patch_size: int = 14
-    """Side of a patch."""
+    """Side of a patch, px."""
     grid: int = 37
     """Side of the square map of patches that the position embedding was trained for."""
     taps: tuple[int, ...] = (2, 5, 8, 11)
@@ -24,7 +24,7 @@ class DepthAnythingConfig:
     neck_dims: tuple[int, ...] = (48, 96, 192, 384)
     """Widths of the four maps, from the finest."""
     fusion_dim: int = 64
-    """Width in which they are fused."""
+    """Width of the fused maps."""
     head_dim: int = 32
     """Width before the last layer."""
     max_depth: float = 0.0

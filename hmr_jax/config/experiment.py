@@ -18,7 +18,7 @@ class LossConfig:
     """Weights of the losses. Each loss is a sum over joints and coordinates and a mean over the batch."""
 
     keypoints_2d: float = 0.01 * 48
-    """L1 on crop coordinates. HMR2.0 sums over a batch of 48: its weights times 48 keep their meaning here."""
+    """L1 on crop coordinates. HMR2.0 sums over a batch of 48, so its weights are multiplied by 48 here."""
     keypoints_3d: float = 0.05 * 48
     """L1 in metres, pelvis-aligned."""
     global_orient: float = 0.001 * 48
@@ -34,9 +34,9 @@ class LossConfig:
     rle: float = 0.0
     """Residual log-likelihood of keypoints, or of D2A-HMR's joint and vertex tokens: a mean over points."""
     rle_early: float = 0.1
-    """Factor on `rle` during its first steps: a density of first guesses would hold them back. [default]"""
+    """Factor on `rle` in the first steps, when the density of large early errors would slow learning. [default]"""
     rle_early_steps: int = 0
-    """How many steps these are. [default]"""
+    """Number of these first steps. [default]"""
     rle_compat: bool = False
     """The terms of the released code of residual log-likelihood estimation instead of the paper's equation."""
     heatmaps: float = 1.0
@@ -96,14 +96,14 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class DepthCorruptionConfig:
-    """What makes exact depth look like a network's estimate: drawn for each example, by its number. [default]
+    """Corruptions that make exact depth look like a network's estimate, drawn per example by its number. [default]
 
-    It applies to the depth of synthetic people and of records that hold metric depth; inverse depth in a record is
-    a network's and is left as it is.
+    They apply to the depth of synthetic people and of records with metric depth. Inverse depth in a record is a
+    network's and stays unchanged.
     """
 
     background: float = 0.8
-    """How often a floor and a wall are put where the depth is unknown: those of synthetic people have none."""
+    """How often a floor and a wall are added where depth is unknown; maps of synthetic people have none."""
     scale: float = 0.1
     """Contrast of the normalised map: 1 + scale * n, with n a standard normal cut at 2."""
     shift: float = 0.05
@@ -137,35 +137,35 @@ class DataConfig:
     directory: str = "data"
     """Where the TFDS data sets are."""
     datasets: tuple[DatasetConfig, ...] = (DatasetConfig(),)
-    """The training mixture; those of them that have the split are what is evaluated on, but for `evaluation`."""
+    """The training mixture. Evaluation uses those of them that have the split, unless `evaluation` is set."""
     three_dpw: float = 0.0
-    """Share of 3DPW's train split in the mixture, besides `datasets`; 0: 3DPW is unseen in training."""
+    """Share of 3DPW's train split in the mixture, in addition to `datasets`; 0: 3DPW is unseen in training."""
     evaluation: tuple[DatasetConfig, ...] = ()
-    """Data sets to evaluate on instead of `datasets`; their weights mean nothing."""
+    """Data sets to evaluate on instead of `datasets`; their weights are ignored."""
     crop_size: int = 256
     """Side of the square crop."""
     warp: Literal["host", "device"] = "host"
-    """Where records are cut to crops: "device" spares processors where there are few for each accelerator, and ships
-    the whole stored images to it; synthetic people made on the fly are always drawn as crops."""
+    """Where crops are cut from records. "device" saves CPU time where there are few cores per accelerator, and sends
+    whole stored images to it. Synthetic people made on the fly are always drawn as crops."""
     stored_size: int = 512
-    """With warp = "device": side to which stored images are padded, at least that of the largest one."""
+    """With warp = "device": side to which stored images are padded, px; at least that of the largest one."""
     dense: tuple[Literal["mask", "depth", "parts"], ...] = ()
-    """Dense targets that ride in the batch."""
+    """Dense targets that are added to the batch."""
     dense_size: int = 64
     """Side of the dense targets."""
     pseudo_depth: bool = False
-    """Estimated depth of the crop rides in the batch, for models that take it."""
+    """Whether estimated depth of the crop is added to the batch, for models that take it."""
     depth_corruption: DepthCorruptionConfig = DepthCorruptionConfig()
     """How exact depth becomes pseudo-depth."""
     augment: AugmentConfig = AugmentConfig()
     """Augmentation of the training split."""
     uses: int = 1
-    """How often each person made on the fly is trained on, every second time mirrored; more than 1 where a device
-    trains faster than the processors draw."""
+    """Data echoing: how often each person made on the fly is trained on, mirrored every second time; more than 1 where
+    a device trains faster than the processors draw."""
     workers: int = 0
     """Threads that make batches; 0: one per core."""
     processes: int = 0
-    """Processes that draw people on the fly for training, for machines with more than a few cores; 0: the threads."""
+    """Processes that draw people on the fly for training, for machines with many cores; 0: the threads draw them."""
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,9 @@ class CheckpointConfig:
     every: int = 1000
     """Steps between saves."""
     keep: int = 2
-    """Latest checkpoints kept, besides the best by `metric`."""
+    """Number of latest checkpoints kept, in addition to the best by `metric`."""
     metric: str = "mpjpe"
-    """Validation metric that names the best checkpoint; lower is better."""
+    """Validation metric that selects the best checkpoint; lower is better."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +211,9 @@ class Config:
     eval_examples: int = 0
     """Validation examples used during training; 0: all."""
     init_from: str = ""
-    """Weights to start from: a checkpoint folder, or "encoder" for the shipped encoder; groups that fit are taken."""
+    """Parameters to start from: a checkpoint folder, or "encoder" for the shipped encoder."""
     init_groups: tuple[str, ...] = ()
-    """Which parameter groups to take of them, e.g. only HMR2.0's "encoder"; empty: all that the model has too."""
+    """Parameter groups to take from `init_from`, e.g. only HMR2.0's "encoder"; empty: all that the model also has."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Network and body."""
     loss: LossConfig = LossConfig()
@@ -229,10 +229,10 @@ class Config:
 
 
 def training_mixture(data: DataConfig) -> tuple[DatasetConfig, ...]:
-    """The data sets of training with their weights: `datasets`, and 3DPW's train split with its share of the whole.
+    """The data sets of training with their weights: `datasets`, and 3DPW's train split with its share.
 
     Raises:
-        ValueError: 3DPW's share leaves nothing for the others, or it is among them already.
+        ValueError: if 3DPW's share is not in [0, 1), or `datasets` names 3DPW already.
     """
     if not data.three_dpw:
         return data.datasets
@@ -240,8 +240,8 @@ def training_mixture(data: DataConfig) -> tuple[DatasetConfig, ...]:
         raise ValueError(f"data.three_dpw is a share of the mixture, 0 <= share < 1, not {data.three_dpw}.")
     if any(dataset.name == "three_dpw" for dataset in data.datasets):
         raise ValueError("three_dpw is among data.datasets already: set data.three_dpw to 0.")
-    whole = sum(dataset.weight for dataset in data.datasets)
-    return (*data.datasets, DatasetConfig("three_dpw", whole * data.three_dpw / (1 - data.three_dpw)))
+    total = sum(dataset.weight for dataset in data.datasets)
+    return (*data.datasets, DatasetConfig("three_dpw", total * data.three_dpw / (1 - data.three_dpw)))
 
 
 def to_dict(config: Any) -> dict:

@@ -1,4 +1,4 @@
-"""The part of an experiment's configuration that says what network is built; `hmr_jax.config` has the whole.
+"""The part of an experiment's configuration that describes the network; `experiment.py` has the rest.
 
 `[default]` marks what the papers do not state and is this project's own decision.
 """
@@ -16,7 +16,7 @@ class EncoderConfig:
     image_size: tuple[int, int] = (256, 192)
     """Height and width of the network's input: the centre columns of the square crop, in pixels."""
     patch_size: int = 16
-    """ViT: side of a patch."""
+    """ViT: side of a patch, px."""
     dim: int = 1280
     """ViT, conv: width of a token."""
     depth: int = 32
@@ -62,24 +62,24 @@ class DecoderConfig:
     offset_grid: Literal["cells", "dat"] = "cells"
     """Points before any offset: on the cells' centres, or DAT's, which lie half a cell further. [default]"""
     share_offsets: bool = True
-    """One offset network for all layers, as all see the same map, rather than one each: errs no more (docs/results.md)
-    and takes two thirds of the time. [default]"""
+    """One offset network for all layers, as all see the same map, instead of one per layer: no larger errors
+    (docs/results.md) in two thirds of the time. [default]"""
     key_position_code: bool = True
     """Add a sine code of the sampled position to the keys. [default]"""
     position_bias: bool = False
-    """Learned attention bias per token, head and place, the counterpart of DAT's relative bias. [default]"""
+    """Learned attention bias per token, head and position, the counterpart of DAT's relative bias. [default]"""
     sampling: Literal["matmul", "gather"] = "matmul"
     """Back end of bilinear sampling: equal results; matmul has the faster backward pass."""
 
 
 @dataclass(frozen=True)
 class D2AConfig:
-    """What D2A-HMR puts between the encoders and the body."""
+    """Everything of D2A-HMR but its image encoder: depth stream, fusion, heads."""
 
     depth_stream: Literal["own", "shared"] = "own"
-    """Depth maps go through an encoder of their own, or through the image's. [default]"""
+    """Whether depth maps go through an encoder of their own or through the image encoder. [default]"""
     depth_encoder: EncoderConfig = EncoderConfig()
-    """With "own": the encoder of depth maps. Where it is built like the image's it starts from the same weights."""
+    """With "own": the encoder of depth maps. If built like the image encoder, it starts from the same parameters."""
     dim: int = 512
     """Token width. [default]"""
     depth: int = 4
@@ -105,7 +105,7 @@ class D2AConfig:
     head_heads: int = 4
     """Their attention heads. [default]"""
     silhouette: tuple[int, ...] = (256, 128, 64, 32)
-    """Channels of the silhouette decoder's stages, each doubling the side of the map; none: no decoder. [default]"""
+    """Channels of the silhouette decoder's stages, each of which doubles the side of the map; (): none. [default]"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class ModelConfig:
     d2a: D2AConfig = D2AConfig()
     """Fusion and heads of "d2a_hmr"."""
     uncertainty: bool = False
-    """Predict a scale of error per point, and learn the errors' density (a normalising flow): what `loss.rle` needs."""
+    """Predict a scale of error per point, and learn the errors' density (a normalising flow); for `loss.rle`."""
     body: str = "default"
     """"default" or a path to an SMPL .pkl or .npz file."""
     focal_length: float = 5000.0

@@ -1,4 +1,4 @@
-"""Pseudo-depth: maps of estimated depth, where they come from, and Depth Anything among these sources."""
+"""Pseudo-depth: maps of estimated depth and their sources, one of which is Depth Anything in JAX."""
 
 from hmr_jax.depth.maps import (
     SUFFIXES,

@@ -1,8 +1,9 @@
-"""Pseudo-depth: maps of estimated depth on disk and in memory, and the normalised crop of one that a network sees.
+"""Pseudo-depth: maps of estimated depth on disk and in memory, and their normalised crops, which networks take.
 
-Files hold a map of the size of their image: NAME.npz with "depth" and, where it is not inverse, "kind"; NAME.npy; or
-a 16-bit NAME.png. Networks for depth are right up to scale, shift and worse, so a map is used crop by crop: as inverse
-depth, stretched from its 2nd to its 98th percentile, near = 1. Unknown depth is 0 everywhere.
+Files hold a map of the size of their image: NAME.npz with "depth" and, if it is not inverse, "kind"; NAME.npy; or a
+16-bit NAME.png. Depth networks are at best right up to scale and shift, so each crop is normalised by itself: inverse
+depth, scaled so that its 2nd percentile becomes 0 and its 98th 1. Unknown depth is 0 everywhere.
+
 Shapes: H, W the image, S side of the crop.
 """
 
@@ -18,13 +19,13 @@ from hmr_jax.io import atomic
 Kind = Literal["inverse", "metric"]
 KINDS: tuple[Kind, ...] = ("inverse", "metric")
 SUFFIXES = (".npz", ".npy", ".png")
-"""Of depth files, in the order in which they are looked for."""
+"""Of depth files, in the order in which they are tried."""
 PERCENTILES = (2, 98)
 KNOWN = 0.01
-"""A crop with less of its depth known than this share counts as having none."""
+"""A crop of which less than this share has known depth counts as having none."""
 SAMPLED = 128
-"""The percentiles are those of about so many rows and columns."""
-_HALF_MAX = 65504.0
+"""Number of rows and columns, at least, from which the percentiles are computed."""
+_HALF_MAX = 65504.0  # of float16
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,24 @@ class DepthMap:
     """The depth of an image."""
 
     values: np.ndarray
-    """(H, W) float32; 0: unknown. `from_values` makes sure of that."""
+    """(H, W) float32, not negative; 0: unknown. `from_values` ensures this."""
     kind: Kind = "inverse"
     """"inverse": larger is nearer, in any unit; "metric": metres."""
 
     @classmethod
     def from_values(cls, values: np.ndarray, kind: str = "inverse", name: str = "The depth map") -> "DepthMap":
-        """Makes a map of any numbers; what is not finite or is negative becomes unknown.
+        """Makes a map from any real numbers; those that are not finite, or negative, become unknown.
 
         Args:
-            values: (H, W) real numbers; an axis of length 1 before or behind is taken off.
+            values: (H, W) real numbers; a first or last axis of length 1 is removed.
             kind: "inverse" or "metric".
             name: of the map, for messages.
 
         Raises:
-            ValueError: if they are no map of numbers, or the kind is unknown.
+            ValueError: if the values are not a map of real numbers, or the kind is unknown.
         """
-        known = {one: one for one in KINDS}
-        if kind not in known:
+        kinds = {one: one for one in KINDS}
+        if kind not in kinds:
             raise ValueError(f"{name} is of the unknown kind '{kind}': use {' or '.join(KINDS)}.")
         values = np.asarray(values)
         if values.dtype.kind not in "fiu":
@@ -61,10 +62,10 @@ class DepthMap:
             raise ValueError(f"{name} has the shape {shape}; expected (height, width) of its image.")
         with np.errstate(over="ignore", invalid="ignore"):  # too large for float32 is not finite either
             values = values.astype(np.float32)
-            return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), known[kind])
+            return cls(np.where(np.isfinite(values) & (values > 0), values, np.float32(0)), kinds[kind])
 
     def check_size(self, image_size: tuple[int, int], name: str = "The depth map") -> None:
-        """Raises ValueError unless the map is of its image's (width, height)."""
+        """Raises ValueError unless the map has the (width, height) of its image."""
         height, width = self.values.shape
         if (width, height) != image_size:
             raise ValueError(
@@ -74,15 +75,15 @@ class DepthMap:
 
 
 def normalize(values: np.ndarray, kind: str) -> tuple[np.ndarray, bool]:
-    """A crop's depth in [0, 1], and whether there is any.
+    """Normalised inverse depth of a crop, and whether it has any.
 
     Args:
         values: (S, S) of a `DepthMap`, 0 where unknown or outside the image.
         kind: of the map.
 
     Returns:
-        (S, S) float32 inverse depth, 1 at the 98th percentile of what is known and nearer, 0 at the 2nd, farther and
-        where it is unknown; and False where hardly any is known or all is equally far.
+        (S, S) float32 in [0, 1]: 1 at the 98th percentile of the known values and nearer; 0 at the 2nd, farther, and
+        where depth is unknown. And False if less than `KNOWN` of it is known, or all is equally far.
     """
     known = values > 0
     nothing = np.zeros(values.shape, np.float32), False
@@ -101,12 +102,12 @@ def normalize(values: np.ndarray, kind: str) -> tuple[np.ndarray, bool]:
 
 
 def to_levels(scaled: np.ndarray) -> np.ndarray:
-    """[0, 1] -> uint8, as batches hold it."""
+    """[0, 1] -> uint8, the type in batches."""
     return np.rint(255 * scaled).astype(np.uint8)
 
 
 def crop_depth(depth: DepthMap | None, center: np.ndarray, side: float, size: int) -> tuple[np.ndarray, bool]:
-    """The normalised depth of the square that `crop.extract_crop` cuts out of the image: nearest pixels.
+    """The normalised depth of the square that `geometry.crops.extract_crop` cuts out of the image, by nearest pixels.
 
     Args:
         depth: of the whole image; None: there is none.
@@ -128,7 +129,7 @@ def crop_depth(depth: DepthMap | None, center: np.ndarray, side: float, size: in
 
 
 def _inside(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which positions round to a pixel, and to which."""
+    """Indices of the positions that round to a pixel of the image, and these pixels."""
     nearest = np.rint(positions).astype(int)
     inside = np.flatnonzero((nearest >= 0) & (nearest < length))
     return inside, nearest[inside]
@@ -139,7 +140,7 @@ def read_depth(path: str | Path, kind: Kind = "inverse") -> DepthMap:
 
     Args:
         path: .npz, .npy or 16-bit .png.
-        kind: of a file that does not say it.
+        kind: of a file that does not state it.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -154,18 +155,18 @@ def read_depth(path: str | Path, kind: Kind = "inverse") -> DepthMap:
         values, stated = _read_png(path) if path.suffix.lower() == ".png" else _read_numpy(path)
     except _NoDepth as error:
         raise ValueError(f"{path} {error}") from None
-    # Each format has its own ways to fail on damaged bytes; all of them mean the same to a user.
+    # Each format raises its own errors for damaged bytes.
     except Exception as error:
         raise ValueError(f"{path} cannot be read as a depth map, it is damaged or cut off: {_short(error)}") from error
     return DepthMap.from_values(values, stated or kind, str(path))
 
 
 class _NoDepth(Exception):
-    """A sound file of something else; the message follows the file's name."""
+    """A readable file without a depth map; the message follows the file's name."""
 
 
 def _read_numpy(path: Path) -> tuple[np.ndarray, str | None]:
-    with path.open("rb") as file:  # opened here: NumPy leaves a damaged archive open
+    with path.open("rb") as file:  # opened here, as NumPy leaves damaged archives open
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded, None
@@ -193,12 +194,12 @@ def write_depth(path: str | Path, depth: DepthMap, source: str) -> None:
     Args:
         path: of the file; it appears there only when it is complete.
         depth: the map.
-        source: what made it, kept in the file.
+        source: its origin, stored in the file.
     """
     path, values = Path(path), depth.values
     if depth.kind == "inverse":
         values = values / max(float(values.max()), np.finfo(np.float32).tiny)
     half = np.minimum(values, _HALF_MAX).astype(np.float16)
-    half[(half == 0) & (values > 0)] = np.finfo(np.float16).smallest_subnormal  # far, and not unknown
+    half[(half == 0) & (values > 0)] = np.finfo(np.float16).smallest_subnormal  # far, but not unknown
     arrays = {"depth": half, "kind": np.array(depth.kind), "source": np.array(source)}
     atomic.write_npz(path, arrays)

@@ -1,10 +1,12 @@
-"""Depth maps of whole images by Depth Anything inside JAX: no PyTorch, batched, on the accelerator.
+"""Depth maps of whole images by Depth Anything in JAX: without PyTorch, in batches, on the accelerator.
 
-    depth = DepthNetwork.from_checkpoint("weights/depth_anything_v2_small")
-    map = depth(image)              # (H, W) float32, larger is nearer
-    maps = depth.batch(images)      # images of any sizes, those of one network size together
+    network = DepthNetwork.from_checkpoint("weights/depth_anything_v2_small")
+    depth = network(image)          # (H, W) float32, larger is nearer
+    maps = network.batch(images)    # images of any sizes
 
-Make the checkpoint with `python -m hmr_jax.weights.convert`. Shapes: H, W an image, h, w what the network is shown.
+`python -m hmr_jax.weights.convert` makes the checkpoint.
+
+Shapes: H, W an image.
 """
 
 from collections import defaultdict
@@ -26,16 +28,19 @@ class DepthNetwork:
     """Depth Anything and its parameters behind one call."""
 
     def __init__(self, config: DepthAnythingConfig, params: Params, batch_size: int | None = None):
-        """Args: config and params of a checkpoint; `batch_size` images go through the network at a time.
+        """Prepares the network; on accelerators its encoder computes in bfloat16.
 
-        Every batch is padded to that size, so there is one compilation for each size of images. By default 1 on a CPU
-        and 8 elsewhere. On accelerators the encoder computes in bfloat16.
+        Args:
+            config: of a checkpoint.
+            params: of the same checkpoint.
+            batch_size: images per call of the network. Batches are padded to it, so there is one compilation per size
+                of images. None: 1 on a CPU and 8 elsewhere.
         """
         cpu = jax.default_backend() == "cpu"
         self.config = config
         self.batch_size = batch_size or (1 if cpu else 8)
         self.kind = "metric" if config.max_depth else "inverse"
-        """What the maps hold: "inverse" depth without a unit, or "metric" depth in metres."""
+        """Of the maps: "inverse" depth without a unit, or "metric" depth in metres."""
         self._params = jax.device_put(params)
         model = DepthAnything(config, jnp.float32 if cpu else jnp.bfloat16)
         self._step = jax.jit(lambda params, images: model.apply({"params": params}, images))
@@ -45,8 +50,8 @@ class DepthNetwork:
         """Loads a folder that `hmr_jax.weights.convert` wrote.
 
         Raises:
-            FileNotFoundError: if there is none.
-            ValueError: if it is of another network, or cannot be read.
+            FileNotFoundError: if there is no checkpoint.
+            ValueError: if it holds another network, or cannot be read.
         """
         return cls(*load_depth_anything(directory), batch_size)
 
@@ -55,7 +60,7 @@ class DepthNetwork:
         return self.batch([image])[0]
 
     def batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Maps of images of any sizes, in their order.
+        """Maps of images of any sizes, in their order; images that the network takes in one size share batches.
 
         Raises:
             ValueError: for an image that is not uint8 (H, W, 3); the message says which.
@@ -66,19 +71,20 @@ class DepthNetwork:
                 raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
             buckets[network_size(image.shape[:2], self.config.size, self.config.patch_size)].append(index)
         maps: list = [None] * len(images)
-        running: tuple = ()
+        previous: tuple = ()
         for size, members in buckets.items():
-            for at in range(0, len(members), self.batch_size):
-                chunk = members[at : at + self.batch_size]
+            for start in range(0, len(members), self.batch_size):
+                chunk = members[start : start + self.batch_size]
                 inputs = np.stack([prepare(images[index], size) for index in chunk])
                 inputs = np.concatenate([inputs, np.repeat(inputs[-1:], self.batch_size - len(chunk), 0)])
                 result = self._step(self._params, inputs)
-                self._collect(maps, images, *running)  # while the network is busy with the next
-                running = chunk, result
-        self._collect(maps, images, *running)
+                self._collect(maps, images, *previous)  # while the network computes this chunk
+                previous = chunk, result
+        self._collect(maps, images, *previous)
         return maps
 
     @staticmethod
     def _collect(maps: list, images: Sequence[np.ndarray], chunk: Sequence[int] = (), result: object = ()) -> None:
+        """Resizes the maps of a chunk to their images and enters them into `maps`."""
         for index, depth in zip(chunk, np.asarray(result), strict=False):
             maps[index] = resize_linear(depth, images[index].shape[:2])

@@ -1,6 +1,6 @@
-"""Where the depth of an image comes from: files on disk, or a network that estimates it.
+"""Providers of depth maps: files on disk, or a network that estimates them.
 
-    provider = depth_provider("disk:depths")        # or a folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
+    provider = depth_provider("disk:depths")    # or the folder or file alone, "onnx:network.onnx", "flax:FOLDER", ...
     maps = provider([image], [path])
 
 Shapes: H, W the image.
@@ -24,47 +24,56 @@ class DepthProvider(Protocol):
     """Depth maps of whole images."""
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
-        """Maps of the images, of their size; None where there is none.
+        """Maps of the images, each of its image's size; None where there is no map.
 
         Args:
             images: (H, W, 3) uint8 RGB each, of any sizes.
-            paths: the files that they are from, whose names are the maps' names.
+            paths: their files; maps on disk are found by these names.
 
         Raises:
-            ValueError: for a map that cannot be used, naming it.
+            ValueError: if a map cannot be used; the message names it.
         """
         ...
 
 
-def maps_of(
+def maps_or_errors(
     provider: DepthProvider, images: Sequence[np.ndarray], paths: Sequence[Path]
 ) -> list[DepthMap | None | ValueError]:
-    """The provider's maps, and for images whose map cannot be used the reason instead."""
+    """The provider's maps; for an image whose map cannot be used, the error instead."""
     try:
         return list(provider(images, paths))
     except ValueError as error:
         if len(images) == 1:
             return [error]
-        return [one for pair in zip(images, paths, strict=True) for one in maps_of(provider, [pair[0]], [pair[1]])]
+        pairs = zip(images, paths, strict=True)
+        return [maps_or_errors(provider, [image], [path])[0] for image, path in pairs]
 
 
 class DiskDepth:
     """Precomputed maps: FOLDER/NAME.npz, .npy or .png of images NAME.*, or one file for one image."""
 
     def __init__(self, path: str, kind: Kind = "inverse"):
-        """Args: path of the folder or file; kind of maps that do not say it. FileNotFoundError if it is not there."""
+        """Checks that the path exists.
+
+        Args:
+            path: of the folder or file.
+            kind: of maps that do not state it.
+
+        Raises:
+            FileNotFoundError: if it does not exist.
+        """
         self.path, self.kind = Path(path), kind
         if not self.path.exists():
             raise FileNotFoundError(f"There is no depth file or folder {self.path}.")
 
     def find(self, name: str) -> Path | None:
-        """The file of the image of this name (without suffix)."""
+        """The map of the image of this name (without suffix), if there is one."""
         if self.path.is_file():
             return self.path
         return next((file for suffix in SUFFIXES if (file := self.path / f"{name}{suffix}").is_file()), None)
 
     def check_count(self, images: int) -> None:
-        """Raises ValueError where one file should serve several images."""
+        """Raises ValueError if one file is given for several images."""
         if self.path.is_file() and images > 1:
             raise ValueError(f"{self.path} is the depth of one image, not of {images}: name a folder of maps.")
 
@@ -84,11 +93,21 @@ class DiskDepth:
 class OnnxDepth:
     """A network in an ONNX file: one float input (1, 3, h, w), one output (1, h, w) or (1, 1, h, w).
 
-    Images are resized with their aspect kept, as Depth Anything V2 wants it, or to the size that the file fixes.
+    Images are resized as for Depth Anything V2, with their aspect kept; or to the size that the file fixes.
     """
 
     def __init__(self, path: str, kind: Kind = "inverse"):
-        """Args: path of the file; kind of the network's output."""
+        """Loads the network.
+
+        Args:
+            path: of the file.
+            kind: of the network's output.
+
+        Raises:
+            FileNotFoundError: if there is no file.
+            ImportError: if onnxruntime is not installed.
+            ValueError: if the file is not a depth network.
+        """
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no ONNX file {path}.")
         try:
@@ -97,7 +116,7 @@ class OnnxDepth:
             raise ImportError("An ONNX depth network needs onnxruntime: `pip install 'hmr_jax[onnx]'`.") from error
         try:
             self._session: Any = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
-        except Exception as error:  # onnxruntime has classes of its own for each failure
+        except Exception as error:  # onnxruntime raises many types
             raise ValueError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None, "channels"):
@@ -112,8 +131,8 @@ class OnnxDepth:
 
     def _estimate(self, image: np.ndarray) -> DepthMap:
         size = image.shape[1], image.shape[0]
-        shown = self._fixed or network_size(image.shape)[::-1]
-        small = Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC)
+        input_size = self._fixed or network_size(image.shape)[::-1]
+        small = Image.fromarray(image).resize(input_size, Image.Resampling.BICUBIC)
         pixels = normalize_imagenet(np.asarray(small, np.float32) / 255)
         output = self._session.run(None, {self._input: np.moveaxis(pixels, -1, 0)[None]})[0]
         values = np.asarray(output, np.float32)
@@ -125,11 +144,11 @@ class OnnxDepth:
 
 
 class FlaxDepth:
-    """Depth Anything inside JAX, from a folder that `python -m hmr_jax.weights.convert` wrote."""
+    """Depth Anything in JAX, from a folder that `python -m hmr_jax.weights.convert` wrote."""
 
     def __init__(self, path: str):
-        """Args: path of the folder. FileNotFoundError if there is no checkpoint in it."""
-        from hmr_jax.depth.network import DepthNetwork  # the models, which the other providers do not need
+        """Loads the network; raises FileNotFoundError if the folder holds no checkpoint."""
+        from hmr_jax.depth.network import DepthNetwork  # imports the models, which the other providers do not need
 
         self._network = DepthNetwork.from_checkpoint(path)
 
@@ -144,7 +163,7 @@ PROVIDERS: dict[str, Callable[[str], DepthProvider]] = {
     "onnx-metric": partial(OnnxDepth, kind="metric"),
     "flax": FlaxDepth,
 }
-"""By the name before the colon; called with what stands after it."""
+"""By the name before the colon; called with the path after it."""
 
 
 def depth_provider(text: str) -> DepthProvider:

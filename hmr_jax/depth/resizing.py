@@ -1,6 +1,6 @@
-"""Sizes in which networks for depth are shown images, and the way there and back.
+"""Resizing of images for depth networks, and of maps back to their images.
 
-Shapes: H, W an image, h, w what the network is shown.
+Shapes: H, W an image, h, w the network's input.
 """
 
 import functools
@@ -14,9 +14,10 @@ from hmr_jax.ops.bicubic import cubic_taps
 
 
 def network_size(size: tuple[int, ...], short_side: int = 518, multiple: int = 14) -> tuple[int, int]:
-    """(h, w) in which Depth Anything is shown an image (H, W): its aspect kept, both sides multiples of a patch.
+    """Size (h, w) in which Depth Anything takes an image (H, W): both sides are multiples of a patch.
 
-    The original's rule: sides are rounded to the nearest multiple, but up where that would be less than `short_side`.
+    As in the original code the aspect is kept, and sides are rounded to the nearest multiple, or up if that is below
+    `short_side`.
     """
     scale = max(short_side / side for side in size[:2])
 
@@ -29,7 +30,7 @@ def network_size(size: tuple[int, ...], short_side: int = 518, multiple: int = 1
 
 
 def prepare(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 -> (h, w, 3) float32: resized bicubically, as OpenCV does, and normalised as for ImageNet."""
+    """(H, W, 3) uint8 -> (h, w, 3) float32: resized bicubically as by OpenCV, normalised by ImageNet's statistics."""
     x = image.astype(np.float32) / 255
     for axis, target in enumerate(size):
         if x.shape[axis] != target:
@@ -46,7 +47,7 @@ def prepare(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def resize_linear(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(h, w) -> (H, W), bilinear, corners on corners."""
+    """(h, w) -> (H, W), bilinear, with corners aligned."""
     for axis, target in enumerate(size):
         source = depth.shape[axis]
         positions = np.arange(target) * ((source - 1) / max(target - 1, 1))

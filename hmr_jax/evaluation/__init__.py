@@ -1,1 +1,1 @@
-"""Around `hmr_jax.evaluation.loop`: one step, many hosts, results, comparison, report."""
+"""Evaluation: loop, scores, statistics, result files, comparison and report."""

@@ -1,4 +1,4 @@
-"""Median and worst cases of an evaluation as images: the crop, and prediction and truth from three sides.
+"""Images of the median and worst cases of an evaluation: the crop, and prediction and truth in three views.
 
 Shapes: B cases, V vertices.
 """
@@ -13,16 +13,16 @@ from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.scores import predict_with
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation
 from hmr_jax.models import build_model
+from hmr_jax.rendering.contact_sheet import caption
 from hmr_jax.rendering.overlay import three_views
-from hmr_jax.rendering.plots import caption
 
 CASES = 4  # of each kind
-SIDE = 300  # of the crop in the image, px; at least
+SIDE = 300  # of the crop in an image, px; at least
 COLORS = np.array([(0.55, 0.70, 0.95), (0.95, 0.66, 0.40)])  # prediction, truth
 
 
 def case_images(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]:
-    """Images with captions; none for predictions from a file, or with several hosts (no host has all crops)."""
+    """(caption, image) of each case; none for predictions from a file, or on several hosts (no host has all crops)."""
     if outcome.source is None or outcome.config is None or jax.process_count() > 1:
         return []
     rows = outcome.result.per_sample
@@ -48,13 +48,13 @@ def case_images(outcome: Outcome, metric: str) -> list[tuple[str, np.ndarray]]:
         finite = [body for body in bodies if np.isfinite(body).all()]
         views = three_views(crop, finite, model.body.faces, intrinsics, colors=COLORS, opacity=0.8)
         kind = "median" if number < CASES and row in order[middle : middle + CASES] else "worst"
-        words = f"{kind}: {rows['key'][row]}, {rows[metric][row]:.0f} mm"
-        images.append((words, np.concatenate([caption(crop, "crop"), views], 1)))
+        text = f"{kind}: {rows['key'][row]}, {rows[metric][row]:.0f} mm"
+        images.append((text, np.concatenate([caption(crop, "crop"), views], 1)))
     return images
 
 
 def _examples(outcome: Outcome, numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """One batch of the examples with these numbers, read again."""
+    """Reads the examples with these numbers again, as one batch."""
     assert outcome.source is not None
     assert outcome.config is not None
     found: dict[int, dict[str, np.ndarray]] = {}
@@ -64,14 +64,14 @@ def _examples(outcome: Outcome, numbers: np.ndarray) -> dict[str, np.ndarray]:
         batch: Batch = next(stream)
         if hasattr(stream, "close"):
             stream.close()
-        for at, number in enumerate(np.asarray(batch["index"]).tolist()):
-            found[number] = {name: np.asarray(array)[at] for name, array in batch.items()}
-    rows = [found[int(number)] for number in numbers]
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        for row, number in enumerate(np.asarray(batch["index"]).tolist()):
+            found[number] = {name: np.asarray(array)[row] for name, array in batch.items()}
+    examples = [found[int(number)] for number in numbers]
+    return {name: np.stack([example[name] for example in examples]) for name in examples[0]}
 
 
 def _true_vertices(outcome: Outcome, body, batch: Batch, prediction) -> np.ndarray:
-    """(B, V, 3) labelled bodies, moved so that the pelvis joints coincide."""
+    """(B, V, 3) labelled bodies, metres, moved so that their pelvis joints coincide with the predicted ones."""
     bodies = outcome.bodies if outcome.bodies is not None else Bodies(body)
     posed = jax.jit(true_body)(bodies, batch["pose"], batch["betas"], batch.get("gender"))
     shift = prediction.joints[:, 0] - np.asarray(posed.joints)[:, 0]

@@ -1,4 +1,4 @@
-"""What `eval.py` does: many checkpoints or prediction files under many protocols, comparison, report."""
+"""Evaluation of many checkpoints or prediction files under many protocols: tables, result files, report."""
 
 import dataclasses
 import time
@@ -25,6 +25,7 @@ from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.evaluation.tables import align, text_table
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones.vit import arrange_for_inference
+from hmr_jax.models.parameters import Params
 from hmr_jax.protocols import Protocol, get_protocol, load_bodies
 
 OpenSource = Callable[..., Any]
@@ -32,7 +33,7 @@ OpenSource = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """Options of eval.py: see there."""
+    """Options of the command, which describes them."""
 
     data: str
     split: str
@@ -58,14 +59,15 @@ def run(
     Args:
         checkpoints: folders.
         predictions: files of other systems.
-        protocols: names, or name@dataset.
+        protocols: "name" or "name@dataset".
         settings: the options.
         open_source: (config, split, examples, topology) -> a `BatchSource` with `keys`; from data_pipelines, which the
             library does not import.
-        report: folder of the page.
+        report: folder of the report.
 
     Raises:
-        ValueError, FileNotFoundError: for a wrong option or a missing file, before anything is computed where possible.
+        FileNotFoundError: if a file is missing.
+        ValueError: if an option is wrong; before the computation where possible.
     """
     if not checkpoints and not predictions:
         raise ValueError("Name a --checkpoint, a file of --predictions, or two results to --compare.")
@@ -75,10 +77,10 @@ def run(
     for checkpoint in checkpoints:
         config, params = load_for_inference(checkpoint)
         for protocol, dataset in chosen:
-            outcomes.append(_checkpoint(checkpoint, config, params, protocol, dataset, settings, open_source))
+            outcomes.append(_evaluate_checkpoint(checkpoint, config, params, protocol, dataset, settings, open_source))
     for file in predictions:
         for protocol, dataset in chosen:
-            outcomes.append(_predictions(file, protocol, dataset, settings, open_source))
+            outcomes.append(_evaluate_predictions(file, protocol, dataset, settings, open_source))
     if len(outcomes) > 1:
         _say("\n" + "\n".join(summary_table(outcomes)))
     if report is not None and jax.process_index() == 0:
@@ -98,7 +100,7 @@ def compare(paths: Sequence[Path]) -> None:
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
-    """One line a result."""
+    """A table with one row per result."""
     metrics = list(dict.fromkeys(name for outcome in outcomes for name in outcome.result.metrics))
     rows = [["result", "protocol", "samples", *metrics]]
     for outcome in outcomes:
@@ -111,16 +113,26 @@ def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
     return align(rows)
 
 
-def _checkpoint(path, config, params, protocol, dataset, settings, open_source) -> Outcome:
+def _evaluate_checkpoint(
+    path: Path,
+    config: Config,
+    params: Params,
+    protocol: Protocol,
+    dataset: str,
+    settings: Settings,
+    open_source: OpenSource,
+) -> Outcome:
     start = time.perf_counter()
     source_kind = {"": config.data.source, "synthetic": "synthetic"}.get(settings.data, "records")
     if settings.data.endswith(".npz"):
-        raise ValueError("A truth file has no images: it serves --predictions; give --data a folder of data sets.")
+        raise ValueError("A truth file has no images: use it with --predictions, or give --data a folder of data sets.")
     if source_kind == "synthetic" and protocol.name != "synthetic":
         raise ValueError(
             f"Protocol {protocol.name} scores the data set '{protocol.dataset}': name its folder by --data."
         )
-    dense = config.data.dense if config.model.name == "dense" else ()  # else for training alone; records lack some
+    dense = (
+        config.data.dense if config.model.name == "dense" else ()
+    )  # other models need them in training only, and records may lack them
     data = dataclasses.replace(
         config.data, source=source_kind, directory=settings.data or config.data.directory, dense=dense
     )
@@ -130,7 +142,7 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
     split = settings.split or protocol.split
     if split == "train" and not settings.examples:
         raise ValueError(
-            "The training split is shuffled, augmented and endless: say how many --examples of it to score."
+            "The training split is shuffled, augmented and endless: give --examples, how many of them to score."
         )
     model = build_model(config.model)
     body = getattr(model, "body", None)
@@ -138,10 +150,10 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
     source = open_source(config, split, settings.examples or (1000 if source_kind == "synthetic" else None), None)
     output = _output(settings, path / f"evaluation_{split if protocol.name == 'synthetic' else protocol.name}.json",
                      f"{path.name}_{protocol.name}.json")  # fmt: skip
-    about = {
+    summary = {
         "split": split, "checkpoint": describe(path), "config": to_dict(config), "flip_test": settings.flip_test,
     }  # fmt: skip
-    hashes = {"checkpoint": hash_params(params), "config": hash_json(about["config"])}
+    hashes = {"checkpoint": hash_params(params), "config": hash_json(summary["config"])}
     identity = {
         **hashes,
         "protocol": protocol.name,
@@ -155,11 +167,14 @@ def _checkpoint(path, config, params, protocol, dataset, settings, open_source) 
         progress=jax.process_index() == 0, protocol=protocol, bodies=bodies, flip_test=settings.flip_test,
         keys=_keys(source), partial=partial,
     )  # fmt: skip
-    _finish(output, result, about | {"seconds": round(time.perf_counter() - start, 1)}, hashes, partial)
+    summary["seconds"] = round(time.perf_counter() - start, 1)
+    _finish(output, result, summary, hashes, partial)
     return Outcome(path.resolve().name, output, result, source, config, params, bodies)
 
 
-def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
+def _evaluate_predictions(
+    file: Path, protocol: Protocol, dataset: str, settings: Settings, open_source: OpenSource
+) -> Outcome:
     start = time.perf_counter()
     predictions = ExternalPredictions(file, protocol)
     body = _neutral_body(predictions.topology, settings.bodies, file)
@@ -199,34 +214,36 @@ def _predictions(file, protocol, dataset, settings, open_source) -> Outcome:
     result = summarize(protocol, samples)
     if unknown := predictions.unknown(samples["key"].tolist()):
         _say(f"!!! {len(unknown):,} keys of {file} are not among the samples, such as {unknown[0]}; they do not count.")
-    about = {"split": split, "predictions": file.name, "seconds": round(time.perf_counter() - start, 1)}
-    _finish(output, result, about, hashes, partial)
+    summary = {"split": split, "predictions": file.name, "seconds": round(time.perf_counter() - start, 1)}
+    _finish(output, result, summary, hashes, partial)
     return Outcome(file.stem, output, result)
 
 
-def _finish(output: Path, result: Evaluation, about: dict, hashes: dict, partial: PartialResults) -> None:
+def _finish(output: Path, result: Evaluation, summary: dict, hashes: dict, partial: PartialResults) -> None:
+    """Writes and prints a result; removes its partial results."""
     if jax.process_index() == 0:
-        write_result(output, result, about, hashes)
+        write_result(output, result, summary, hashes)
         _say(text_table(result))
         _say(f"written: {output}")
     partial.remove()
 
 
-def _output(settings: Settings, beside: Path, in_folder: str) -> Path:
+def _output(settings: Settings, default: Path, name: str) -> Path:
+    """The result file: `default`, `settings.output`, or `name` in that folder."""
     if settings.output is None:
-        return beside
-    return settings.output / in_folder if settings.many else settings.output
+        return default
+    return settings.output / name if settings.many else settings.output
 
 
 def _neutral_body(topology: str, folder: Path | None, file: Path) -> BodyModel:
-    """The body of external predictions."""
+    """The neutral body of external predictions."""
     if topology == load_body_model().topology:
         return load_body_model()
     return load_gender(body_folder(folder), "n", f"{file} has topology '{topology}' and")
 
 
 def _keys(source: Any) -> Callable[[np.ndarray], Sequence[str]]:
-    """The source's own names of its examples, or their numbers."""
+    """The source's names of its examples, or else their numbers."""
     return getattr(source, "keys", None) or (lambda numbers: [str(number) for number in numbers])
 
 
@@ -237,5 +254,6 @@ def _parse(text: str) -> tuple[Protocol, str]:
 
 
 def _say(text: str) -> None:
+    """Prints on the first host."""
     if jax.process_index() == 0:
         print(text)

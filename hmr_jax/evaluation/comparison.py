@@ -1,4 +1,4 @@
-"""Two results on the same samples: paired differences with their uncertainty."""
+"""Comparison of two results on the same samples: paired differences with their uncertainty."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of A and B."""
+    """One metric of the results A and B."""
 
     metric: str
     first: float
@@ -25,9 +25,9 @@ class Difference:
     interval: tuple[float, float] | None
     """95 % interval of B - A, by bootstrap over sequences."""
     p_value: float | None
-    """Of the sign-flip test over sequences; None with fewer than two sequences."""
+    """Of the sign-flip test over sequences; None for fewer than two sequences."""
     wins: float
-    """Share of samples on which B is better, ties counted half."""
+    """Share of samples on which B is better; ties count half."""
 
 
 def compare_results(first: Path, second: Path) -> list[Difference]:
@@ -35,11 +35,11 @@ def compare_results(first: Path, second: Path) -> list[Difference]:
 
     Args:
         first: the JSON file of A.
-        second: that of B.
+        second: the JSON file of B.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the two differ in protocol, samples or labels, so that a difference would mean nothing.
+        FileNotFoundError: if a file is missing.
+        ValueError: if the two differ in protocol, samples or labels, so that their difference has no meaning.
     """
     (a, a_rows), (b, b_rows) = read_result(first), read_result(second)
     for summary, path in ((a, first), (b, second)):
@@ -51,7 +51,7 @@ def compare_results(first: Path, second: Path) -> list[Difference]:
             f"{first} was scored under {a['protocol']['name']} and {second} under {b['protocol']['name']} "
             f"({', '.join(changed)} differ): score both under one protocol."
         )
-    _same_samples(first, second, a, b, a_rows, b_rows)
+    _check_same_samples(first, second, a, b, a_rows, b_rows)
     protocol = get_protocol(a["protocol"]["name"])
     groups = a_rows["sequence"]
     found = []
@@ -75,7 +75,7 @@ def compare_results(first: Path, second: Path) -> list[Difference]:
 
 
 def comparison_table(differences: list[Difference]) -> str:
-    """The differences as text."""
+    """The differences as a table of text."""
     rows = [["metric", "A", "B", "B - A", "95 % interval", "p", "B better on", ""]]
     for item in differences:
         interval = f"{item.interval[0]:+.2f} .. {item.interval[1]:+.2f}" if item.interval else "one sequence"
@@ -91,7 +91,8 @@ def comparison_table(differences: list[Difference]) -> str:
     return "\n".join(align(rows))
 
 
-def _same_samples(first: Path, second: Path, a: Any, b: Any, a_rows: Any, b_rows: Any) -> None:
+def _check_same_samples(first: Path, second: Path, a: Any, b: Any, a_rows: Any, b_rows: Any) -> None:
+    """Raises ValueError unless both results have the same keys, in the same order, with the same labels."""
     one, two = a_rows["key"].tolist(), b_rows["key"].tolist()
     if one != two:
         only = sorted(set(one) ^ set(two))

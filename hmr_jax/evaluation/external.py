@@ -1,4 +1,4 @@
-"""Predictions of any other system, and truth without images, from npz files: docs/evaluation.md describes both.
+"""Predictions of other systems, and truth without images, from npz files; docs/evaluation.md describes both.
 
 Shapes: N samples, B batch, V vertices.
 """
@@ -19,7 +19,7 @@ from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params
 from hmr_jax.protocols import Protocol
 
-# name: shape of a row; "V": that of the body.
+# name: shape of a row; "V" is the number of vertices of the body.
 PREDICTED: dict[str, tuple[int | str, ...]] = {
     "rotations": (24, 3, 3), "pose": (24, 3), "betas": (10,), "vertices": ("V", 3), "joints": (24, 3),
     "keypoints_2d": (44, 2), "keypoints_3d": (44, 3), "sigma": (44,),
@@ -33,14 +33,14 @@ _skin = jax.jit(skin)
 
 
 class ExternalPredictions:
-    """A predictions file: rows by key."""
+    """Rows of a predictions file, found by their keys."""
 
     def __init__(self, path: Path, protocol: Protocol):
         """Reads and checks a file.
 
         Raises:
-            FileNotFoundError: it is not there.
-            ValueError: it is damaged, lacks what the protocol needs, has arrays of another shape, or a key twice.
+            FileNotFoundError: if there is no file.
+            ValueError: if it is damaged, lacks what the protocol needs, has arrays of another shape, or repeats a key.
         """
         self.path, self._protocol = path, protocol
         arrays = _read(path, PREDICTED, "predictions")
@@ -51,7 +51,7 @@ class ExternalPredictions:
             arrays["rotations"] = np.asarray(axis_angle_to_matrix(jnp.asarray(arrays.pop("pose"))))
         arrays.pop("pose", None)
         if "rotations" in arrays and "betas" not in arrays:
-            raise ValueError(f"{path} has rotations but no betas.")
+            raise ValueError(f"{path} has rotations but no betas: add 'betas'.")
         if protocol.space == "2d":
             needed = {"keypoints_2d"}
         elif protocol.regressor == "kinematic" and not protocol.needs_vertices:
@@ -63,7 +63,7 @@ class ExternalPredictions:
         self.arrays = arrays
 
     def check_body(self, body: BodyModel) -> None:
-        """Raises ValueError where the predictions are of another mesh."""
+        """Raises ValueError if the predictions are of another mesh."""
         vertices = self.arrays.get("vertices")
         if self.topology != body.topology or (vertices is not None and vertices.shape[1] != body.num_vertices):
             shape = "" if vertices is None else f" ({vertices.shape[1]} vertices)"
@@ -73,14 +73,19 @@ class ExternalPredictions:
             )
 
     def attach(self, source: BatchSource, keys: Any) -> BatchSource:
-        """The source's batches without images and with the predictions for their keys; NaN where there is none."""
+        """Batches of the source without images, with the predictions for their keys; NaN for keys without one.
+
+        Args:
+            source: the labels.
+            keys: names of examples by their numbers.
+        """
 
         def batches(step: int) -> Iterator[Batch]:
             for batch in source(step):
-                mine = np.asarray(batch["valid"]) > 0
-                numbers = np.asarray(batch["index"])[mine]
-                found = np.full(len(mine), -1)
-                found[mine] = [self._row.get(str(key), -1) for key in keys(numbers)]
+                valid = np.asarray(batch["valid"]) > 0
+                numbers = np.asarray(batch["index"])[valid]
+                found = np.full(len(valid), -1)
+                found[valid] = [self._row.get(str(key), -1) for key in keys(numbers)]
                 labels = {
                     name: value for name, value in batch.items() if name not in ("image", "mask", "depth", "parts")
                 }
@@ -98,9 +103,9 @@ class ExternalPredictions:
 
 
 def predict_from_file(body: BodyModel) -> Callable[[Params, Batch], Predicted]:
-    """(params, batch) -> `Predicted`, from what `ExternalPredictions.attach` put into the batch.
+    """(params, batch) -> `Predicted`, from the entries that `ExternalPredictions.attach` added to the batch.
 
-    Not to be jitted as a whole: what a file brings goes on as it is, where a program would copy it.
+    Do not jit it: a program would copy the file's arrays, which are returned unchanged.
 
     Args:
         body: of the predictions, on the devices.
@@ -133,8 +138,8 @@ class TruthFile:
         """Reads and checks a file.
 
         Raises:
-            FileNotFoundError: it is not there.
-            ValueError: it is damaged, a row has the wrong shape, a gender is unknown, or a key comes twice.
+            FileNotFoundError: if there is no file.
+            ValueError: if it is damaged, has arrays of another shape, an unknown gender, or repeats a key.
         """
         arrays = _read(path, LABELLED, "truth")
         self.topology = str(arrays.pop("topology", "smpl"))
@@ -160,30 +165,30 @@ class TruthFile:
         if jax.process_count() > 1 and batch_size % jax.process_count():
             raise ValueError(f"batch_size {batch_size} cannot be shared by {jax.process_count()} hosts.")
         self._batch_size, self.examples = batch_size, min(examples or count, count)
-        # One gender after the other: then hardly a batch needs the bodies of several.
+        # Sorted by gender, so that few batches need the bodies of several.
         self._order = np.argsort(self._gender[: self.examples], kind="stable")
 
     def keys(self, numbers: np.ndarray) -> list[str]:
-        """Keys of examples by their numbers."""
+        """Keys of the examples with these numbers."""
         return [str(key) for key in self._keys[np.asarray(numbers)]]
 
     def __call__(self, step: int) -> Iterator[Batch]:
-        """The batches from `step` on: this host's slices."""
+        """This host's slices of the batches from `step` on."""
         share = self._batch_size // jax.process_count()
         while step * self._batch_size < self.examples:
-            places = step * self._batch_size + jax.process_index() * share + np.arange(share)
-            rows = self._order[np.minimum(places, self.examples - 1)]
+            positions = step * self._batch_size + jax.process_index() * share + np.arange(share)
+            rows = self._order[np.minimum(positions, self.examples - 1)]
             yield {
                 **{name: array[rows] for name, array in self._arrays.items()},
                 "gender": self._gender[rows],
-                "valid": (places < self.examples).astype(np.float32),
+                "valid": (positions < self.examples).astype(np.float32),
                 "index": rows.astype(np.int64),
             }
             step += 1
 
 
 def _read(path: Path, shapes: dict[str, tuple[int | str, ...]], what: str) -> dict[str, np.ndarray]:
-    """Arrays of a file, (N, ...) each, after checks."""
+    """Arrays (N, ...) of a file, checked."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no {what} file {path}.")
     try:
@@ -194,8 +199,8 @@ def _read(path: Path, shapes: dict[str, tuple[int | str, ...]], what: str) -> di
     known = {*shapes, "keys", "topology", "gender"}
     if "keys" not in arrays:
         raise ValueError(f"{path} has no 'keys'; a {what} file holds keys and some of {', '.join(shapes)}.")
-    if strange := sorted(arrays.keys() - known):
-        raise ValueError(f"{path} holds '{strange[0]}'; a {what} file holds keys and some of {', '.join(shapes)}.")
+    if unknown := sorted(arrays.keys() - known):
+        raise ValueError(f"{path} holds '{unknown[0]}'; a {what} file holds keys and some of {', '.join(shapes)}.")
     count = len(arrays["keys"])
     for name, shape in shapes.items():
         if name not in arrays:

@@ -1,7 +1,4 @@
-"""Short hashes that tell whether two evaluations saw the same samples, labels, parameters and settings.
-
-Shapes: n samples of this host.
-"""
+"""Short hashes by which two evaluations are known to have the same samples, labels, parameters and settings."""
 
 import hashlib
 import json
@@ -18,7 +15,7 @@ DIGEST = 8  # bytes
 
 
 def fingerprints(batch: Batch) -> list[tuple[bytes, bytes]]:
-    """A short hash of the labels and one of the image, for each sample of a batch on the host."""
+    """(hash of the labels, hash of the image) of each sample of a batch on the host."""
     size = len(batch["index"])
     bytes_of = [np.ascontiguousarray(batch[name]).reshape(size, -1).view(np.uint8) for name in LABELS if name in batch]
     labels = np.concatenate(bytes_of, 1)
@@ -33,7 +30,7 @@ def fingerprints(batch: Batch) -> list[tuple[bytes, bytes]]:
 
 
 def hash_params(params: Params) -> str:
-    """A fingerprint of a network's parameters, whatever file they came from."""
+    """A hash of a network's parameters; the kind of file that they are from does not matter."""
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(flax.traverse_util.flatten_dict(params, sep="/").items()):
         array = np.ascontiguousarray(value)
@@ -43,7 +40,7 @@ def hash_params(params: Params) -> str:
 
 
 def hash_samples(samples: dict[str, np.ndarray], what: str) -> str:
-    """A fingerprint of the "labels" or the "image" of all samples, whatever their order."""
+    """A hash of the fingerprints "labels" or "picture" of all samples, in any order."""
     digest = hashlib.blake2b(digest_size=16)
     for key, value in sorted(zip(samples["key"].tolist(), samples[what].tolist(), strict=True)):
         digest.update(f"{key} {value:x}\n".encode())
@@ -51,4 +48,5 @@ def hash_samples(samples: dict[str, np.ndarray], what: str) -> str:
 
 
 def hash_json(value: Any) -> str:
+    """A hash of plain JSON values."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -1,6 +1,6 @@
-"""The flip test: a second opinion on the mirrored crop, mirrored back and averaged with the first (as ReFit does).
+"""The flip test: the prediction for the mirrored crop, mirrored back, is averaged with that for the crop (as in ReFit).
 
-Shapes: B batch, J joints, V vertices.
+Shapes: V vertices.
 """
 
 import dataclasses
@@ -22,21 +22,20 @@ _TOLERANCE = 0.005  # metres between a vertex and the mirror image of its partne
 
 
 def mirror_batch(batch: Batch) -> dict[str, jax.Array]:
-    """The batch with its images mirrored left to right; labels stay as they are."""
+    """The batch with its images mirrored left to right; labels are unchanged."""
     return {name: array[:, :, ::-1] if name in MAPS else array for name, array in batch.items()}
 
 
 def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Prediction, focal_length: float) -> Prediction:
-    """The mean of a prediction and of that for the mirrored crop.
+    """The mean of the predictions for a crop and for the mirrored crop.
 
     With body parameters, rotations (as matrices, then made orthogonal), betas and camera are averaged and the body is
-    posed anew; a mesh that was predicted as such is averaged vertex by vertex, and has no parameters then. That the
-    mirrored image's centre lies one pixel further is left out of account: it moves 2-D points by half a pixel of the
-    crop, and no 3-D point.
+    posed again. A mesh that was predicted without parameters is averaged vertex by vertex. The centre of the mirrored
+    image lies one pixel further; this is ignored, as it moves 2-D points by half a pixel of the crop and no 3-D point.
     """
     shift = jnp.array([1, -1, 1], jnp.float32)
     camera = (prediction.camera + mirrored.camera * shift) / 2
-    # A model that predicts vertices brings parameters fitted to them: the vertices are what it says.
+    # If a model predicts vertices, its parameters are only fitted to them.
     if prediction.body_pose is not None and prediction.coarse_vertices is None:
         one, two = prediction.rotations, mirrored.rotations
         two = two[:, SMPL_24_FLIP] * _MIRROR[:, None] * _MIRROR
@@ -66,10 +65,10 @@ def average_mirrored(body: BodyModel, prediction: Prediction, mirrored: Predicti
 
 
 def mirror_partners(body: BodyModel) -> np.ndarray:
-    """(V,) number of each vertex's mirror image.
+    """(V,) index of each vertex's mirror image.
 
     Raises:
-        ValueError: the mesh is not symmetric.
+        ValueError: if the mesh is not symmetric.
     """
     if body.topology == TOPOLOGY:
         return mirror_vertices()

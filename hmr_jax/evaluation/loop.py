@@ -45,23 +45,23 @@ def evaluate(
     keys: Callable[[np.ndarray], Sequence[str]] | None = None,
     partial: PartialResults | None = None,
 ) -> Evaluation:
-    """Every valid sample once, in batches of one shape.
+    """Scores every valid sample once, in batches of one shape.
 
     Args:
         model: the network.
         params: all its parameters.
         batches: finite; samples with valid = 0 are padding.
         mesh: devices; by default all of them, data parallel.
-        baseline: also score the mean body of the same samples.
-        progress: show a progress bar.
-        protocol: how; None: "synthetic". Not read for a network without a body.
+        baseline: whether to score also the mean body of the same samples.
+        progress: whether to show a progress bar.
+        protocol: how to score; None: "synthetic". Ignored for a network without a body.
         bodies: those of the protocol; None: the model's own.
-        flip_test: average with the prediction for the mirrored image.
-        keys: names of examples by their numbers, asked on the host that has read them; None: the numbers.
-        partial: where to keep results so far, and to find those of a run that was cut off; needs a `BatchSource`.
+        flip_test: whether to average with the prediction for the mirrored image.
+        keys: names of examples by their numbers, called on the host that has read them; None: the numbers.
+        partial: where partial results are kept, and found after an interruption; needs a `BatchSource`.
 
     Raises:
-        ValueError: there is no sample, the truth of one is not finite, or one was seen twice.
+        ValueError: if there is no sample, a truth is not finite, or a sample comes twice.
     """
     mesh = distributed.make_mesh(MeshConfig()) if mesh is None else mesh
     params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
@@ -105,57 +105,58 @@ def collect(
         mesh: devices.
         keys: see `evaluate`.
         partial: see `evaluate`.
-        progress: show a progress bar.
+        progress: whether to show a progress bar.
 
     Returns:
-        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "image" (N,) fingerprints.
+        (N, ...) arrays, the same on every host; "key" (N,) str; "labels" and "picture" (N,) fingerprints.
 
     Raises:
-        ValueError: there is no sample, or a number or a key came twice.
+        ValueError: if there is no sample, or a number or a key comes twice.
     """
     replicate = jax.jit(lambda rows: rows, out_shardings=NamedSharding(mesh, PartitionSpec()))
-    distributed.agree(0)  # the first host has opened the folder of partial results before the others look into it
+    distributed.agree(0)  # a barrier: the first host opens the folder of partial results before the others read it
     first, parts = partial.load() if partial else (0, [])
     if distributed.agree(first) != first:
         raise ValueError(
-            f"{partial.folder if partial else ''} must be one folder for all hosts: results so far differ."
+            f"The hosts see different partial results: {partial.folder if partial else ''} must be one shared folder."
         )
     stream: Iterator[Batch] = batches(first) if callable(batches) else iter(batches)
     running: deque[dict[str, jax.Array]] = deque()
     rows: list[Rows] = []
     names: dict[int, bytes] = {}
-    at = first
+    step_number = first
 
     def await_rows(limit: int) -> None:
         while len(running) > limit:
-            whole = jax.device_get(running.popleft())
-            valid = whole.pop("valid") > 0
-            rows.append({name: array[valid] for name, array in whole.items()})
+            arrays = jax.device_get(running.popleft())
+            valid = arrays.pop("valid") > 0
+            rows.append({name: array[valid] for name, array in arrays.items()})
 
     def close_chunk() -> None:
         nonlocal rows, names, first
         await_rows(0)
         if rows:
-            whole = distributed.gather_named(list(names), list(names.values()))
-            parts.append(_with_names({name: np.concatenate([row[name] for row in rows]) for name in rows[0]}, whole))
+            all_names = distributed.gather_named(list(names), list(names.values()))
+            chunk = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+            parts.append(_with_names(chunk, all_names))
             if partial:
-                partial.save(first, at, parts[-1])
-        rows, names, first = [], {}, at
+                partial.save(first, step_number, parts[-1])
+        rows, names, first = [], {}, step_number
 
     bar = tqdm(stream, disable=not progress, unit="batch", initial=first)
     for batch in bar:
         if bar.total is None and (examples := getattr(batches, "examples", None)):
             bar.total = -(-examples // (len(batch["index"]) * jax.process_count()))
         running.append(replicate(step(params, distributed.to_global(batch, mesh))))
-        mine = np.asarray(batch["valid"]) > 0
-        numbers = np.asarray(batch["index"])[mine]
+        is_valid = np.asarray(batch["valid"]) > 0
+        numbers = np.asarray(batch["index"])[is_valid]
         named = keys(numbers) if keys else [str(number) for number in numbers]
-        prints = [pair for pair, valid in zip(fingerprints(batch), mine, strict=True) if valid]
+        prints = [pair for pair, valid in zip(fingerprints(batch), is_valid, strict=True) if valid]
         for number, name, pair in zip(numbers.tolist(), named, prints, strict=True):
             names[number] = b"".join(pair) + name.encode()
         await_rows(IN_FLIGHT)
-        at += 1
-        if at - first == CHUNK:
+        step_number += 1
+        if step_number - first == CHUNK:
             close_chunk()
     close_chunk()
     if not parts or not sum(len(part["index"]) for part in parts):
@@ -171,25 +172,24 @@ def collect(
 
 
 def _with_names(rows: Rows, names: dict[int, bytes]) -> Rows:
-    """Adds key and fingerprints of each row."""
+    """Adds key and fingerprints of each row; that of the image is "picture", the name in result files."""
     texts = [names[int(number)] for number in rows["index"]]
-    size = DIGEST
-    prints = np.frombuffer(b"".join(text[: 2 * size] for text in texts), np.uint64).reshape(-1, 2)
-    keys = np.array([text[2 * size :].decode() for text in texts], dtype=str)
+    prints = np.frombuffer(b"".join(text[: 2 * DIGEST] for text in texts), np.uint64).reshape(-1, 2)
+    keys = np.array([text[2 * DIGEST :].decode() for text in texts], dtype=str)
     return rows | {"key": keys, "labels": prints[:, 0].copy(), "picture": prints[:, 1].copy()}
 
 
 def mean_body_errors(
     protocol: Protocol, bodies: Bodies, labels: dict[str, np.ndarray], chunk: int = 64
 ) -> dict[str, float]:
-    """Errors of the best constant body: each joint's mean rotation (the global one too) and the mean betas.
+    """Errors of one body for all samples: each joint's mean rotation (the global one too) and the mean betas.
 
-    The means are taken over the very samples that are scored, which makes the baseline slightly stronger than a
-    mean of training data.
+    The means are over the scored samples themselves, which makes the baseline slightly stronger than means over
+    training data.
 
     Args:
-        protocol: of a kind whose truth needs no gendered body.
-        bodies: its bodies.
+        protocol: one that scores the neutral body.
+        bodies: those of the protocol.
         labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4).
         chunk: samples at a time.
     """
@@ -208,9 +208,11 @@ def mean_body_errors(
         constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:])), mean)
         return {name: value for name, value in score(protocol, constant, truth).items() if name in protocol.metrics}
 
-    placed = jax.device_put(Bodies(neutral))
+    on_device = jax.device_put(Bodies(neutral))
     parts = [
-        jax.device_get(errors(placed, *(labels[name][at : at + chunk] for name in ("pose", "betas", "keypoints_3d"))))
-        for at in range(0, len(rotations), chunk)
+        jax.device_get(
+            errors(on_device, *(labels[name][start : start + chunk] for name in ("pose", "betas", "keypoints_3d")))
+        )
+        for start in range(0, len(rotations), chunk)
     ]
     return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}

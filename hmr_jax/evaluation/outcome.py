@@ -1,4 +1,4 @@
-"""One result of an evaluation, and what a report needs to look at single samples again."""
+"""One result of an evaluation with its model and data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from hmr_jax.evaluation.results import Evaluation
 
 @dataclass(frozen=True)
 class Outcome:
-    """One result and what a report needs to look at single samples again."""
+    """One result, and what a report needs to predict single samples again; None for predictions from a file."""
 
     name: str
     path: Path

@@ -1,7 +1,7 @@
-"""Results so far of a long evaluation, on disk in chunks: an evaluation that was cut off goes on where it was.
+"""Partial results of a long evaluation, on disk in chunks: an interrupted evaluation resumes from them.
 
-A folder holds `identity.json` (what is evaluated) and `<first step>_<last step>.npz` for every finished chunk. Each
-file is written whole or not at all.
+A folder holds `identity.json` (what is evaluated) and `<first step>_<last step>.npz` for every finished chunk. A file
+appears only when it is complete.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ class PartialResults:
     """Chunks of rows of one evaluation; only the first host writes, all read."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
-        """Opens the folder; what is there of another evaluation is removed."""
+        """Opens the folder; results of another evaluation in it are removed."""
         self.folder = folder
         self._first = jax.process_index() == 0
         if not self._first:
@@ -36,7 +36,7 @@ class PartialResults:
         write_json(path, identity)
 
     def load(self) -> tuple[int, list[Rows]]:
-        """The step to go on from, and the rows of the steps before; a damaged chunk and all after it are left out."""
+        """The step to resume from, and the rows of the steps before; a damaged chunk and all after it are left out."""
         step, parts = 0, []
         chunks = {}
         for path in self.folder.glob("*_*.npz"):
@@ -47,7 +47,7 @@ class PartialResults:
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     parts.append({name: arrays[name] for name in arrays.files})
-            except Exception:  # zip, zlib and NumPy each have their own errors for a damaged file
+            except Exception:  # zip, zlib and NumPy each raise their own errors for a damaged file
                 break
             step = last
         return step, parts

@@ -1,4 +1,4 @@
-"""`eval.py --report DIR`: one page with everything a reader of the numbers wants to see, and a LaTeX table.
+"""`eval.py --report DIR`: a page with tables, charts and images of the results, and a LaTeX table.
 
 Shapes: N samples, K keypoints.
 """
@@ -21,8 +21,8 @@ from hmr_jax.rendering.charts import bar_chart, line_chart
 from hmr_jax.rendering.page import Block, Charts, Gallery, Numbers, Table, Text, write_report
 
 BINS = 40  # of a histogram, at most
-GROUPS = 8  # of a condition
-COMPARED = ("pa_mpjpe", "mpjpe", "pve", "pck")  # what published rows have
+GROUPS = 8  # of samples, by a condition
+COMPARED = ("pa_mpjpe", "mpjpe", "pve", "pck")  # metrics of published rows
 _CONDITIONS = {
     "occlusion": "share of keypoints without a label",
     "truncation": "share of the person's box beyond the image",
@@ -34,22 +34,22 @@ def write_evaluation_report(folder: Path, outcomes: Sequence[Outcome]) -> Path:
     """Writes index.html and results.tex.
 
     Args:
-        folder: where; made if need be.
-        outcomes: results under protocols; those without are left out.
+        folder: created if needed.
+        outcomes: results; those without a protocol are left out.
 
     Returns:
-        The page.
+        The path of index.html.
 
     Raises:
-        ValueError: no result has a protocol.
+        ValueError: if no result has a protocol.
     """
     scored = [outcome for outcome in outcomes if outcome.result.protocol is not None]
     if not scored:
         raise ValueError("There is nothing to report: no result was scored under a protocol.")
     blocks: list[Block] = [Numbers(_headline(scored[0].result))]
-    loud = [f"{outcome.name}: {text}" for outcome in scored for text in warnings_of(outcome.result)]
-    if loud:
-        blocks.append(Text("Read this first", "\n\n".join(loud)))
+    warnings = [f"{outcome.name}: {text}" for outcome in scored for text in warnings_of(outcome.result)]
+    if warnings:
+        blocks.append(Text("Read this first", "\n\n".join(warnings)))
     protocols = {outcome.result.protocol.name: outcome.result.protocol for outcome in scored if outcome.result.protocol}
     for protocol in protocols.values():
         mine = [outcome for outcome in scored if outcome.result.protocol == protocol]
@@ -87,14 +87,14 @@ def comparison_block(protocol: Protocol, outcomes: Sequence[Outcome]) -> Table:
     if published_rows(protocol):
         note += (
             " Published rows are on the same data, but their sources do not state every choice (root, boxes, flip "
-            "test, training on this data set): differences of a few millimetres mean nothing."
+            "test, training on this data set): differences of a few millimetres have no meaning."
         )
     header = ["method", *(f"{protocol.label(name)}, {protocol.unit(name)}" for name in names), "samples or source"]
     return Table(f"{protocol.name}: {len(protocol.joints)} points, root {protocol.root_name}", header, rows, note)
 
 
 def latex_of(protocol: Protocol, outcomes: Sequence[Outcome]) -> str:
-    """The same as a LaTeX table, the best of our rows marked by an asterisk where there are several."""
+    """The same as a LaTeX table; the best of several results has an asterisk."""
     names = [name for name in protocol.metrics if any(name in outcome.result.metrics for outcome in outcomes)]
     tops = {name: best(name, [o.result.metrics[name] for o in outcomes if name in o.result.metrics]) for name in names}
     rows = [
@@ -115,9 +115,9 @@ def latex_of(protocol: Protocol, outcomes: Sequence[Outcome]) -> str:
 
 
 def condition_curve(errors: np.ndarray, condition: np.ndarray) -> tuple[list[float], list[float]] | None:
-    """Mean error in groups of the condition: (middles, means); None where the condition hardly varies.
+    """Mean error in groups of the condition: (middles, means); None if the condition hardly varies.
 
-    Groups are equally wide and those of fewer than five samples are left out, for their mean is noise.
+    Groups are equally wide. Those of fewer than five samples are left out, as their mean is noise.
     """
     known = np.isfinite(condition) & np.isfinite(errors)
     if known.sum() < 10 or np.ptp(condition[known]) < 1e-6:
@@ -131,15 +131,15 @@ def condition_curve(errors: np.ndarray, condition: np.ndarray) -> tuple[list[flo
 
 
 def calibration(sigma: np.ndarray, errors: np.ndarray) -> tuple[float, dict[str, tuple[list, list]]]:
-    """How good predicted errors are.
+    """Compares predicted errors with true ones.
 
     Args:
         sigma: (N, K) predicted errors, mm.
         errors: (N, K) true ones, mm; NaN where unknown.
 
     Returns:
-        Spearman's correlation over all points; and two curves: "coverage" (share of errors below k times sigma, against
-        k) and "reliability" (mean error of tenths of the points by sigma, against their mean sigma).
+        Spearman's correlation over all points; and two curves: "coverage" (percentage of errors below k times sigma,
+        against k) and "reliability" (mean error of tenths of the points by sigma, against their mean sigma).
     """
     known = np.isfinite(sigma) & np.isfinite(errors)
     sigma, errors = sigma[known], errors[known]
@@ -168,10 +168,10 @@ def _details(outcome: Outcome) -> list[Block]:
         ("mean error of each point", bar_chart(result.per_joint, "mm" if protocol.space == "3d" else "")),
     ]))  # fmt: skip
     curves = []
-    for name, words in _CONDITIONS.items():
+    for name, description in _CONDITIONS.items():
         lines = {METRICS[m].label: curve for m in shown[:2] if (curve := condition_curve(rows[m], rows[name]))}
         if lines:
-            curves.append((f"{words}; mean error, {protocol.unit(shown[0])}", line_chart(lines, name)))
+            curves.append((f"{description}; mean error, {protocol.unit(shown[0])}", line_chart(lines, name)))
     if curves:
         blocks.append(Charts(f"{title}: what makes a sample hard", curves))
     for kind, tables in result.groups.items():

@@ -1,8 +1,8 @@
-"""What an evaluation found: means, intervals and groups from the rows of the samples; their files.
+"""The result of an evaluation: means, intervals and groups from the rows of the samples, and its files.
 
 `NAME.json` holds the summary, `NAME.samples.npz` beside it the rows that a comparison or a report needs.
 
-Shapes: N samples, P evaluated points, F frames.
+Shapes: N samples, P evaluated points.
 """
 
 import re
@@ -23,7 +23,7 @@ from hmr_jax.protocols import Protocol
 
 SCHEMA = 1
 _BODY_METRICS = ("pve", "pa_pve")
-# Rows that are not errors.
+# Rows that are not errors. "picture" is the fingerprint of the image.
 _OTHER = {
     "index", "key", "labels", "picture", "per_joint", "failed", "points", "has_truth", "has_body", "occlusion",
     "truncation", "viewpoint", "sigma", "sigma_error", "pred_points", "true_points",
@@ -32,7 +32,7 @@ _OTHER = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors over a data set; millimetres where they are lengths."""
+    """Errors over a data set; lengths in millimetres."""
 
     metrics: dict[str, float]
     """Means over the samples."""
@@ -41,35 +41,35 @@ class Evaluation:
     per_sample: dict[str, np.ndarray]
     """(N,) of each metric, and "index", "key" (N,), "per_joint" (N, P), conditions and so on."""
     count: int
-    """Samples seen."""
+    """Number of samples."""
     baseline: dict[str, float]
-    """Metrics of predicting one mean body for every sample; empty where that was not asked for."""
+    """Metrics of predicting one mean body for every sample; empty if not requested."""
     protocol: Protocol | None = None
-    """How it was scored; None for a network without a body."""
+    """How the samples were scored; None for a network without a body."""
     intervals: dict[str, tuple[float, float] | None] = field(default_factory=dict)
     """95 % interval of each mean, by bootstrap over sequences."""
     groups: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """"sequence" and, where there are any, "action" -> metric -> name -> mean."""
     failures: tuple[str, ...] = ()
-    """Keys of the samples whose prediction is not finite or missing."""
+    """Keys of the samples whose prediction is missing or not finite."""
     without_failures: dict[str, float] = field(default_factory=dict)
     """Means over the other samples; empty without failures."""
     unlabelled: int = 0
-    """Samples without truth, which do not count."""
+    """Number of samples without truth, which do not count."""
 
 
 def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baseline: dict[str, float] | None = None,
               resamples: int = 2000) -> Evaluation:  # fmt: skip
-    """Rows of the samples -> their means.
+    """Computes the result from the rows of the samples.
 
     Args:
         protocol: how they were scored.
-        samples: as `evaluate.collect` returns them.
+        samples: as `loop.collect` returns them.
         baseline: metrics of the mean body.
-        resamples: of the bootstrap.
+        resamples: number of resamples of the bootstrap.
 
     Raises:
-        ValueError: a truth, or an error of a network without a body, is not finite; no sample has a truth.
+        ValueError: if a truth, or an error of a network without a body, is not finite; or no sample has a truth.
     """
     if protocol is not None and protocol.select:
         chosen = np.array([bool(re.search(protocol.select, key)) for key in samples["key"].tolist()])
@@ -102,7 +102,7 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
     if protocol.action:
         samples["action"] = group_names(samples["key"].tolist(), protocol.action)
 
-    means, intervals, rest = {}, {}, {}
+    means, intervals, without_failures = {}, {}, {}
     failed = samples["failed"] > 0
     weights = {name: sample_weights(protocol, samples, name) for name in protocol.metrics if name in samples}
     weights = {name: weight for name, weight in weights.items() if weight.any()}
@@ -112,7 +112,7 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
         intervals[name] = bootstrap_interval(values, weight, sequence, resamples)
         kept = weight * ~failed
         if failed.any() and kept.any():
-            rest[name] = float(np.average(values, weights=kept))
+            without_failures[name] = float(np.average(values, weights=kept))
     groups: dict[str, dict[str, dict[str, float]]] = {}
     for kind in ("sequence", "action"):
         if kind in samples and len(np.unique(samples[kind])) < count:
@@ -127,12 +127,12 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
                  if n}  # fmt: skip
     return Evaluation(
         means, per_joint, samples, count, baseline or {}, protocol, intervals, groups,
-        tuple(samples["key"][failed].tolist()), rest, int((~has_truth).sum()),
+        tuple(samples["key"][failed].tolist()), without_failures, int((~has_truth).sum()),
     )  # fmt: skip
 
 
 def sample_weights(protocol: Protocol, samples: dict[str, np.ndarray], metric: str) -> np.ndarray:
-    """(N,) how much each sample counts for the mean of a metric: 1 or 0, or its number of points in 2-D."""
+    """(N,) weight of each sample in the mean of a metric: 1 or 0, times its number of points in 2-D."""
     weight = (samples["has_truth"] > 0).astype(np.float64)
     if metric in _BODY_METRICS:
         weight *= samples["has_body"] > 0
@@ -142,7 +142,7 @@ def sample_weights(protocol: Protocol, samples: dict[str, np.ndarray], metric: s
 
 
 def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -> np.ndarray | None:
-    """(N,) acceleration error at each frame that has a neighbour on both sides, else NaN; None if none has.
+    """(N,) acceleration error at each frame with neighbours on both sides, else NaN; None if there is no such frame.
 
     The number of a frame is the last number in its key.
     """
@@ -153,7 +153,7 @@ def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -
         return None
     _, sequence = np.unique(samples["sequence"], return_inverse=True)
     order = usable[np.lexsort((frames[usable], sequence[usable]))]
-    # All sequences in one array, so that one shape is compiled; a gap of frames keeps neighbours apart.
+    # All sequences in one array, so that one shape is compiled; gaps between frame numbers separate them.
     time = frames[order] + sequence[order] * (frames.max() + 3)
     pred, true = (jnp.asarray(samples[side][order]) for side in ("pred_points", "true_points"))
     error, counts = metrics.acceleration_error(pred, true, jnp.asarray(time))
@@ -162,6 +162,7 @@ def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -
 
 
 def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
+    """Raises ValueError, which names the samples, if errors of finite predictions are not finite."""
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if bad.any():
         raise ValueError(
@@ -171,7 +172,7 @@ def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What computed the result."""
+    """Versions of the software, and the devices, that computed the result."""
     import platform
 
     return {
@@ -180,8 +181,15 @@ def versions() -> dict[str, str]:
     }  # fmt: skip
 
 
-def write_result(path: Path, result: Evaluation, about: dict[str, Any], hashes: dict[str, str]) -> None:
-    """Writes `path` (JSON) and the samples beside it; `about` and `hashes` add what the caller knows."""
+def write_result(path: Path, result: Evaluation, extra: dict[str, Any], hashes: dict[str, str]) -> None:
+    """Writes `path` (JSON) and the samples beside it.
+
+    Args:
+        path: the JSON file.
+        result: the result.
+        extra: further entries of the JSON file.
+        hashes: further entries of its "hashes".
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     protocol = result.protocol
     described = None
@@ -214,12 +222,12 @@ def write_result(path: Path, result: Evaluation, about: dict[str, Any], hashes: 
             "version": __version__,
             "versions": versions(),
         }
-        | about,
+        | extra,
     )
 
 
 def samples_path(path: Path) -> Path:
-    """Where the rows of a result file are."""
+    """The file with the rows of a result file."""
     return path.with_name(path.stem + ".samples.npz")
 
 
@@ -227,8 +235,8 @@ def read_result(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """A result file and its samples.
 
     Raises:
-        FileNotFoundError: one of them is missing.
-        ValueError: they are not results of an evaluation.
+        FileNotFoundError: if one of them is missing.
+        ValueError: if they are not results of an evaluation.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no result file {path}.")

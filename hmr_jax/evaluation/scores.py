@@ -1,6 +1,6 @@
-"""What the devices do with a batch in an evaluation: predict, score, describe.
+"""The evaluation step on the devices: predict, score, and describe each sample.
 
-Shapes: B batch, K keypoints, J joints, P evaluated points.
+Shapes: B batch, P evaluated points, V vertices.
 """
 
 from collections.abc import Callable
@@ -24,21 +24,21 @@ Rows = dict[str, jax.Array]
 
 
 class Truth(NamedTuple):
-    """The true side of a protocol."""
+    """The truth that a protocol compares with."""
 
     subject: Subject
     weights: jax.Array | None
     """(B, P) confidence of the points; None: all count."""
     exists: jax.Array
-    """(B,) where the sample is labelled at all."""
+    """(B,) whether the sample has a label."""
 
 
 @struct.dataclass
 class Predicted:
-    """What a protocol may score of a prediction, whoever made it; None: not given. Camera axes, metres."""
+    """The parts of any system's prediction that a protocol can score; None: not given. Camera axes, metres."""
 
     rotations: jax.Array | None = None
-    """(B, 24, 3, 3) relative to the parent joint."""
+    """(B, 24, 3, 3); the first in camera axes, the others relative to the parent joint."""
     joints: jax.Array | None = None
     """(B, 24, 3)."""
     vertices: jax.Array | None = None
@@ -52,14 +52,14 @@ class Predicted:
 
     @classmethod
     def of(cls, prediction: Prediction) -> "Predicted":
-        """What there is in the prediction of one of our networks; to be jitted."""
+        """From the prediction of one of our networks; to be jitted."""
         rotations = None if prediction.global_orient is None else prediction.rotations
         others = {name: getattr(prediction, name) for name in ("joints", "vertices", "keypoints_3d", "keypoints_2d")}
         return cls(rotations=rotations, sigma=prediction.sigma, **others)
 
 
 def predict_with(model: Any, flip_test: bool = False) -> Callable[[Params, Batch], Prediction]:
-    """(params, batch) -> prediction, jitted; with a flip test, the mean of the crop and its mirror image."""
+    """(params, batch) -> prediction, jitted; with a flip test, the mean for the crop and its mirror image."""
 
     @jax.jit
     def predict(params: Params, batch: Batch) -> Prediction:
@@ -77,13 +77,13 @@ def make_score_step(
 ) -> Callable[[Params, Batch], Rows]:
     """(params, batch) -> rows of the samples, (B, ...) each.
 
-    Prediction, truth and scores are three programs: in one, XLA would pose a mesh anew for each sum over its vertices.
+    Prediction, truth and scores are three programs: in one, XLA would pose a mesh again for each sum over its vertices.
 
     Args:
         protocol: what is scored.
         bodies: see `load_bodies`; on the mesh (`Bodies.on`) where there are several devices.
         predict: see `predict_with`; not jitted here.
-        labels: also return "pose", "betas" and "keypoints_3d", for the mean body.
+        labels: whether to return also "pose", "betas" and "keypoints_3d", for the mean body.
     """
     bodies = jax.tree.map(jnp.asarray, bodies)
     neutral = bodies.neutral
@@ -115,7 +115,7 @@ def predicted_subject(protocol: Protocol, body: BodyModel, predicted: Predicted)
     """What the protocol scores of a prediction; `body` as in `true_subject`.
 
     Raises:
-        ValueError: the prediction lacks what the protocol scores.
+        ValueError: if the prediction lacks it.
     """
     if protocol.space == "2d":
         if predicted.keypoints_2d is None:
@@ -126,12 +126,12 @@ def predicted_subject(protocol: Protocol, body: BodyModel, predicted: Predicted)
 
 
 def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Batch) -> Truth:
-    """What the protocol compares it with, as far as the batch is labelled.
+    """The labels that the protocol compares a prediction with.
 
     Args:
-        protocol: says what.
-        body: the neutral one; not traced, for its regressors become small constants.
-        bodies: those to pose.
+        protocol: selects the labels.
+        body: the neutral body; not traced, so that its regressors become small constants.
+        bodies: bodies of all genders, to be posed.
         batch: the labels.
     """
     if protocol.space == "2d":
@@ -140,7 +140,7 @@ def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Bat
         return Truth(keypoint_subject(protocol, points[..., :2]), weights, (weights > CONFIDENT).any(1))
     label = None
     if protocol.truth == "body" or "pve" in protocol.metrics:
-        if "vertices" in batch:  # of a truth file: a mesh that no body model of ours can pose, such as SMPL-X's
+        if "vertices" in batch:  # of a truth file: a mesh that our body models cannot pose, such as SMPL-X's
             label = body_subject(protocol, body, batch["vertices"], None)
         else:
             posed = true_body(bodies, batch["pose"], batch["betas"], batch.get("gender"))
@@ -156,12 +156,12 @@ def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Bat
 
 
 def has_body(batch: Batch) -> jax.Array:
-    """(B,) 1 where a body is labelled."""
+    """(B,) 1 where pose and betas are labelled."""
     return batch["has_pose"] * batch["has_betas"]
 
 
 def sigma_rows(keypoints: jax.Array, sigma: jax.Array, batch: Batch) -> Rows:
-    """The predicted error of each keypoint beside its true one, pelvis-aligned, mm; NaN where there is no label.
+    """The predicted and the true error of each keypoint, pelvis-aligned, mm; NaN without a label.
 
     Args:
         keypoints: (B, 44, 3) predicted, metres.
@@ -177,12 +177,12 @@ def sigma_rows(keypoints: jax.Array, sigma: jax.Array, batch: Batch) -> Rows:
 
 
 def conditions(batch: Batch) -> Rows:
-    """What makes a sample hard, read off its labels.
+    """Conditions that make a sample hard, computed from its labels.
 
     Returns:
         "occlusion" (B,): share of the keypoints without 2-D label (confidence 0); "truncation" (B,): share of the crop
         beyond the image's edge, or of the labelled keypoints beyond the crop's where the image's size is not known;
-        "viewpoint" (B,): degrees from which the body is seen, 0 from its front, 90 from its right, NaN without a pose.
+        "viewpoint" (B,): direction from which the body is seen, degrees, 0 front, 90 its right, NaN without a pose.
     """
     keypoints = batch["keypoints_2d"]
     labelled = keypoints[..., 2] > 0
@@ -196,7 +196,7 @@ def conditions(batch: Batch) -> Rows:
     else:
         outside = (jnp.abs(keypoints[..., :2]) > 0.5).any(-1) & labelled
         rows["truncation"] = outside.sum(1) / jnp.maximum(labelled.sum(1), 1)
-    front = axis_angle_to_matrix(batch["pose"])[:, 0, :, 2]  # (B, 3) where the chest points, camera axes
+    front = axis_angle_to_matrix(batch["pose"])[:, 0, :, 2]  # (B, 3) direction of the chest, camera axes
     angle = jnp.rad2deg(jnp.arctan2(front[:, 0], -front[:, 2]))
     rows["viewpoint"] = jnp.where(batch["has_pose"] > 0, angle, jnp.nan)
     return rows

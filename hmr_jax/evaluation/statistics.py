@@ -1,6 +1,6 @@
-"""Means with their uncertainty: bootstrap over sequences, sign flips for paired differences, ranks, groups.
+"""Statistics of errors: bootstrap over sequences, sign-flip test of paired differences, rank correlation, groups.
 
-Frames of a sequence resemble each other, so sequences are drawn, not frames; a statistic stays the mean over frames.
+Frames of a sequence are similar, so sequences are resampled, not frames; the statistic is still the mean over frames.
 
 Shapes: N samples, G groups (sequences), R resamples.
 """
@@ -43,7 +43,7 @@ def bootstrap_interval(
         seed: of the draws.
 
     Returns:
-        Low and high; None where there are fewer than two groups.
+        Low and high; None for fewer than two groups.
     """
     totals, shares = _group_sums(values, weights, groups)
     if len(totals) < 2:
@@ -58,23 +58,23 @@ def paired_test(
 ) -> float | None:
     """Two-sided p-value of a mean difference: the sign of each group's difference is flipped at random.
 
-    Up to 12 groups, all sign patterns are tried, so the smallest possible p-value is 2 / 2^G.
+    For up to 12 groups all sign patterns are tried, so the smallest possible p-value is 2 / 2^G.
 
     Args:
         differences: (N,) paired, sample by sample.
         weights: (N,).
         groups: (N,).
-        resamples: R, where there are too many patterns.
+        resamples: R, for more than 12 groups.
         seed: of the flips.
 
     Returns:
-        The p-value; None where there are fewer than two groups.
+        The p-value; None for fewer than two groups.
     """
     totals, _ = _group_sums(differences, weights, groups)
     count = len(totals)
     if count < 2:
         return None
-    observed = abs(totals.sum()) * (1 - 1e-12)  # ties count, whatever the order of summation
+    observed = abs(totals.sum()) * (1 - 1e-12)  # ties count despite rounding errors of the sums
     if count <= 12:
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         return float((np.abs(signs @ totals) >= observed).mean())
@@ -87,7 +87,7 @@ def paired_test(
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation of two (N,) arrays; NaN where one of them is constant or there are fewer than three."""
+    """Spearman's correlation of two (N,) arrays; NaN if one is constant or has fewer than three values."""
     from scipy.stats import rankdata
 
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -96,7 +96,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _group_sums(values: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(G,) sums of weight * value, and of weight, of the groups with weight."""
+    """(G,) sums of weight * value and of weight, for groups with weight."""
     _, number = np.unique(groups, return_inverse=True)
     weights = np.asarray(weights, np.float64)
     totals, shares = np.bincount(number, weights * values), np.bincount(number, weights)
@@ -104,12 +104,12 @@ def _group_sums(values: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> 
 
 
 def _resampled(totals: np.ndarray, shares: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(R,) means of resamples."""
+    """(R,) means of the resamples."""
     rng = np.random.default_rng(seed)
     count = len(totals)
     means = np.empty(resamples)
-    together = max(1, 2**18 // count)  # R x G draws of a large set would not fit
-    for at in range(0, resamples, together):
-        drawn = rng.integers(0, count, (min(together, resamples - at), count))
-        means[at : at + together] = totals[drawn].sum(1) / shares[drawn].sum(1)
+    chunk = max(1, 2**18 // count)  # all R x G draws of a large set would not fit into memory
+    for start in range(0, resamples, chunk):
+        drawn = rng.integers(0, count, (min(chunk, resamples - start), count))
+        means[start : start + chunk] = totals[drawn].sum(1) / shares[drawn].sum(1)
     return means

@@ -10,27 +10,27 @@ _SHOWN = 5  # failures named in a warning
 
 
 def warnings_of(result: Evaluation) -> list[str]:
-    """What a reader must know before believing the numbers; empty when all is well."""
-    found = []
+    """Warnings that a reader of the numbers needs; empty if there are none."""
+    warnings = []
     protocol = result.protocol
     if protocol is not None and protocol.expected is not None and result.count != protocol.expected:
-        found.append(
+        warnings.append(
             f"{result.count:,} samples were scored, but protocol {protocol.name} has {protocol.expected:,}: these "
-            "numbers do not compare with published ones."
+            "numbers are not comparable with published ones."
         )
     if result.unlabelled:
-        found.append(f"{result.unlabelled:,} samples have no truth and do not count.")
+        warnings.append(f"{result.unlabelled:,} samples have no truth and do not count.")
     if result.failures:
         named = ", ".join(result.failures[:_SHOWN]) + (", ..." if len(result.failures) > _SHOWN else "")
-        found.append(
+        warnings.append(
             f"{len(result.failures):,} predictions are missing or not finite ({named}). They count as failures: scored "
             "as if every point lay at the root."
         )
-    return found
+    return warnings
 
 
 def text_table(result: Evaluation) -> str:
-    """Metrics with their intervals beside the mean body, then points."""
+    """Warnings, then metrics with intervals and the mean body's, then errors of single points."""
     protocol = result.protocol
     title = f"{result.count:,} samples" + (f", protocol {protocol.name}: {_choices(result)}" if protocol else "")
     lines = [f"!!! {text}" for text in warnings_of(result)] + [title]
@@ -54,10 +54,10 @@ def text_table(result: Evaluation) -> str:
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells -> lines with columns, the first to the left, the others to the right."""
+    """Rows of cells -> lines with aligned columns, the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in
+        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in
                   enumerate(zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]  # fmt: skip
@@ -76,6 +76,7 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: s
 
 
 def escape_latex(text: str) -> str:
+    """Text for LaTeX, with its special characters escaped."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return re.sub(r"[\\~^&%$#_{}]", lambda found: special.get(found[0], "\\" + found[0]), text)
 

@@ -3,7 +3,7 @@
 The best rotation is the leading eigenvector of Horn's symmetric 4x4 matrix (Horn 1987, "Closed-form solution of
 absolute orientation using unit quaternions"), found by Jacobi's cyclic rotations in a fixed number of sweeps: plain
 arithmetic on whole batches, as exact as LAPACK's SVD and many times faster, and never a reflection. Where several
-rotations are equally good (a flat or mirrored body, points on a line), it returns one of them.
+rotations are equally good (planar or mirrored points, points on a line), it returns one of them.
 
 Shapes: B batch, N points.
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-# Jacobi's method converges quadratically: four sweeps of three turns reach float32's precision, six float64's; one in
-# reserve. By the item size of the type.
-_TURNS = {4: 15, 8: 21}
+# Jacobi's method converges quadratically: four sweeps of three rotations reach float32's precision, six float64's. One
+# more sweep for safety. Keys are the item sizes of the types.
+_NUM_ROTATIONS = {4: 15, 8: 21}
 
 
 class Similarity(NamedTuple):
@@ -57,7 +57,7 @@ def fit_similarity(source: jax.Array, target: jax.Array, weights: jax.Array | No
     Args:
         source: (B, N, 3).
         target: (B, N, 3).
-        weights: (B, N) not negative, the share of each point; None: all alike.
+        weights: (B, N) not negative, the share of each point; None: equal shares.
     """
     return _solve(_moments(source, target, weights))
 
@@ -66,23 +66,25 @@ def fit_similarities(*pairs: tuple[jax.Array, jax.Array, jax.Array | None]) -> l
     """`fit_similarity` of several (source, target, weights) of one batch size, with one solver for all of them."""
     every = [_moments(*pair) for pair in pairs]
     together = _solve(jax.tree.map(lambda *parts: jnp.concatenate(parts), *every))
-    return [jax.tree.map(lambda part: jnp.split(part, len(pairs))[at], together) for at in range(len(pairs))]  # noqa: B023
+    return [jax.tree.map(lambda part: jnp.split(part, len(pairs))[i], together) for i in range(len(pairs))]  # noqa: B023
 
 
 def row_sums(values: jax.Array) -> jax.Array:
-    """(B, N) -> (B,) sums, as a product with ones: XLA's CPU back end needs 40 times as long for a computed sum."""
+    """(B, N) -> (B,) sums, by a product with ones: XLA's CPU back end takes 40 times as long for a plain sum."""
     return jnp.dot(values, jnp.ones(values.shape[1], values.dtype), precision="highest")
 
 
 @jax.custom_jvp
 def _sums(*values: jax.Array) -> tuple[jax.Array, ...]:
-    """(B, N) each -> (B,) sums, in one pass over what they are computed from: much faster than one by one."""
+    """(B, N) each -> (B,) sums, in one pass over their inputs: much faster than one by one."""
     zeros = tuple(jnp.zeros((), array.dtype) for array in values)
     return jax.lax.reduce(values, zeros, lambda left, right: tuple(map(jnp.add, left, right)), (1,))
 
 
 @_sums.defjvp
-def _sums_jvp(values: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]):
+def _sums_jvp(
+    values: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     return _sums(*values), tuple(tangent.sum(1) for tangent in tangents)
 
 
@@ -93,7 +95,7 @@ def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) ->
         first, total = jnp.zeros(len(source), int), jnp.full(len(source), source.shape[1], dtype)
     else:
         first, total = jnp.argmax(weights, 1), jnp.maximum(weights.sum(1), jnp.finfo(dtype).tiny)
-    # One pass over the points: seen from one of them, however far all of them are away, nothing is lost to rounding.
+    # One pass over the points. Coordinates are relative to one point, so that far from the origin none lose precision.
     origins = [jnp.take_along_axis(points, first[:, None, None], 1) for points in (source, target)]  # (B, 1, 3)
     x, y = (
         [points[..., axis] - origin[..., axis] for axis in range(3)]
@@ -122,7 +124,7 @@ def _solve(moments: Moments) -> Similarity:
 
 
 def similarity_align(source: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """Scales, rotates (no reflection) and shifts each source onto its target: see `fit_similarity`.
+    """Scales, rotates (no reflection) and translates each source onto its target: see `fit_similarity`.
 
     Args:
         source: (B, N, 3).
@@ -148,7 +150,7 @@ def _best_rotation(covariance: list[list[jax.Array]]) -> tuple[jax.Array, jax.Ar
     size = jnp.abs(matrix).sum((0, 1))
     identity = jnp.broadcast_to(jnp.eye(4, dtype=matrix.dtype)[..., None], matrix.shape)
     state = matrix / jnp.where(size == 0, 1, size), identity
-    matrix, vectors = jax.lax.fori_loop(0, _TURNS[matrix.dtype.itemsize], _jacobi_turn, state)
+    matrix, vectors = jax.lax.fori_loop(0, _NUM_ROTATIONS[matrix.dtype.itemsize], _rotate_pairs, state)
     values = jnp.stack([matrix[i, i] for i in range(4)])
     best = jnp.argmax(values, 0)
     w, x, y, z = jnp.take_along_axis(vectors, best[None, None], 0)[0]
@@ -160,15 +162,16 @@ def _best_rotation(covariance: list[list[jax.Array]]) -> tuple[jax.Array, jax.Ar
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2), values.max(0) * size
 
 
-def _jacobi_turn(_, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Makes the entries (0, 1) and (2, 3) of symmetric matrices (4, 4, B) zero, and turns the rows of `vectors` alike.
+def _rotate_pairs(_: int, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Jacobi rotations that zero the entries (0, 1) and (2, 3) of symmetric matrices, applied to `vectors` as well.
 
-    The axes are then put into the order in which the next two entries are in these places: three turns meet all six.
+    Both are (4, 4, B). The axes are then permuted so that the next two entries are at these indices: three calls cover
+    all six entries.
     """
     matrix, vectors = state
     off = jnp.stack([matrix[0, 1], matrix[2, 3]])  # (2, B)
     gap = jnp.stack([matrix[1, 1] - matrix[0, 0], matrix[3, 3] - matrix[2, 2]])
-    # tan of the angle that makes the entry zero, the smaller of the two; 0 where it is zero already
+    # Tangent of the smaller of the two angles that zero the entry; 0 where it is zero already.
     square = gap * gap + 4 * off * off
     root = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
     denominator = jnp.where(gap >= 0, gap + root, gap - root)
@@ -176,9 +179,9 @@ def _jacobi_turn(_, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.
     cosine = (1 / jnp.sqrt(1 + tangent * tangent))[:, None]
     sine = tangent[:, None] * cosine
 
-    def turn(rows: jax.Array) -> jax.Array:
+    def rotate(rows: jax.Array) -> jax.Array:
         first, second = rows[0::2], rows[1::2]
         first, second = cosine * first - sine * second, sine * first + cosine * second
         return jnp.stack([first[0], second[1], second[0], first[1]])
 
-    return turn(jnp.swapaxes(turn(matrix), 0, 1)), turn(vectors)
+    return rotate(jnp.swapaxes(rotate(matrix), 0, 1)), rotate(vectors)

@@ -1,4 +1,4 @@
-"""From a person's box to the square that is cut out, at inference (HMR2.0's rule, without augmentation).
+"""From a person's box to the square crop at inference (HMR2.0's rule, without augmentation).
 
 Pixels: an integer coordinate is a pixel's centre.
 """
@@ -12,12 +12,15 @@ ASPECT = 192 / 256
 
 
 def check_box(box: np.ndarray, image_size: tuple[int, int], name: str = "The box") -> None:
-    """Raises ValueError, in one sentence that starts with `name`, unless a box can be cut out.
+    """Checks that a box can be cut out of an image.
 
     Args:
         box: (4,) left, top, right, bottom in px.
         image_size: width and height.
-        name: of the box in the message.
+        name: of the box, at the start of the message.
+
+    Raises:
+        ValueError: the box is not finite, is empty, or lies outside the image.
     """
     width, height = image_size
     text = f"{name} ({', '.join(f'{side:g}' for side in box)})"
@@ -31,6 +34,6 @@ def check_box(box: np.ndarray, image_size: tuple[int, int], name: str = "The box
 
 
 def square_box(box: np.ndarray, enlarge: float = ENLARGE) -> tuple[np.ndarray, float]:
-    """Centre (2,) and side, px, of the square crop of a box (4,): enlarged, then grown to `ASPECT`, then squared."""
+    """Centre (2,) and side, px, of the square crop of a box (4,): enlarged, padded to `ASPECT`, then to a square."""
     width, height = enlarge * (box[2:] - box[:2])
     return (box[:2] + box[2:]) / 2, float(max(height, width / ASPECT))

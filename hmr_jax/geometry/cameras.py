@@ -6,7 +6,7 @@ Shapes: B batch, N points.
 import jax
 import jax.numpy as jnp
 
-NOMINAL_CROP = 256  # pixels: the crop side for which `ModelConfig.focal_length` is stated
+NOMINAL_CROP = 256  # px: the side of the crop to which `ModelConfig.focal_length` refers
 
 
 def project(
@@ -15,8 +15,8 @@ def project(
     """Perspective projection.
 
     Args:
-        points: (B, N, 3) in camera axes.
-        translation: (B, 3) added to the points.
+        points: (B, N, 3) metres, camera axes.
+        translation: (B, 3) metres, added to the points.
         focal_length: (B, 2) along x and y.
         center: (B, 2) principal point, or None for the origin.
 

@@ -1,7 +1,7 @@
 """Square crops of images, and the part of a crop that an encoder sees.
 
 Pixels: an integer coordinate is a pixel's centre, and the centre of the square lands on pixel S / 2 of the crop.
-Shapes: B batch, H, W image, S side of the crop.
+Shapes: B batch, H and W image, S side of the crop.
 """
 
 import jax
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def centre_columns(maps: jax.Array, width: int) -> jax.Array:
-    """(B, H, H, ...) -> (B, H, width, ...): what an encoder of that width sees of the crop."""
+    """(B, S, S, ...) -> (B, S, width, ...): the part of the crop that an encoder of that width sees."""
     left = (maps.shape[2] - width) // 2
     return maps[:, :, left : left + width]
 
 
 def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) -> np.ndarray:
-    """Cuts a square out, bilinearly and with a black border; blurred first where it shrinks much.
+    """Cuts a square out of an image, bilinearly and with a black border; blurs it first where it shrinks much.
 
     Args:
         image: (H, W, 3) uint8.
@@ -27,11 +27,11 @@ def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) 
         (S, S, 3) uint8.
     """
     steps = (np.arange(size) - size / 2) * (side / size)
-    # HMR2.0: with f half the shrinking factor, the image is blurred by a Gaussian of (f - 1) / 2 once f exceeds 1.1.
+    # HMR2.0: with f half the downscaling factor, the image is blurred by a Gaussian of sigma (f - 1) / 2 if f > 1.1.
     half = side / size / 2
     sigma = (half - 1) / 2 if half > 1.1 else 0.0
     rows, columns = center[1] + steps, center[0] + steps
-    margin = int(2 * side / size) + 2  # more than the blur reaches; pixels further left or right are not read
+    margin = int(2 * side / size) + 2  # more than the reach of the blur; pixels further left or right are not read
     left = int(np.clip(columns[0] - margin, 0, image.shape[1] - 1))
     right = int(np.clip(columns[-1] + margin, left + 1, image.shape[1]))
     crop = _resample(_resample(image[:, left:right], rows, sigma, 0), columns - left, sigma, 1)
@@ -39,7 +39,7 @@ def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) 
 
 
 def _resample(array: np.ndarray, positions: np.ndarray, sigma: float, axis: int) -> np.ndarray:
-    """Blurs along one axis (edges repeated, cut off at 4 sigma), then interpolates linearly, zero outside."""
+    """Blurs along one axis (edges repeated, kernel cut off at 4 sigma), then interpolates linearly, zero outside."""
     reach = int(4 * sigma + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2) if reach else np.ones(1)
     kernel /= kernel.sum()
@@ -49,7 +49,7 @@ def _resample(array: np.ndarray, positions: np.ndarray, sigma: float, axis: int)
     upper = (positions - low) * ((low >= -1) & (low < length - 1))
     shape = [-1 if i == axis else 1 for i in range(array.ndim)]
     total = np.zeros((), np.float32)
-    # Blur and interpolation in one, so that only the pixels in use are blurred.
+    # Blur and interpolation in one step, so that only the pixels in use are blurred.
     for offset, (left, right) in enumerate(zip([*kernel, 0], [0, *kernel], strict=True), -reach):
         weight = (lower * left + upper * right).astype(np.float32).reshape(shape)
         total = total + weight * np.take(array, low + offset, axis, mode="clip")

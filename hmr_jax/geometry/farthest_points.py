@@ -1,15 +1,18 @@
-"""Points of a cloud that are spread evenly over it."""
+"""Farthest-point sampling.
+
+Shapes: N points.
+"""
 
 import numpy as np
 
 
 def farthest_points(points: np.ndarray, count: int, first: int) -> np.ndarray:
-    """Numbers of points, each the farthest from all before it, so that every prefix is spread evenly.
+    """Indices of points, each the farthest from all before it, so that every prefix is spread evenly.
 
     Args:
         points: (N, 3).
         count: how many, at most N.
-        first: number of the point to begin with.
+        first: index of the first point.
 
     Returns:
         (count,) int.

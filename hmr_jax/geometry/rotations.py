@@ -6,7 +6,7 @@ Shapes: `...` any leading axes. Angles are radians; matrices act on column vecto
 import jax
 import jax.numpy as jnp
 
-_SMALL = 1e-4  # squared angle under which a series replaces the quotient; its error there is below float32's
+_SMALL = 1e-4  # squared angle below which a series replaces the quotient; its error there is below float32's
 
 
 def axis_angle_to_matrix(axis_angle: jax.Array) -> jax.Array:
@@ -92,7 +92,7 @@ def matrix_to_rotation_6d(matrix: jax.Array) -> jax.Array:
 def nearest_rotation(matrix: jax.Array) -> jax.Array:
     """(..., 3, 3) M -> the rotation R, never a reflection, with the largest sum of R_ij M_ij (Umeyama 1991).
 
-    Of a mean of rotations it is the nearest rotation; of a sum of y x^T, the one that best turns points x onto y.
+    Of a mean of rotations it is the nearest rotation; of a sum of y x^T, the one that best rotates points x onto y.
     """
     u, _, vt = jnp.linalg.svd(matrix)
     sign = _determinant(u) * _determinant(vt)

@@ -1,4 +1,4 @@
-"""Images and boxes in, posed bodies in the camera of the whole image out."""
+"""Inference: from images and boxes to posed bodies in the camera of the whole image."""
 
 from hmr_jax.inference.predictor import PersonPrediction, Predictor, camera_of
 

@@ -1,4 +1,4 @@
-"""From images on disk to predictions on disk; docs/outputs.md describes the files."""
+"""From image files to prediction files; docs/outputs.md describes them."""
 
 import dataclasses
 import itertools
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hmr_jax import __version__
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.depth import DepthMap
-from hmr_jax.depth.providers import DepthProvider, DiskDepth, maps_of
+from hmr_jax.depth.providers import DepthProvider, DiskDepth, maps_or_errors
 from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.geometry.boxes import check_box
 from hmr_jax.inference import PersonPrediction, Predictor, camera_of
@@ -28,13 +28,13 @@ from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
 
-CHUNK = 16  # images whose crops share batches and that are in memory at once
+CHUNK = 16  # images that are in memory at once; their crops share batches
 
 
 def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
-    """Boxes (n, 4) of every image from "x0,y0,x1,y1", the path of a JSON file, or "" for None.
+    """Boxes (n, 4) of every image from "x0,y0,x1,y1" or the path of a JSON file; None for "".
 
-    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or for a single image the list alone.
+    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -43,7 +43,7 @@ def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
     if not text:
         return None
     if not text.lower().endswith(".json"):
-        numbers = [_number(part, text) for part in text.split(",")]
+        numbers = [_parse_number(part, text) for part in text.split(",")]
         if len(numbers) != 4 or len(images) != 1:
             raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one image, or a JSON file for several.")
         return [np.array([numbers])]
@@ -70,7 +70,7 @@ def _box_array(rows: Any, image: Path, source: str) -> np.ndarray:
     return boxes
 
 
-def _number(part: str, text: str) -> float:
+def _parse_number(part: str, text: str) -> float:
     try:
         return float(part)
     except ValueError:
@@ -78,8 +78,8 @@ def _number(part: str, text: str) -> float:
 
 
 def parse_intrinsics(text: str) -> np.ndarray | None:
-    """ "fx,fy,cx,cy" -> (4,), "" -> None."""
-    return np.array([_number(part, text) for part in text.split(",")]) if text else None
+    """ "fx,fy,cx,cy" -> (4,) px; "" -> None."""
+    return np.array([_parse_number(part, text) for part in text.split(",")]) if text else None
 
 
 def predict_files(
@@ -96,18 +96,18 @@ def predict_files(
     Args:
         predictor: the network.
         images: files.
-        output: folder of the results; made if need be.
+        output: folder of the results; created if needed.
         boxes: (n, 4) per image; None: the whole image is one person's box, with a warning.
         intrinsics: of all images, as for `Predictor`.
         axes: of the GLB file.
-        depth: of the images, for a network that takes it; images without are predicted with a warning.
+        depth: of the images, for a network that takes it; images without a map are predicted with a warning.
 
     Yields:
         The files written.
 
     Raises:
-        ValueError: at the end, naming images, boxes and depth maps that could not be used; the others are written by
-            then. At once, if the network takes no depth.
+        ValueError: at the end, if images, boxes or depth maps could not be used; the message names them, and the other
+            images are done. At once, if depth is given to a network that takes none.
     """
     predictor.check_takes_depth(depth is not None)
     if isinstance(depth, DiskDepth):
@@ -115,7 +115,7 @@ def predict_files(
     names = _unique_names(images)
     output.mkdir(parents=True, exist_ok=True)
     problems = []
-    bar = tqdm(total=len(images), unit="picture", disable=not sys.stderr.isatty() or len(images) == 1)
+    bar = tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty() or len(images) == 1)
     for start in range(0, len(images), CHUNK):
         loaded: dict[int, np.ndarray] = {}
         for i in range(start, min(start + CHUNK, len(images))):
@@ -130,8 +130,8 @@ def predict_files(
         maps = None if depth is None else _depth_maps(depth, loaded, images, problems)
         loaded_boxes = None if boxes is None else [boxes[i] for i in loaded]
         people = predictor(list(loaded.values()), loaded_boxes, intrinsics, depth=maps)
-        for position, (i, image) in enumerate(loaded.items()):
-            own = [person for person in people if person.image_index == position]
+        for index, (i, image) in enumerate(loaded.items()):
+            own = [person for person in people if person.image_index == index]
             about = header(predictor, images[i], image, intrinsics)
             yield from write_results(predictor, own, image, about, output, names[i], axes)
             bar.update()
@@ -144,14 +144,14 @@ def predict_files(
 def _depth_maps(
     provider: DepthProvider, loaded: dict[int, np.ndarray], images: Sequence[Path], problems: list[str]
 ) -> list[DepthMap | None]:
-    """Maps of the loaded images; images whose map cannot be used are taken out, those without one are named."""
-    found = dict(zip(loaded, maps_of(provider, list(loaded.values()), [images[i] for i in loaded]), strict=True))
+    """Maps of the loaded images. Images whose map cannot be used are removed; a warning names those without one."""
+    found = dict(zip(loaded, maps_or_errors(provider, list(loaded.values()), [images[i] for i in loaded]), strict=True))
     for i, depth in found.items():
         if isinstance(depth, ValueError):
             problems.append(str(depth))
             del loaded[i]
         elif depth is None:
-            warnings.warn(f"{images[i].name} has no depth map: the network goes on without.", stacklevel=2)
+            warnings.warn(f"{images[i].name} has no depth map: the prediction is from the image alone.", stacklevel=2)
     return [depth for depth in found.values() if not isinstance(depth, ValueError)]
 
 
@@ -164,7 +164,7 @@ def write_results(
     name: str,
     axes: Axes = "opengl",
 ) -> list[Path]:
-    """Writes the files of one image: all into a folder beside the results first, then into place.
+    """Writes the files of one image, first to a temporary folder and then to the output folder.
 
     Args:
         predictor: the network.
@@ -188,24 +188,24 @@ def write_results(
         part = Path(folder)
         write_json(part / f"{name}.json", about, compact)
         write_npz(part / f"{name}.npz", about, records, faces=faces)
-        placed = [person.vertices + person.translation for person in people]
+        vertices = [person.vertices + person.translation for person in people]
         errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
-        Image.fromarray(three_views(image, placed, faces, matrix, errors=errors)).save(
+        Image.fromarray(three_views(image, vertices, faces, matrix, errors=errors)).save(
             part / f"{name}_overlay.png", compress_level=_PNG_LEVEL
         )
         if people:
-            bodies, places = [p.vertices for p in people], np.stack([p.translation for p in people])
-            write_glb(part / f"{name}.glb", bodies, faces, places, PALETTE, axes)
+            bodies, translations = [p.vertices for p in people], np.stack([p.translation for p in people])
+            write_glb(part / f"{name}.glb", bodies, faces, translations, PALETTE, axes)
         height, width = predictor.config.model.encoder.image_size
         for number, person in enumerate(people):
             suffix = f"_{number}" if len(people) > 1 else ""
-            for kind, panel in _inner_images(person, width / height):
+            for kind, panel in _detail_images(person, width / height):
                 Image.fromarray(panel).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
         return [file.replace(output / file.name) for file in sorted(part.iterdir())]
 
 
-def _inner_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
-    """What the network has to show besides the body."""
+def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Visualizations of the network's other outputs, by kind."""
     if person.sampling_points is not None:
         yield "sampling", draw_sampling(person.crop, person.sampling_points, seen_width)
     if not (person.sigma is None and person.silhouette is None and person.gates is None):
@@ -215,13 +215,13 @@ def _inner_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple
         )  # fmt: skip
 
 
-_PNG_LEVEL = 1  # of compression: a quarter of the time for files 7 % larger
+_PNG_LEVEL = 1  # of compression: a quarter of the default's time, files 7 % larger
 _NPZ_ONLY = ("vertices",)
 _NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "gates", "focal_length", "principal_point")
 
 
 def person_record(person: PersonPrediction) -> dict[str, Any]:
-    """A prediction as docs/outputs.md describes it: pose also as axis-angle, 2-D keypoints in px of the image."""
+    """A prediction as docs/outputs.md describes it, with the pose also as axis-angle."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
     record = {name: value for name, value in fields.items() if name not in _NOT_WRITTEN and value is not None}
     rotations = jnp.concatenate([person.global_orient, person.body_pose])
@@ -230,7 +230,7 @@ def person_record(person: PersonPrediction) -> dict[str, Any]:
 
 
 def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.ndarray | None = None) -> dict[str, Any]:
-    """What a result file says besides the people: docs/outputs.md."""
+    """Fields of a result file other than the people; docs/outputs.md describes them."""
     size = image.shape[1], image.shape[0]
     focal_length, principal_point = camera_of(size, intrinsics, predictor.config.model.focal_length)
     return {
@@ -250,7 +250,7 @@ def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.n
 
 
 def _unique_names(images: Sequence[Path]) -> list[str]:
-    """Names of the results: the stem, with a number where images share it."""
+    """Names of the results: the stem, with a number if several images share it."""
     names: dict[str, None] = {}
     for path in images:
         candidates = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))

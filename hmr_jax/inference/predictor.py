@@ -1,14 +1,14 @@
-"""Images and boxes in, posed bodies in the camera of the whole image out.
+"""From images and boxes to posed bodies in the camera of the whole image.
 
     predictor = Predictor.from_checkpoint("runs/deforhmr")
     people = predictor([image], [boxes])
     people[0].vertices + people[0].translation
 
-Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pixels of the image as given. For Flax
-and JAX users the way is the usual one: `load_for_inference` gives configuration and parameters, `build_model` the
-module.
+Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pixels of the given image. Without
+`Predictor`, `load_for_inference` loads configuration and parameters, and `build_model` makes the Flax module.
 
-Shapes: B batch, P people, H, W image, S side of the crop, V vertices.
+Shapes: H, W an image, n its boxes, S side of the crop, V vertices, L layers, G groups of channels, N sampling points,
+h, w a map.
 """
 
 import dataclasses
@@ -37,13 +37,13 @@ from hmr_jax.models.parameters import Params, to_variables
 
 @dataclass(frozen=True)
 class PersonPrediction:
-    """One person: the fields of `hmr_jax.batch.Prediction` without the batch axis, and where the person is.
+    """One person: the fields of `hmr_jax.batch.Prediction` without the batch axis, and the position in the image.
 
-    Place the body in the camera by adding `translation` to `vertices`, `joints` or `keypoints_3d`.
+    Add `translation` to `vertices`, `joints` or `keypoints_3d` to get them in the image's camera.
     """
 
     image_index: int
-    """Which of the images given."""
+    """Index of the image in the call."""
     box: np.ndarray
     """(4,) left, top, right, bottom as given, px."""
     box_center: np.ndarray
@@ -55,7 +55,7 @@ class PersonPrediction:
     principal_point: np.ndarray
     """(2,) px: as given, or the image's centre (W / 2, H / 2)."""
     translation: np.ndarray
-    """(3,) of the body in the image's camera, metres; as true as the focal length is."""
+    """(3,) of the body in the image's camera, metres; as accurate as the focal length."""
     global_orient: np.ndarray
     """(1, 3, 3)."""
     body_pose: np.ndarray
@@ -75,7 +75,7 @@ class PersonPrediction:
     vertices: np.ndarray
     """(V, 3)."""
     crop: np.ndarray
-    """(S, S, 3) uint8: what the network was shown."""
+    """(S, S, 3) uint8: the network's input."""
     sigma: np.ndarray | None = None
     """(44,) predicted error of each keypoint, metres."""
     silhouette: np.ndarray | None = None
@@ -90,9 +90,16 @@ class Predictor:
     """A network and its parameters behind one call."""
 
     def __init__(self, config: Config, params: Params, batch_size: int | None = None):
-        """Args: config and params of a checkpoint; `batch_size` crops go through the network at a time.
+        """Builds the network.
 
-        Every batch is padded to that size, so there is one compilation. By default 1 on a CPU and 16 elsewhere.
+        Args:
+            config: of a checkpoint.
+            params: of the same checkpoint.
+            batch_size: crops per call of the network. Batches are padded to it, so there is one compilation. None: 1 on
+                a CPU and 16 elsewhere.
+
+        Raises:
+            ValueError: if the network predicts no bodies.
         """
         if config.model.name == "dense":
             raise ValueError("This checkpoint predicts no bodies: it is an encoder for training to start from.")
@@ -100,7 +107,7 @@ class Predictor:
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.model = build_model(config.model)
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
-        """Where the parameters are from; written into result files."""
+        """Name and step of the checkpoint; written into result files."""
         self._takes_depth = needs_depth(config.model)
         self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
@@ -125,7 +132,7 @@ class Predictor:
         return self.model.body
 
     def check_takes_depth(self, given: bool) -> None:
-        """Raises ValueError where depth is given to a network that takes none."""
+        """Raises ValueError if depth is given to a network that takes none."""
         if given and not self._takes_depth:
             raise ValueError(
                 f"This checkpoint's network, {self.config.model.name}, takes no depth: leave the depth out, or choose "
@@ -144,18 +151,18 @@ class Predictor:
 
         Args:
             images: list of (H, W, 3) uint8 RGB, or one.
-            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: the whole
-                image is taken for one person, with a warning.
+            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: each whole
+                image is the box of one person, with a warning.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; None: the default of `PersonPrediction`.
-            enlarge: factor of the boxes; 1.2 makes tight boxes what the network was trained on.
-            depth: for a network that takes it, per image a map of its size, or None where there is none; for one image,
-                its map. Without depth such a network goes on with "missing", with a warning.
+            enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
+            depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
+                depth such a network predicts from the image alone, with a warning.
 
         Returns:
             One prediction per box, in the order of images and boxes.
 
         Raises:
-            ValueError: for a box, an image or a depth map that cannot be used; the message names it.
+            ValueError: if a box, an image or a depth map cannot be used; the message names it.
         """
         if isinstance(images, np.ndarray) and images.ndim == 3:
             images, boxes = [images], None if boxes is None else [boxes]
@@ -165,19 +172,19 @@ class Predictor:
         if boxes is None:
             warnings.warn("No boxes given: each whole image is taken for one person.", stacklevel=2)
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
-            enlarge = 1.0  # there is room around the person already
+            enlarge = 1.0  # an image has room around the person
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
         return list(self._run(images, people, depth))
 
     def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
-        """Raises where depth cannot be used, warns where it is wanting."""
+        """Raises ValueError if depth cannot be used, warns if a network that takes depth gets none."""
         self.check_takes_depth(depth is not None)
         if not self._takes_depth:
             return
         if depth is None:
-            warnings.warn("No depth given: the network goes on without, less exactly.", stacklevel=3)
+            warnings.warn("No depth given: the network predicts from the images alone, less accurately.", stacklevel=3)
             return
         if len(depth) != len(images):
             raise ValueError(f"{len(images)} images but {len(depth)} depth maps: give one, or None, per image.")
@@ -186,7 +193,7 @@ class Predictor:
                 one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
 
     def _people(self, images, boxes, intrinsics, enlarge) -> Iterator[dict]:
-        """What is known of each person before the network runs."""
+        """Box, crop and camera of each person: what is known before the network runs."""
         for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
@@ -204,26 +211,26 @@ class Predictor:
                 }  # fmt: skip
 
     def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
-        """Cuts the crops of a batch while the network is busy with the one before."""
-        running: tuple = ()
+        """Runs the network batch by batch; cuts the crops of a batch while the devices compute the previous one."""
+        previous: tuple = ()
         for batch in _batched(people, self.batch_size):
             crops = np.stack([self._crop(images, person) for person in batch])
-            placing = [np.array([person[name] for person in batch], np.float32) for name in _PLACING]
-            shown = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
-            shown = {name: _pad(array, self.batch_size) for name, array in shown.items()}
-            fields = self._step(self._params, shown, *(_pad(array, self.batch_size) for array in placing))
-            if running:
-                yield from _unbatch(*running)
-            running = batch, crops, fields
-        if running:
-            yield from _unbatch(*running)
+            geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
+            inputs = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
+            inputs = {name: _pad(array, self.batch_size) for name, array in inputs.items()}
+            fields = self._step(self._params, inputs, *(_pad(array, self.batch_size) for array in geometry))
+            if previous:
+                yield from _unbatch(*previous)
+            previous = batch, crops, fields
+        if previous:
+            yield from _unbatch(*previous)
 
     def _crop(self, images, person: dict) -> np.ndarray:
         image = images[person["image_index"]]
         return extract_crop(image, person["box_center"], person["box_size"], self.config.data.crop_size)
 
     def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
-        """What the network is shown beside the crops; the people of a batch may be from several images."""
+        """Depth maps of the crops; the people of a batch may be from several images."""
         size = self.config.data.crop_size
         cut = [
             crop_depth(depth and depth[one["image_index"]], one["box_center"], one["box_size"], size) for one in batch
@@ -231,11 +238,11 @@ class Predictor:
         maps, has = zip(*cut, strict=True)
         return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
 
-    def _predict(self, params, shown, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
-        prediction: Any = self.model.apply(to_variables(params), shown, train=False)
+    def _predict(self, params, inputs, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
+        prediction: Any = self.model.apply(to_variables(params), inputs, train=False)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
-        # Pixels that are not square: keep the pelvis where it is in the image.
+        # If pixels are not square, this keeps the pelvis at its position in the image.
         translation = translation * jnp.ones_like(translation).at[:, :2].set(focal[:, None] / focal_length)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
@@ -245,13 +252,13 @@ class Predictor:
         }
 
 
-_PLACING = ("box_center", "box_size", "focal_length", "principal_point")
+_GEOMETRY = ("box_center", "box_size", "focal_length", "principal_point")
 
 
 def camera_of(
     image_size: tuple[int, int], intrinsics: Sequence | np.ndarray | None, crop_focal_length: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Focal length (2,) and principal point (2,), px, as given or else HMR2.0's for an image of (width, height).
+    """Focal length (2,) and principal point (2,), px, from intrinsics, or HMR2.0's for an image of (width, height).
 
     Raises:
         ValueError: if the intrinsics are not (3, 3) or fx, fy, cx, cy, finite, with positive focal lengths.
@@ -276,7 +283,7 @@ def _batched(items: Iterable[dict], size: int) -> Iterator[list[dict]]:
 
 
 def _pad(array: np.ndarray, size: int) -> np.ndarray:
-    """Repeats the last row: padding must not make numbers that are not finite."""
+    """Repeats the last row, as padding with zeros could give numbers that are not finite."""
     return np.concatenate([array, np.repeat(array[-1:], size - len(array), 0)])
 
 

@@ -1,1 +1,1 @@
-"""Files in and out: images, JSON, pickles that run nothing, arrays of Orbax; written whole or not at all."""
+"""Reading and writing files: images, JSON, pickles without running them, arrays of Orbax, atomic writes."""

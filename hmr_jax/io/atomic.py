@@ -1,10 +1,10 @@
-"""The one way to write a file whole or not at all: beside its place first, then renamed.
+"""Atomic writing, the one way to write files: to a temporary file beside the destination, which is then renamed.
 
     with atomic.writing(path) as part:
         part.write_bytes(data)
 
-A reader never sees half a file, an exception leaves what was there before, and two processes that write the same file
-do not disturb each other. Paths may be those of `pathlib` or of `etils.epath`.
+A reader never sees an incomplete file, an exception leaves the old file as it was, and two processes that write the
+same file do not disturb each other. Paths may be those of `pathlib` or of `etils.epath`.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ AnyPath = TypeVar("AnyPath", bound=Path)  # epath.Path follows pathlib's interfa
 
 
 def _beside(path: AnyPath) -> AnyPath:
-    """Where the new content is put together: hidden, in the same folder, one for each process."""
+    """The temporary path: hidden, in the same folder, one for each process."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 @contextlib.contextmanager
 def writing(path: AnyPath) -> Iterator[AnyPath]:
-    """Gives a path to write to; what is there at the end of the block becomes the file `path`.
+    """Yields a temporary path to write to; at the end of the block it becomes the file `path`.
 
     Raises:
-        OSError: the file cannot be written; what was at `path` before is untouched.
+        OSError: the file cannot be written; an old file at `path` is unchanged.
     """
     part = _beside(path)
     try:
@@ -41,7 +41,7 @@ def writing(path: AnyPath) -> Iterator[AnyPath]:
 
 @contextlib.contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """The same for a new folder, which must not exist yet."""
+    """The same for a folder, which must not exist yet."""
     part = _beside(path)
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -53,13 +53,13 @@ def writing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text."""
+    """Writes UTF-8 text atomically."""
     with writing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = True) -> None:
-    """Writes arrays by name as an npz file; arrays of objects are refused."""
+    """Writes arrays by name as an npz file, atomically; arrays of objects are refused."""
     save = np.savez_compressed if compressed else np.savez
     with writing(path) as part, part.open("wb") as file:
         save(file, allow_pickle=False, **arrays)

@@ -7,15 +7,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Files that are taken from a folder of images."""
+"""Suffixes of the files that are read from a folder of images."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned upright as the file's EXIF orientation says.
+    """Reads an image as (H, W, 3) uint8 RGB, rotated upright by the file's EXIF orientation.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not an image, or not a whole one.
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, or is damaged or cut off.
     """
     path = Path(path)
     if not path.is_file():
@@ -26,15 +26,15 @@ def read_image(path: str | Path) -> np.ndarray:
     except Image.UnidentifiedImageError:
         raise ValueError(f"{path} is not an image of a known format.") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded, it is damaged or cut off: {error}.") from error
+        raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and for each folder the images in it, in the order of their names.
+    """The given files, and for each folder the images in it, sorted by name.
 
     Raises:
-        FileNotFoundError: if a path does not exist or a folder holds no images.
-        ValueError: if no path is given.
+        FileNotFoundError: a path does not exist, or a folder holds no images.
+        ValueError: no path is given.
     """
     found: list[Path] = []
     for path in paths:

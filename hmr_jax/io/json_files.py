@@ -1,4 +1,4 @@
-"""JSON files, written whole or not at all."""
+"""JSON files."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,17 @@ from hmr_jax.io import atomic
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON, whole or not at all."""
+    """Writes JSON atomically."""
     atomic.write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not valid JSON.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Items of Orbax as NumPy arrays; those that it wrote uncompressed and in one piece each, at the speed of the disk.
+"""Read items of Orbax as NumPy arrays; arrays stored uncompressed in one file each are read at the speed of the disk.
 
-Orbax itself copies every array once more. The layout of the latter is zarr's, version 2: a folder for each array, whose
-`.zarray` says how it is stored.
+Orbax itself copies every array once more. Such arrays are in zarr's layout, version 2: a folder for each array, whose
+`.zarray` describes how it is stored.
 """
 
 import json
@@ -18,10 +18,10 @@ import orbax.checkpoint as ocp
 
 
 def read_plain_arrays(folder: Path) -> dict | None:
-    """The tree of arrays, or None where they are stored in another way.
+    """The tree of arrays of an item, or None if they are compressed or in several files each.
 
     Raises:
-        ValueError: if the file of an array is missing, cut off or too long.
+        ValueError: the file of an array is missing, cut off or too long.
     """
     paths = sorted(path.parent for path in folder.glob("*/.zarray"))
     layouts = [_layout(json.loads((path / ".zarray").read_text())) for path in paths]
@@ -35,7 +35,7 @@ def read_plain_arrays(folder: Path) -> dict | None:
 
 
 def _layout(values: dict) -> tuple[tuple[int, ...], np.dtype] | None:
-    """Shape and type of an array that is stored as it is in memory."""
+    """Shape and type of an array that is stored as it is in memory; None for other arrays."""
     plain = (
         values.get("zarr_format") == 2
         and values.get("order") == "C"
@@ -58,7 +58,7 @@ def _read(path: Path, layout: tuple[tuple[int, ...], np.dtype]) -> np.ndarray:
 
 
 def read_item(path: Path) -> dict:
-    """One item as NumPy arrays, whatever devices wrote it."""
+    """Reads an item through Orbax as NumPy arrays, whatever devices wrote it."""
     with ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)

@@ -1,7 +1,7 @@
-"""Contents of .pkl, .npz and .npy files as plain arrays, safely: no code from the file runs, no chumpy, no scipy.
+"""Contents of .pkl, .npz and .npy files as plain arrays, without running code from them, without chumpy or scipy.
 
-SMPL's own files are Python 2 pickles whose arrays hide in chumpy objects and old scipy.sparse matrices; later ones
-keep pickled objects inside npz files. All of that becomes NumPy arrays here; what cannot be evaluated becomes None.
+SMPL's own files are Python 2 pickles whose arrays are inside chumpy objects and old scipy.sparse matrices; later ones
+have pickled objects inside npz files. All of these become NumPy arrays; what cannot be evaluated becomes None.
 """
 
 import zipfile
@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from hmr_jax.io import safe_pickle
+from hmr_jax.io import npy, safe_pickle
 from hmr_jax.io.safe_pickle import Opaque, opaque_class
 
 _MAX_DEPTH = 16  # of chumpy expressions
 
 
 def read_contents(path: str | Path) -> Any:
-    """Reads a file by what it is, whatever its name: an array for npy, a dictionary for npz, anything for a pickle.
+    """Reads a file, whose type is recognised by content: npy as an array, npz as a dictionary, a pickle as its object.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is none of the three, damaged, or asks for code to be run.
+        ValueError: it is none of the three, is damaged, or would run code.
     """
-    path = path if isinstance(path, PurePath) else Path(path)  # epath's paths are not only of disks
+    path = path if isinstance(path, PurePath) else Path(path)  # a path of epath may be in a cloud
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
@@ -42,7 +42,7 @@ def read_contents(path: str | Path) -> Any:
 
 
 def evaluate(item: Any, depth: int = 0) -> Any:
-    """Replaces chumpy and scipy.sparse stand-ins by dense arrays, and what has no value in the file by None."""
+    """Replaces chumpy and scipy.sparse stand-ins by dense arrays, and objects without a value in the file by None."""
     if depth > _MAX_DEPTH:
         raise ValueError("Objects are nested too deeply.")
     if isinstance(item, dict):
@@ -62,8 +62,11 @@ def evaluate(item: Any, depth: int = 0) -> Any:
 
 
 def _chumpy_value(state: dict, kind: str, depth: int) -> np.ndarray | None:
-    """Value of the few chumpy classes that hold data; any computed one (v_posed and friends) is not needed."""
-    child = lambda key: np.asarray(evaluate(state[key], depth + 1))  # noqa: E731
+    """Value of the few chumpy classes that hold data; computed ones, such as v_posed, are not needed."""
+
+    def child(key: str) -> np.ndarray:
+        return np.asarray(evaluate(state[key], depth + 1))
+
     if kind == "Select" and {"a", "idxs"} <= state.keys():
         return child("a").ravel()[child("idxs")].reshape(evaluate(state.get("preferred_shape", -1), depth + 1))
     if kind == "transpose" and "a" in state:
@@ -108,11 +111,8 @@ def _read_npz(file: Any) -> dict[str, Any]:
 
 
 def _read_npy(file: Any) -> Any:
-    """One npy stream; an object array goes through the same whitelist as a pickle."""
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
-    if dtype.hasobject:
+    """Reads one npy stream; an object array passes the same allow list as a pickle."""
+    header = npy.read_header(file)
+    if header.dtype.hasobject:
         return evaluate(safe_pickle.load(file, _resolve))
-    data = file.read(dtype.itemsize * int(np.prod(shape)))
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
+    return npy.read_data(file, header)

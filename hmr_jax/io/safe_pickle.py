@@ -1,9 +1,9 @@
-"""Read pickles without running any code from them: arrays, containers and numbers come out, all else is refused.
+"""Read pickles without running code from them: arrays, containers and numbers are read, anything else is refused.
 
 Research files (SMPL models, torch checkpoints, annotations) are pickles, and a pickle is a program that may call
-anything. Here every name in it is looked up in a short list; NumPy's own restoring functions are replaced too, because
-a forged dtype can corrupt memory. Readers of a format pass `resolve` to add stand-ins for its names. NumPy is the only
-import.
+anything. Here every name in it is looked up in a short allow list; NumPy's own restoring functions are replaced too,
+because a forged dtype can corrupt memory. Readers of a format pass `resolve` to add stand-ins for its names. NumPy is
+the only dependency.
 """
 
 import io
@@ -13,7 +13,7 @@ import pickletools
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -21,20 +21,22 @@ Resolve = Callable[[str, str], Any]
 
 
 class RefusedPickleError(ValueError):
-    """The pickle names a class or function outside the whitelist."""
+    """The pickle asks for something that is not on the allow list."""
 
 
 class Opaque:
-    """Stand-in for an object of a foreign class: keeps its arguments and state, runs none of its code."""
+    """Stand-in for an object of an external class: keeps its arguments and state, runs none of its code."""
 
     class_name = ""
+    arguments: tuple[Any, ...]
+    state: Any
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Opaque":
         self = object.__new__(cls)
         self.arguments, self.state = args, {}
         return self
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         pass
 
     def __setstate__(self, state: Any) -> None:
@@ -42,12 +44,12 @@ class Opaque:
 
 
 def opaque_class(name: str) -> type[Opaque]:
-    """A fresh `Opaque` class that remembers the foreign class's full name."""
+    """A new `Opaque` class with the full name of the external class."""
     return type("Opaque", (Opaque,), {"class_name": name})
 
 
 def load(
-    file: BinaryIO,
+    file: IO[bytes],
     resolve: Resolve | None = None,
     persistent_load: Callable[[Any], Any] | None = None,
 ) -> Any:
@@ -60,8 +62,8 @@ def load(
         persistent_load: called with the persistent ids of formats that keep data elsewhere (torch).
 
     Raises:
-        RefusedPickleError: the pickle wants something that is not allowed.
-        ValueError: it is damaged, cut short, or not a pickle.
+        RefusedPickleError: the pickle asks for something that is not allowed.
+        ValueError: it is damaged, cut off, or not a pickle.
     """
     try:
         if not file.seekable():
@@ -74,21 +76,21 @@ def load(
         raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {error}).") from error
 
 
-def _check_memo(file: BinaryIO) -> None:
-    """Refuses numbers of stored objects that no writer gives: ten bytes can ask for gigabytes of places."""
+def _check_memo(file: IO[bytes]) -> None:
+    """Refuses memo indices that no writer produces: ten bytes could make the reader allocate gigabytes."""
     start = file.tell()
-    for place in itertools.count():
+    for position in itertools.count():
         opcode = _OPCODES.get(file.read(1))
-        if opcode is None or opcode.name == "STOP":  # an unknown one, or the end of the file: the reader will say so
+        if opcode is None or opcode.name == "STOP":  # an unknown one, or the end of the file: the reader reports it
             break
-        if opcode.name in _LINES:  # text; pickletools would read Python 2's as ASCII, which it need not be
+        if opcode.name in _LINES:  # text; pickletools would read that of Python 2 as ASCII, but it may be anything
             for _ in range(_LINES[opcode.name]):
                 file.readline()
         elif opcode.arg is not None:
             argument = opcode.arg.reader(file)  # type: ignore[arg-type]
-            # Writers count up, and each object takes an opcode.
-            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > place + 1000:
-                raise RefusedPickleError("The pickle numbers its objects absurdly: reading it would fill the memory.")
+            # Writers count up, and each object needs an opcode.
+            if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > position + 1000:
+                raise RefusedPickleError("The pickle has absurd memo indices: reading it would fill the memory.")
     file.seek(start)
 
 
@@ -97,7 +99,7 @@ _LINES = {"STRING": 1, "UNICODE": 1, "GLOBAL": 2, "INST": 2, "PERSID": 1, "INT":
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, resolve: Resolve | None, persistent_load: Callable[[Any], Any] | None):
+    def __init__(self, file: IO[bytes], resolve: Resolve | None, persistent_load: Callable[[Any], Any] | None):
         super().__init__(file, encoding="latin1")  # type: ignore[call-arg]
         self._resolve = resolve
         self._persistent_load = persistent_load
@@ -117,14 +119,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Function:
-    """A function that a pickle may call but not alter: a bare one would take any attribute as its "state"."""
+    """A function that a pickle may call but not alter: a plain function would accept any attribute as its "state"."""
 
     __slots__ = ("_call",)
 
     def __init__(self, function: Callable):
         self._call = function
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         return self._call(*args)
 
     def __setstate__(self, state: Any) -> None:
@@ -132,7 +134,7 @@ class _Function:
 
 
 class _DType:
-    """Type of an array as written in the pickle; only plain numbers, text and object lists are understood."""
+    """Type of an array as written in the pickle; only numbers, text and lists of objects are allowed."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = False):
         code = code.decode("latin1") if isinstance(code, bytes) else str(code)
@@ -146,12 +148,12 @@ class _DType:
 
 
 class _Array(np.ndarray):
-    """An array that restores itself from checked parts only."""
+    """An array that restores its state from checked parts only."""
 
     def __setstate__(self, state: tuple) -> None:
         shape, kind, fortran, data = state[-4:]
         if kind.dtype.hasobject != isinstance(data, list):
-            raise RefusedPickleError("The pickle holds an array whose data do not fit its type.")
+            raise RefusedPickleError("The pickle holds an array whose data do not match its type.")
         super().__setstate__((1, shape, kind.dtype, fortran, _bytes(data)))
 
 

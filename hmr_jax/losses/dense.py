@@ -1,6 +1,6 @@
 """Losses on dense maps, for pretraining the encoder.
 
-Shapes: B batch, H W the maps, K keypoints.
+Shapes: B batch, H and W size of the maps, K keypoints, P body parts and the background.
 """
 
 import jax
@@ -16,8 +16,8 @@ HEATMAP_SIGMA = 1.5  # cells
 def heatmap_loss(logits: jax.Array, keypoints_2d: jax.Array) -> jax.Array:
     """Cross-entropy between predicted and Gaussian keypoint heatmaps.
 
-    A softmax over the cells makes the map a distribution: the loss does not fade as the maps become sparse, as a
-    squared error does. Keypoints outside the map are left out.
+    A softmax over the cells makes the map a distribution, so the loss does not vanish as the maps become sparse, as a
+    squared error would. Keypoints outside the map are left out.
 
     Args:
         logits: (B, H, W, K); the map covers the crop's height and its centre columns, cells are square.
@@ -44,8 +44,8 @@ def part_loss(logits: jax.Array, parts: jax.Array, has: jax.Array) -> jax.Array:
 
     Args:
         logits: (B, H, W, P).
-        parts: (B, H, W) part numbers.
-        has: (B,).
+        parts: (B, H, W) part indices, 0 is the background.
+        has: (B,) 1 where the sample is labelled.
 
     Returns:
         (B,) means over the cells.
@@ -61,20 +61,19 @@ def depth_loss(pred: jax.Array, target: jax.Array, parts: jax.Array, has: jax.Ar
         pred: (B, H, W) metres.
         target: (B, H, W) metres.
         parts: (B, H, W), 0 off the person.
-        has: (B,).
+        has: (B,) 1 where the sample is labelled.
 
     Returns:
         (B,) means over the person's cells, metres.
     """
-    on = (parts > 0).astype(pred.dtype)
-    return has * jnp.sum(on * jnp.abs(pred - target), (1, 2)) / jnp.maximum(on.sum((1, 2)), 1)
+    person = (parts > 0).astype(pred.dtype)
+    return has * jnp.sum(person * jnp.abs(pred - target), (1, 2)) / jnp.maximum(person.sum((1, 2)), 1)
 
 
 def heatmap_points(logits: jax.Array) -> jax.Array:
     """(B, H, W, K) logits -> (B, K, 2) expected position in crop coordinates, around the strongest cell."""
     batch, height, width, keypoints = logits.shape
-    flat = logits.reshape(batch, -1, keypoints)
-    best = jnp.argmax(flat, 1)
+    best = jnp.argmax(logits.reshape(batch, -1, keypoints), 1)
     y, x = jnp.arange(height)[:, None], jnp.arange(width)
     near = (jnp.abs(y[..., None] - best[:, None, None] // width) <= 2) & (
         jnp.abs(x[:, None] - best[:, None, None] % width) <= 2
@@ -86,5 +85,5 @@ def heatmap_points(logits: jax.Array) -> jax.Array:
 
 
 def dense_targets(output: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-    """Body parts and depth of the centre columns: those that the encoder sees."""
+    """Body parts and depth (B, H, W) of the centre columns, which are those that the encoder sees."""
     return {name: centre_columns(batch[name], output["depth"].shape[2]) for name in ("parts", "depth")}

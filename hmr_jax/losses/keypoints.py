@@ -1,4 +1,4 @@
-"""HMR2.0's losses on keypoints and parameters: per-sample sums, reduced and weighted by the step.
+"""HMR2.0's losses on keypoints and parameters: per-sample sums, which the objective weights and averages.
 
 Shapes: B batch, K keypoints.
 """
@@ -25,12 +25,12 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def keypoint_3d_loss(pred: jax.Array, target: jax.Array, root: int = PELVIS_44) -> jax.Array:
-    """L1 distance weighted by confidence, after both roots were moved to the origin.
+    """L1 distance weighted by confidence, with both roots at the origin.
 
     Args:
         pred: (B, K, 3) metres.
         target: (B, K, 4) metres, confidence.
-        root: number of the root keypoint.
+        root: index of the root keypoint.
 
     Returns:
         (B,) sums over keypoints and coordinates.

@@ -1,7 +1,7 @@
 """Residual log-likelihood estimation (Li et al. 2021), as D2A-HMR writes it and as its authors' code computes it.
 
-A network says where a point is, mu, and how far off it may be, sigma. The likelihood of the label is that of its
-normalised error: a fixed Laplace density Q times a learned one, G, which only has to learn what Q leaves over.
+A network predicts the position of a point, mu, and the scale of its error, sigma. The likelihood of the label is that
+of its normalised error: a fixed Laplace density Q times a learned one, G, which only has to model what Q does not.
 
 Shapes: B batch, K tokens (joints, vertices), D dimensions.
 """
@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 SIGMA_MIN = 1e-6
-FARTHEST = 1e4
-"""Errors are cut off here, in the unit of mu, so that no quotient overflows."""
+MAX_ERROR = 1e4
+"""Errors are clipped to this, in the unit of mu, so that no quotient overflows."""
 
 
 def normalized_error(mu: jax.Array, sigma: jax.Array, target: jax.Array) -> jax.Array:
-    """(mu - target) / sigma: where the learned density is to be taken.
+    """(mu - target) / sigma: the argument of the learned density.
 
     Args:
         mu: (B, K, D) predicted points.
@@ -39,7 +39,7 @@ def residual_log_likelihood_loss(
     compat: bool = False,
     weight: jax.Array | None = None,
 ) -> jax.Array:
-    """Negative log-likelihood of the targets, weighted by confidence; constants of normalisation of Q G are left out.
+    """Negative log-likelihood of the targets, weighted by confidence; the normalisation of the product Q G is left out.
 
     Per token, with e the normalised error: sum_d(|e_d| + log 2) - log G(e) + sum_d log sigma_d (D2A-HMR, CRV 2024).
     The released code of residual log-likelihood estimation differs: it counts log G D times and log sigma twice, and
@@ -51,11 +51,11 @@ def residual_log_likelihood_loss(
         target: (B, K, D + 1) points, confidence.
         log_phi: (B, K) or (B, K, 1) log G of `normalized_error(mu, sigma, target)`, e.g. by `RealNVP.log_prob`.
         compat: the released code's terms.
-        weight: (B, K, D) of single coordinates besides the confidence; by default 1. A token whose coordinates do not
-            all count has no term of G, except with `compat`, where G and its log sigma follow the first coordinate.
+        weight: (B, K, D) weights of coordinates in addition to the confidence; None: 1. The smallest of a token
+            weights its term of G; with `compat` the first one weights its G and second log sigma.
 
     Returns:
-        (B,) sums over tokens, float32; finite whatever finite or infinite numbers come in.
+        (B,) sums over tokens, float32; finite also for infinite inputs.
     """
     difference, sigma = _difference(mu, sigma, target)
     log_phi = jnp.asarray(log_phi, jnp.float32).reshape(*mu.shape[:2], 1)
@@ -71,11 +71,11 @@ def residual_log_likelihood_loss(
 
 
 def _difference(mu: jax.Array, sigma: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Errors that are finite and 0 where there is no label, and scales that can be divided by; float32."""
+    """Clipped errors, 0 where there is no label, and clipped scales; float32."""
     chex.assert_equal_shape((mu, sigma))
     chex.assert_shape(target, (*mu.shape[:2], mu.shape[2] + 1))
     mu, sigma, target = (jnp.asarray(x, jnp.float32) for x in (mu, sigma, target))
     labelled = target[..., -1:] > 0
     # Replaced before the subtraction: a gradient through inf - inf or NaN would be NaN even where it is masked.
     difference = jnp.where(labelled, mu, 0) - jnp.where(labelled, target[..., :-1], 0)
-    return jnp.clip(difference, -FARTHEST, FARTHEST), jnp.clip(sigma, SIGMA_MIN, FARTHEST)
+    return jnp.clip(difference, -MAX_ERROR, MAX_ERROR), jnp.clip(sigma, SIGMA_MIN, MAX_ERROR)

@@ -1,6 +1,6 @@
 """Losses on the body's surface and its outline (D2A-HMR): vertices and silhouettes.
 
-Shapes: B batch, V vertices, H W the mask.
+Shapes: B batch, V vertices, H and W size of the mask.
 """
 
 import chex
@@ -34,7 +34,7 @@ def silhouette_loss(logits: jax.Array, mask: jax.Array, has: jax.Array) -> jax.A
         has: (B,) 1 where the sample has a mask.
 
     Returns:
-        (B,) 0 where there is no mask.
+        (B,) loss, 0 where there is no mask.
     """
     chex.assert_equal_shape((logits, mask))
     logits, mask = logits.astype(jnp.float32), jnp.clip(mask.astype(jnp.float32), 0, 1)

@@ -1,6 +1,6 @@
 """Errors of dense heads, for networks without a body.
 
-Shapes: B batch, K keypoints.
+Shapes: B batch.
 """
 
 import jax
@@ -11,7 +11,7 @@ from hmr_jax.batch import Batch
 
 
 def dense_errors(output: dict[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-    """Errors of the dense heads per sample: keypoints in crop pixels of 256, parts wrong, depth in millimetres."""
+    """(B,) errors: of keypoints in px of a 256 px crop, the share of wrong parts, of depth in millimetres."""
     target = losses.dense_targets(output, batch)
     points = losses.heatmap_points(output["heatmaps"])
     distance = jnp.linalg.norm(points - batch["keypoints_2d"][..., :2], axis=-1) * 256

@@ -20,12 +20,12 @@ def acceleration_error(
     Args:
         pred: (F, N, 3) metres, in the order of time.
         target: (F, N, 3).
-        frame: (F,) numbers of the frames; where three neighbours are not consecutive, they have no acceleration. None:
-            all are consecutive.
+        frame: (F,) frame numbers; three neighbours that are not consecutive have no acceleration. None: all frames are
+            consecutive.
         frames_per_second: None gives the papers' usual unit, mm per frame squared; else metres per second squared.
 
     Returns:
-        (F - 2,) errors, the mean over the points, at the frames 1 .. F - 2; and (F - 2,) which of them count.
+        (F - 2,) errors at frames 1 to F - 2, means over the points; and (F - 2,) bool: which of them count.
     """
     accelerations = [points[2:] - 2 * points[1:-1] + points[:-2] for points in (pred, target)]
     error = mpjpe(*accelerations)

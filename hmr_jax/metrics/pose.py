@@ -1,8 +1,9 @@
 """Errors of bodies in millimetres.
 
-Each function compares what it is given: move roots to the origin first (`root_align`) where the protocol says so.
-Points whose weight is 0 do not count; without weights all count alike.
-Shapes: B batch, N points.
+No function aligns roots: move them to the origin first (`root_align`) if the protocol says so. Points of weight 0 do
+not count; without weights all points count equally.
+
+Shapes: B batch, N points, V vertices.
 """
 
 import chex
@@ -31,7 +32,7 @@ def pa_mpjpe(pred: jax.Array, target: jax.Array, weights: jax.Array | None = Non
 def depth_error(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
     """MPJPE(z), the error along the camera's axis only: (B, N, 3) metres twice -> (B,) millimetres.
 
-    D2A-HMR's Table IV has it; |dz| after the same alignment is this project's reading of the name. [default]
+    D2A-HMR's Table IV reports it; |dz| after the same alignment is this project's interpretation. [default]
     """
     chex.assert_equal_shape((pred, target))
     return 1000 * weighted_mean(jnp.abs(pred[..., 2] - target[..., 2]), weights)
@@ -55,7 +56,7 @@ def pa_pve(pred: jax.Array, target: jax.Array) -> jax.Array:
 def per_joint_error(pred: jax.Array, target: jax.Array) -> jax.Array:
     """(B, N, 3) twice -> (B, N) distances in the same unit."""
     chex.assert_equal_shape((pred, target))
-    # Written out: XLA's CPU back end is slow at sums over an axis of three.
+    # Written out: sums over an axis of three are slow in XLA's CPU back end.
     return jnp.sqrt(sum((pred[..., axis] - target[..., axis]) ** 2 for axis in range(pred.shape[-1])))
 
 

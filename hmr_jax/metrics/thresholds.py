@@ -17,7 +17,7 @@ def pck(errors: jax.Array, threshold: float, weights: jax.Array | None = None) -
 
     Args:
         errors: (B, N) distances.
-        threshold: in the same unit; an error of just that counts as correct.
+        threshold: in the same unit; an error equal to it counts as correct.
         weights: (B, N) or None: which points count.
 
     Returns:

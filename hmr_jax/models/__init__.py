@@ -1,4 +1,4 @@
-"""Flax Linen modules, and the one place that builds them from a configuration."""
+"""Flax Linen modules, and `build_model`, which builds them from a configuration."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ DEPTH_MODELS = ("d2a_hmr",)
 
 
 def needs_depth(config: ModelConfig) -> bool:
-    """Whether a model is shown depth beside the image."""
+    """Whether a model takes depth in addition to the image."""
     return config.name in DEPTH_MODELS
 
 
@@ -22,8 +22,11 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
 
     Args:
         config: what to build.
-        platform: "cpu", "cuda", "tpu" or the like, on which it will run; it decides the computation type where that
-            is "auto", and whether repeated blocks are written out. None: this process's own.
+        platform: "cpu", "cuda" or "tpu", on which it will run; it decides the computation type if that is "auto", and
+            whether repeated blocks are unrolled. None: the platform of this process.
+
+    Raises:
+        ValueError: if the two encoders of D2A-HMR take images of different sizes.
     """
     cpu = (platform or jax.default_backend()) == "cpu"
     auto = jnp.float32 if cpu else jnp.bfloat16

@@ -1,4 +1,7 @@
-"""Multi-head attention of some tokens to others. Shapes: B batch, T queries, N keys, D and C their widths."""
+"""Multi-head attention.
+
+Shapes: B batch, T queries of width D, N context tokens of width C.
+"""
 
 from typing import Any
 
@@ -16,7 +19,7 @@ class Attention(nn.Module):
     head_dim: int | None = None
     """None: the heads share the width of the queries."""
     use_bias: bool = True
-    """Of the queries', keys' and values' layers; the output's always has one."""
+    """Whether the layers of queries, keys and values have a bias; the output layer always has one."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -24,7 +27,7 @@ class Attention(nn.Module):
         """(B, T, D) queries, (B, N, C) context -> (B, T, D).
 
         Raises:
-            ValueError: if the heads cannot share the width.
+            ValueError: if the width does not divide by the number of heads.
         """
         dim = queries.shape[-1]
         if self.head_dim is None and dim % self.num_heads:

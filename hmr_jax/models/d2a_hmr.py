@@ -1,6 +1,6 @@
-"""D2A-HMR (Bright et al., CRV 2024): image and pseudo-depth, fused, to a body with a density of its errors.
+"""D2A-HMR (Bright et al., CRV 2024): fuses image and pseudo-depth and predicts a body with a density of its errors.
 
-Shapes: B batch, S crop side, h w the map of features, N = h w tokens, C coarse and V all vertices.
+Shapes: B batch, S crop side, h, w the map of features, N = h w tokens of width D, C coarse and V all vertices.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ from hmr_jax.models.deforhmr import init_flow, pose_body, with_scale
 from hmr_jax.models.depth_fusion import DepthFusion, resize_map
 from hmr_jax.models.encoders import build_encoder, normalize_crop
 from hmr_jax.models.heads import MULTI_TOKENS, KeypointScale, SMPLHead
-from hmr_jax.models.regressors import NUM_JOINTS, TokenRegressor, VertexHead, template_points
+from hmr_jax.models.regressors import NUM_HEAD_JOINTS, TokenRegressor, VertexHead, template_points
 from hmr_jax.models.silhouette import SilhouetteDecoder
 from hmr_jax.ops import Dense
 
 
 class D2AHMR(nn.Module):
-    """Crops and their depth maps to bodies."""
+    """Predicts bodies from crops and their depth maps."""
 
     config: ModelConfig
     body: BodyModel
@@ -38,13 +38,13 @@ class D2AHMR(nn.Module):
     def __call__(
         self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
     ) -> Prediction:
-        """Predicts from images and what there is of depth.
+        """Predicts from images, and from depth where it exists.
 
         Args:
-            batch: "image" (B, S, S, 3) uint8 and, where there is any, "pseudo_depth" (B, S, S) uint8 with
-                "has_pseudo_depth" (B,). A map without any depth counts as missing.
+            batch: "image" (B, S, S, 3) uint8 and optionally "pseudo_depth" (B, S, S) uint8 with "has_pseudo_depth"
+                (B,). A map that is 0 everywhere counts as missing.
             train: dropout and masking on.
-            vertices: whether to give the whole mesh; by default not in training.
+            vertices: whether to return the whole mesh; by default not in training.
             frozen: groups that are not trained; frozen encoders run as in prediction.
         """
         config, d2a = self.config, self.config.d2a
@@ -62,13 +62,15 @@ class D2AHMR(nn.Module):
         silhouette = None if logits is None else nn.sigmoid(logits)
         return dataclasses.replace(prediction, silhouette=silhouette, silhouette_logits=logits, gates=gates)
 
-    def _encode(self, batch: Batch, train: bool, frozen: tuple[str, ...]):
-        """Image features, depth features or None, and which samples have depth."""
+    def _encode(
+        self, batch: Batch, train: bool, frozen: tuple[str, ...]
+    ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+        """Image features, depth features or None, and (B,) 1 where a sample has depth."""
         config = self.config
         images = normalize_crop(batch["image"], config.encoder.image_size)
         maps = batch.get("pseudo_depth")
         if maps is None and self.is_initializing():
-            maps = jnp.zeros(batch["image"].shape[:3], jnp.uint8)  # parameters of both streams, whatever the example
+            maps = jnp.zeros(batch["image"].shape[:3], jnp.uint8)  # creates the parameters of both streams
         has_depth = jnp.zeros(len(images))
         if maps is not None:
             given = batch.get("has_pseudo_depth", jnp.ones(len(images)))
@@ -80,14 +82,16 @@ class D2AHMR(nn.Module):
         if maps is None:
             return encoder(images, training), None, has_depth
         if config.d2a.depth_stream == "shared":
-            # One call: the statistics of BatchNorm are then those of both kinds, in training and in prediction.
+            # One call, so that BatchNorm's statistics are those of images and depth maps together.
             both = encoder(jnp.concatenate([images, maps]), training)
             return both[: len(images)], both[len(images) :], has_depth
-        own = build_encoder(config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder", self.unroll)
-        return encoder(images, training), own(maps, train and "depth_encoder" not in frozen), has_depth
+        depth_encoder = build_encoder(
+            config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder", self.unroll
+        )
+        return encoder(images, training), depth_encoder(maps, train and "depth_encoder" not in frozen), has_depth
 
-    def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, int]) -> jax.Array:
-        """(B, N, D): the figure's dashed line from the depth features to the regressor; zeros without depth."""
+    def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, ...]) -> jax.Array:
+        """(B, N, D): the skip from depth features to regressor, dashed in the paper's figure; zeros without depth."""
         batch, dim = len(has_depth), self.config.d2a.dim
         if depth is None:
             return jnp.zeros((batch, grid[0] * grid[1], dim), self.dtype)
@@ -103,20 +107,22 @@ class D2AHMR(nn.Module):
         assert self.coarse is not None
         template = template_points(self.body, self.coarse)
         points, scale, camera = VertexHead(d2a, template, self.dtype, name="head")(tokens, train)
-        prediction = pose_mesh(self.body, self.coarse, points[:, NUM_JOINTS:], camera, config.focal_length, vertices)
+        coarse_vertices = points[:, NUM_HEAD_JOINTS:]
+        prediction = pose_mesh(self.body, self.coarse, coarse_vertices, camera, config.focal_length, vertices)
         if not train:
-            middle = jnp.einsum("mc,bcd->bmd", self.coarse.middle_matrix(), points[:, NUM_JOINTS:])
+            middle = jnp.einsum("mc,bcd->bmd", self.coarse.middle_matrix(), coarse_vertices)
             rotations, betas = parameters_from_vertices(self.body, middle, self.coarse.vertex_ids)
             prediction = dataclasses.replace(
                 prediction, global_orient=rotations[:, :1], body_pose=rotations[:, 1:], betas=betas
             )
         if config.uncertainty:
-            # A keypoint is a mean of vertices whose errors go together: so is its scale.
+            # A keypoint is a mean of vertices with correlated errors, so its scale is the mean of their scales.
             matrix = abs(self.coarse.joint_set_matrix(self.body, "keypoints_44"))
-            of_keypoints = jnp.einsum("kc,bcd->bkd", matrix / matrix.sum(1, keepdims=True), scale[:, NUM_JOINTS:])
+            matrix = matrix / matrix.sum(1, keepdims=True)
+            keypoint_scale = jnp.einsum("kc,bcd->bkd", matrix, scale[:, NUM_HEAD_JOINTS:])
             prediction = dataclasses.replace(
                 prediction,
-                sigma=jnp.linalg.norm(of_keypoints, axis=-1),
+                sigma=jnp.linalg.norm(keypoint_scale, axis=-1),
                 distribution=Distribution(mean=points, scale=scale),
             )
         return prediction
@@ -125,9 +131,15 @@ class D2AHMR(nn.Module):
 def pose_mesh(
     body: BodyModel, coarse: CoarseMesh, vertices: jax.Array, camera: jax.Array, focal_length: float, full: bool
 ) -> Prediction:
-    """Coarse vertices (B, C, 3) and camera (B, 3) -> a prediction without body parameters.
+    """A prediction without body parameters; joints and keypoints are linear in the coarse vertices.
 
-    Joints and keypoints are linear in the coarse vertices; `full` adds the whole mesh.
+    Args:
+        body: gives the regressor of keypoints.
+        coarse: the coarse mesh of this body.
+        vertices: (B, C, 3) coarse vertices, camera axes, metres.
+        camera: (B, 3).
+        focal_length: px of a crop of `NOMINAL_CROP`.
+        full: whether to add the whole mesh (B, V, 3).
     """
     keypoints = jnp.einsum("kc,bcd->bkd", coarse.joint_set_matrix(body, "keypoints_44"), vertices)
     focal = jnp.full((len(camera), 2), focal_length / NOMINAL_CROP)

@@ -1,9 +1,9 @@
 """The transformer decoder from SMPL query tokens and a feature map to output tokens.
 
-One decoder, three rows of DeforHMR's ablation: a single token with plain cross-attention is HMR2.0's head; many
-tokens with plain cross-attention; many tokens with deformable cross-attention is DeforHMR.
+It covers three rows of DeforHMR's ablation: one token with plain cross-attention (HMR2.0's head), many tokens with
+plain cross-attention, and many tokens with deformable cross-attention (DeforHMR).
 
-Shapes: B batch, T tokens, D token width, H W C the feature map, L layers, G groups, N sampling points.
+Shapes: B batch, T tokens of width D, H, W the feature map with C channels, L layers, G groups, N sampling points.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ LAYER_NORM_EPS = 1e-5
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention over the tokens, cross-attention to the features, MLP; pre-norm, a residual around each."""
+    """Self-attention over the tokens, cross-attention to the features, MLP; each with pre-norm and a residual."""
 
     config: DecoderConfig
     dtype: Any = jnp.float32
@@ -30,13 +30,23 @@ class DecoderLayer(nn.Module):
     def __call__(
         self, tokens: jax.Array, features: jax.Array, sampled: Sampled | None, train: bool
     ) -> tuple[jax.Array, Sampled | None]:
-        """(B, T, D), (B, H, W, C) and, to use again, what was sampled -> (B, T, D) and, if deformable, the latter."""
+        """Runs the layer.
+
+        Args:
+            tokens: (B, T, D).
+            features: (B, H, W, C).
+            sampled: what an earlier layer sampled, to use again; None: to be sampled here.
+            train: dropout on.
+
+        Returns:
+            Tokens (B, T, D) and, with deformable attention, what was sampled.
+        """
         config = self.config
 
         def norm(name):
             return nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name=name)
 
-        def plain(name):  # without biases except in the output's layer, as in HMR2.0
+        def plain(name):  # only the output layer has a bias, as in HMR2.0
             return Attention(config.num_heads, config.head_dim, False, self.dtype, name=name)
 
         def drop(x):

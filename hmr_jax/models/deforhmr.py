@@ -1,4 +1,4 @@
-"""Encoder, decoder, heads and body: DeforHMR (Heo et al. 2025), and by configuration HMR2.0 (Goel et al. 2023).
+"""DeforHMR (Heo et al. 2025) and, by configuration, HMR2.0 (Goel et al. 2023): encoder, decoder, heads and body.
 
 Shapes: B batch, S crop side, V vertices.
 """
@@ -22,12 +22,12 @@ from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, KeypointScale, SMPLHea
 
 
 def dense_size(config: EncoderConfig) -> int:
-    """Side of the dense maps: four cells along each patch of 16 pixels."""
+    """Side of the dense maps: four cells for each patch of 16 pixels."""
     return config.image_size[0] // 4
 
 
 class DeforHMR(nn.Module):
-    """Crops to posed bodies."""
+    """Predicts posed bodies from crops."""
 
     config: ModelConfig
     body: BodyModel
@@ -39,7 +39,7 @@ class DeforHMR(nn.Module):
     def __call__(
         self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
     ) -> Prediction:
-        """Predicts.
+        """Predicts from images alone.
 
         Args:
             batch: "image" (B, S, S, 3) uint8; the rest is not read.
@@ -68,7 +68,7 @@ class DeforHMR(nn.Module):
 
 
 class DensePretraining(nn.Module):
-    """The encoder with dense heads: what `configs/pretrain_encoder.py` trains before there is a decoder."""
+    """The encoder with dense heads, which `configs/pretrain_encoder.py` trains."""
 
     config: ModelConfig
     dtype: Any = jnp.float32
@@ -79,7 +79,7 @@ class DensePretraining(nn.Module):
     def __call__(
         self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
     ) -> dict[str, jax.Array]:
-        """Batch with "image" -> the maps of `heads.DenseHead`; there are no `vertices`."""
+        """Batch with "image" -> the maps of `heads.DenseHead`; `vertices` is ignored."""
         images = normalize_crop(batch["image"], self.config.encoder.image_size)
         encoder = build_encoder(self.config.encoder, self.config.attention, self.dtype, unroll=self.unroll)
         features = encoder(images, train and "encoder" not in frozen)
@@ -89,7 +89,7 @@ class DensePretraining(nn.Module):
 def pose_body(
     body: BodyModel, rotations: jax.Array, betas: jax.Array, camera: jax.Array, focal_length: float, vertices: bool
 ) -> Prediction:
-    """Parameters -> body, keypoints and their projection into the crop.
+    """Poses a body; computes its keypoints and their projection into the crop.
 
     Args:
         body: the body model, of 24 joints.
@@ -97,7 +97,7 @@ def pose_body(
         betas: (B, 10).
         camera: (B, 3).
         focal_length: px of a crop of `NOMINAL_CROP`.
-        vertices: skin the whole mesh, or only the vertices that keypoints need.
+        vertices: whether to skin the whole mesh, or only the vertices that keypoints need.
     """
     matrix, ids = joint_set_matrix(body, "keypoints_44")
     output = skin(body, betas, rotations, vertex_ids=None if vertices else ids)
@@ -117,7 +117,7 @@ def pose_body(
 
 
 def with_scale(prediction: Prediction, scale: jax.Array) -> Prediction:
-    """Adds how far off each keypoint may be, (B, 44, 3) metres, to a prediction."""
+    """Adds the scale of each keypoint's error, (B, 44, 3) metres, to a prediction."""
     keypoints = prediction.keypoints_3d
     mean = keypoints - keypoints[:, PELVIS_44, None]
     return dataclasses.replace(
@@ -126,7 +126,7 @@ def with_scale(prediction: Prediction, scale: jax.Array) -> Prediction:
 
 
 def init_flow(module: nn.Module) -> None:
-    """Gives a model the parameters of its errors' density, the group "flow": for the loss, unused in prediction."""
+    """Creates the parameters of the errors' density, the group "flow", which only the loss uses."""
     if module.is_initializing():
         RealNVP(dim=3, name="flow")(jnp.zeros((1, 3)))
 

@@ -1,10 +1,11 @@
-"""Query-agnostic deformable cross-attention: the feature map itself decides where all queries look.
+"""Query-agnostic deformable cross-attention: the feature map alone determines where all queries sample it.
 
-DAT's deformable attention (Xia et al. 2022) with the offset network moved from the queries to the feature map, as
-DeforHMR's queries are body tokens without a place in the image. Fed with its own map as queries it is DAT's layer.
+This is DAT's deformable attention (Xia et al. 2022) with the offset network moved from the queries to the feature map,
+because DeforHMR's queries are body tokens without a position in the image. With the map itself as queries it equals
+DAT's layer.
 
-Shapes: B batch, T queries, H and W the map, C its channels, G groups, N = h w sampling points (h = H / stride),
-M heads, d head width.
+Shapes: B batch, T queries of width D, H, W the map with C channels, G groups of c channels, N = h w sampling points
+(h = H / stride, w = W / stride), M heads.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -26,11 +27,11 @@ def reference_grid(
         width: its columns.
         stride: of the grid over the map.
         kind: "cells" puts the points on the centres of (blocks of) cells; "dat" is DAT's grid, which lies half a
-            key cell further to the right and below, partly outside the map.
+            key cell further right and down, partly outside the map.
 
     Returns:
-        (N, 2) points as x, y in pixels of the map, and (2,) half the distance between neighbouring points in the
-        sense of DAT: the map's extent over twice the number of gaps.
+        (N, 2) points as x, y in pixels of the map, and (2,) half the distance between neighbouring points as DAT
+        defines it: the map's extent divided by twice the number of gaps.
     """
     rows, columns = -(-height // stride), -(-width // stride)
     x, y = jnp.meshgrid(jnp.arange(columns, dtype=jnp.float32), jnp.arange(rows, dtype=jnp.float32))
@@ -71,19 +72,22 @@ class OffsetNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        """(B, H, W, c) projected features -> (B, G, N, 2) sampling points, x and y in pixels of the map.
+        """(B, H, W, G c) projected features -> (B, G, N, 2) sampling points, x and y in pixels of the map.
 
-        Offsets are tanh-bounded to `offset_range` half key cells; a negative range leaves them free in units of half
-        the map and clips the points to it. They start at zero.
+        Offsets are bounded by tanh to `offset_range` half key cells. With a negative range they are unbounded, in units
+        of half the map, and the points are clipped to the map. They start at zero.
+
+        Raises:
+            ValueError: if the channels do not divide into the groups.
         """
         batch, height, width, channels = features.shape
         if channels % self.groups:
             raise ValueError(f"{channels} channels cannot be split into {self.groups} offset groups.")
         x = features.reshape(batch, height, width, self.groups, -1)
-        x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="depthwise")(x)  # (B, h, w, G, c / G)
+        x = DepthwiseConv(self.kernel, self.stride, self.dtype, name="depthwise")(x)  # (B, h, w, G, c)
         x = gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x))
         zeros = nn.initializers.zeros_init()
-        # Positions are float32 whatever the computation type: bfloat16 has steps of 1/16 pixel at 16.
+        # Positions are always float32: near 16, bfloat16 has steps of 1/16 pixel.
         offsets = Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
         offsets = jnp.swapaxes(offsets.reshape(batch, -1, self.groups, 2), 1, 2)  # (B, G, N, 2)
 
@@ -100,9 +104,9 @@ class Sampled(NamedTuple):
     points: jax.Array
     """(B, G, N, 2) x and y in pixels of the map."""
     keys: jax.Array
-    """(B, N, C) the features there, with the position code."""
+    """(B, N, C) features at the points, with the position code."""
     values: jax.Array
-    """(B, N, C) the features there."""
+    """(B, N, C) features at the points."""
 
 
 class DeformableCrossAttention(nn.Module):
@@ -127,7 +131,7 @@ class DeformableCrossAttention(nn.Module):
     def __call__(
         self, queries: jax.Array, features: jax.Array, sampled: Sampled | None = None
     ) -> tuple[jax.Array, Sampled]:
-        """Attends.
+        """Attends to features at the sampling points.
 
         Args:
             queries: (B, T, D).
@@ -165,10 +169,10 @@ class DeformableCrossAttention(nn.Module):
         return Sampled(points, keys, values)
 
     def _position_bias(self, size: tuple[int, ...], tokens: int, points: jax.Array) -> jax.Array:
-        """(B, M, T, N): a learned map per token and head, read where the head's group samples.
+        """(B, M, T, N): a learned map per token and head, sampled at the points of the head's group.
 
-        DAT's relative bias needs the place of a query, which a body token does not have; this is its counterpart for
-        queries that are always the same tokens.
+        DAT's relative bias needs the position of a query, which a body token does not have; this is its counterpart
+        for queries that are always the same tokens.
         """
         batch, groups = points.shape[:2]
         heads = self.num_heads // groups

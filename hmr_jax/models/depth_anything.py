@@ -1,7 +1,7 @@
 """Depth Anything (Yang et al. 2024): a DINOv2 encoder and a DPT head that turn an image into inverse depth.
 
-Shapes: B batch, H and W the image, h and w the map of patches, D the encoder's width, C_i widths of the four maps, F
-the fusion width.
+Shapes: B batch, H, W the image, h, w the map of patches, m, n any map, D the encoder's width, C channels, F the fusion
+width.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Adds the next finer map to the coarser one that came so far, and enlarges the sum."""
+    """Adds the next finer map to the result of the coarser ones, and enlarges the sum."""
 
     features: int
     dtype: Any
@@ -40,20 +40,20 @@ class Fusion(nn.Module):
         if finer is not None:
             x = x + ResidualUnit(self.features, self.dtype, name="unit1")(finer)
         x = ResidualUnit(self.features, self.dtype, name="unit2")(x)
-        # A 1x1 convolution and an interpolation commute, and before the enlargement there are fewer pixels.
+        # A 1x1 convolution and an interpolation commute; before the enlargement there are fewer pixels.
         x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="out")(x)
         return resize_bilinear(x, size)
 
 
 class DPTHead(nn.Module):
-    """Four feature maps of the encoder to one map of the image's size."""
+    """Turns four feature maps of the encoder into one map of the image's size."""
 
     config: DepthAnythingConfig
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: list[jax.Array]) -> jax.Array:
-        """Four of (B, h, w, D) -> (B, H, W) float32, not negative."""
+        """Four maps (B, h, w, D) -> (B, H, W) float32, not negative."""
         config, dtype = self.config, self.dtype
         height, width = features[0].shape[1:3]
 
@@ -83,7 +83,7 @@ class DPTHead(nn.Module):
 
 
 class DepthAnything(nn.Module):
-    """Images to depth maps."""
+    """Estimates depth maps from images."""
 
     config: DepthAnythingConfig
     dtype: Any = jnp.float32
@@ -100,7 +100,7 @@ class DepthAnything(nn.Module):
             config.dim, config.depth, config.num_heads, config.taps, config.grid, config.patch_size, config.mlp_ratio,
             config.position_offset, self.dtype, name="encoder",
         )(images)  # fmt: skip
-        # bfloat16 would show as steps in the map.
+        # In bfloat16 the map would show steps.
         return DPTHead(config, name="head")([x.astype(jnp.float32) for x in features])
 
 
@@ -124,7 +124,7 @@ class Enlarge(nn.Module):
 
 
 def resize_bilinear(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """(B, m, n, C) -> (B, *size, C): corners stay on corners (PyTorch's align_corners=True)."""
+    """(B, m, n, C) -> (B, *size, C), with corners aligned (PyTorch's align_corners=True)."""
     for axis, target in zip((1, 2), size, strict=True):
         source = x.shape[axis]
         if target == source:

@@ -1,9 +1,9 @@
-"""D2A-HMR's two-stream transformer encoder: image tokens that look at depth tokens (Bright et al., CRV 2024).
+"""D2A-HMR's two-stream transformer encoder: image tokens attend to depth tokens (Bright et al., CRV 2024).
 
-The figure fixes the order (self-attention per stream, cross-attention from image to depth, gated fusion of three, MLP)
-and leaves sizes, positions and the gate's formula open.
+The paper's figure fixes the order (self-attention per stream, cross-attention from image to depth, gated fusion of
+three, MLP). Sizes, position embedding and the gate's formula are decisions of this project.
 
-Shapes: B batch, h w the map, N = h w tokens, C features, D token width, L blocks.
+Shapes: B batch, h, w the map, N = h w tokens of width D, C channels of the features, L blocks. A prime marks depth.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ NUM_GATES = 3  # image, image attending to depth, depth
 
 
 class Feedforward(nn.Module):
-    """Two layers with GELU and dropout."""
+    """Two linear layers with GELU and dropout between them."""
 
     hidden: int
     dropout: float
@@ -37,7 +37,7 @@ class Feedforward(nn.Module):
 
 
 class HybridPosition(nn.Module):
-    """Fixed sines of the place, plus a learned vector per place, plus one per modality."""
+    """Position embedding: fixed sines, plus a learned vector per position, plus a learned vector per modality."""
 
     dim: int
 
@@ -53,7 +53,7 @@ class HybridPosition(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """One token from three: image, image that attended to depth, depth."""
+    """Fuses three tokens into one: image, image that attended to depth, depth."""
 
     kind: str
     dtype: Any = jnp.float32
@@ -62,8 +62,8 @@ class GatedFusion(nn.Module):
     def __call__(self, image: jax.Array, attended: jax.Array, depth: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(B, N, D) three times -> (B, N, D) and the gates (B, N, 3) float32.
 
-        "softmax": shares that sum to 1, at first 0.79, 0.11, 0.11. "sigmoid": image + g * attended, per channel; the
-        gates given back are then 1, the mean of g, and 0.
+        "softmax": shares that sum to 1 and start at 0.79, 0.11, 0.11. "sigmoid": image + g * attended, with a gate g
+        per channel; the returned gates are then 1, the mean of g, and 0.
         """
         streams = (image, attended, depth)
         normed = [
@@ -90,7 +90,7 @@ class GatedFusion(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Self-attention in each stream, image to depth cross-attention, gated fusion, MLP."""
+    """Self-attention in each stream, cross-attention from image to depth, gated fusion, MLP."""
 
     config: D2AConfig
     dtype: Any = jnp.float32
@@ -120,7 +120,7 @@ class FusionBlock(nn.Module):
 
 
 class DepthFusion(nn.Module):
-    """Feature maps of image and depth to fused tokens."""
+    """Turns feature maps of image and depth into fused tokens."""
 
     config: D2AConfig
     dtype: Any = jnp.float32
@@ -133,8 +133,8 @@ class DepthFusion(nn.Module):
 
         Args:
             image: (B, h, w, C) features.
-            depth: (B, h', w', C') features, resized to the image's map if need be; None: no sample has any.
-            has_depth: (B,) 1 where the depth features mean something; elsewhere a learned vector takes their place.
+            depth: (B, h', w', C') features, resized to the image's map if needed; None: no sample has any.
+            has_depth: (B,) 1 where the sample has depth; elsewhere a learned vector replaces its features.
             train: dropout and masking on.
 
         Returns:
@@ -159,21 +159,21 @@ class DepthFusion(nn.Module):
         position = HybridPosition(config.dim, name="depth_position")((height, width))
         depth_tokens = depth_tokens + position.astype(self.dtype)
 
-        every_gate = []
+        all_gates = []
         for number in range(config.depth):
             block = FusionBlock(config, self.dtype, name=f"block_{number}")
             tokens, depth_tokens, gates = block(tokens, depth_tokens, train)
-            every_gate.append(gates)
+            all_gates.append(gates)
         tokens = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="norm")(tokens)
         if config.mask_at == "output":
             tokens = MaskTokens(config.mask_ratio, name="mask")(tokens, train)
-        return tokens, jnp.stack(every_gate, 1).reshape(batch, config.depth, height, width, NUM_GATES)
+        return tokens, jnp.stack(all_gates, 1).reshape(batch, config.depth, height, width, NUM_GATES)
 
 
 class MaskTokens(nn.Module):
     """Masked modelling: in training a random part of the tokens is replaced by one learned vector.
 
-    METRO's rule: per sample a share u of `ratio`, u uniform in [0, 1). The draw follows from the "dropout" stream.
+    METRO's rule: a share u * `ratio` of each sample's tokens, u uniform in [0, 1), drawn from the "dropout" stream.
     """
 
     ratio: float
@@ -185,14 +185,14 @@ class MaskTokens(nn.Module):
         if not train or not self.ratio or not self.has_rng("dropout"):
             return tokens
         batch, count, _ = tokens.shape
-        amount_key, place_key = jax.random.split(self.make_rng("dropout"))
+        amount_key, order_key = jax.random.split(self.make_rng("dropout"))
         amount = jnp.floor(jax.random.uniform(amount_key, (batch, 1)) * self.ratio * count)
-        place = jnp.argsort(jax.random.uniform(place_key, (batch, count)), -1)  # a random permutation
-        return jnp.where((place < amount)[..., None], vector, tokens)
+        rank = jnp.argsort(jax.random.uniform(order_key, (batch, count)), -1)  # a random permutation
+        return jnp.where((rank < amount)[..., None], vector, tokens)
 
 
-def resize_map(features: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """(B, h', w', C) -> (B, *grid, C), bilinear; as it is where the size fits."""
+def resize_map(features: jax.Array, grid: tuple[int, ...]) -> jax.Array:
+    """(B, h', w', C) -> (B, *grid, C), bilinear; unchanged if it has that size."""
     if features.shape[1:3] == grid:
         return features
     return jax.image.resize(features, (len(features), *grid, features.shape[-1]), "linear")

@@ -1,6 +1,6 @@
-"""Image encoders behind one call: crops to maps of features, by name.
+"""Image encoders by name: crops to maps of features.
 
-Shapes: B batch, S crop side, H W the encoder's input, h w its map, C features.
+Shapes: B batch, S crop side, H, W the encoder's input, h, w its map, C channels of the features.
 """
 
 from typing import Any, Literal
@@ -22,7 +22,7 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
     """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, normalised by ImageNet's statistics.
 
     Raises:
-        ValueError: if the crop's side is not the height that the encoder takes.
+        ValueError: if the crop's side is not the height H.
     """
     height, width = size
     if image.shape[1:3] != (height, height):
@@ -37,7 +37,7 @@ def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
 def build_encoder(
     config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any, name: str = "encoder", unroll: bool = False
 ) -> nn.Module:
-    """A module from (images (B, H, W, 3) normalised, train) to features (B, h, w, C); for `unroll` see `ViT`."""
+    """A module from normalised images (B, H, W, 3) and `train` to features (B, h, w, C); for `unroll` see `ViT`."""
     if config.name == "vit":
         return ViT(
             config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,
@@ -54,7 +54,7 @@ def build_encoder(
 
 
 class ConvEncoder(nn.Module):
-    """Five 3x3 convolutions with BatchNorm, four of them strided: a map of a sixteenth of the side."""
+    """Five 3x3 convolutions with BatchNorm, four of them with stride 2."""
 
     dim: int
     dtype: Any = jnp.float32

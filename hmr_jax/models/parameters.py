@@ -1,4 +1,4 @@
-"""One tree for all that a network needs: its parameters and, where it has BatchNorm, the running statistics.
+"""One tree for all arrays of a network: its parameters and, with BatchNorm, the running statistics.
 
 The tree maps groups (the top-level modules) to parameters, as Linen's collection "params" does; the group `STATISTICS`
 holds Linen's collection "batch_stats", again by top-level module.
@@ -17,25 +17,25 @@ STATISTICS = "batch_stats"
 
 
 def to_variables(params: Params) -> dict[str, Params]:
-    """What `model.apply` takes."""
+    """The tree as `model.apply` takes it."""
     groups = {name: group for name, group in params.items() if name != STATISTICS}
     return {"params": groups, STATISTICS: params.get(STATISTICS, {})}
 
 
 def from_variables(variables: Any) -> Params:
-    """What `model.init` gives, as one tree."""
+    """The result of `model.init` as one tree."""
     statistics = variables.get(STATISTICS)
     return dict(variables["params"]) | ({STATISTICS: dict(statistics)} if statistics else {})
 
 
 def init_params(model: nn.Module, key: jax.Array, example: Batch) -> Params:
-    """Fresh parameters. The program that draws them runs once, so it is compiled quickly rather than well."""
+    """Initial parameters. On CPUs their program is compiled without optimisation, as it runs only once."""
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return from_variables(jax.jit(model.init, compiler_options=options)(key, example))
 
 
 def split_params(params: Params, frozen: tuple[str, ...]) -> tuple[Params, Params]:
-    """Top-level groups, each with its BatchNorm statistics -> (trained, frozen).
+    """Splits top-level groups, each with its BatchNorm statistics, into (trained, frozen).
 
     Raises:
         ValueError: if a name is not a group, or every group is frozen.

@@ -1,6 +1,6 @@
 """D2A-HMR's silhouette decoder: tokens and image features to the person's mask.
 
-Shapes: B batch, h w the map of tokens, D token width, C image features, S stages.
+Shapes: B batch, h, w the map of tokens, D token width, C channels of the image features, S stages.
 """
 
 from typing import Any
@@ -15,7 +15,8 @@ GROUPS = 8  # of GroupNorm's channels
 
 
 class SilhouetteDecoder(nn.Module):
-    """Tokens beside a 1x1 projection of the image features (the figure's skip), then stages that double the map."""
+    """Tokens and a 1x1 projection of the image features (the skip of the paper's figure) through stages, each of which
+    doubles the side of the map."""
 
     channels: tuple[int, ...]
     dtype: Any = jnp.float32
@@ -27,7 +28,7 @@ class SilhouetteDecoder(nn.Module):
         skip = Dense(tokens.shape[-1], dtype=self.dtype, name="skip")(features)
         x = jnp.concatenate([tokens.reshape(batch, height, width, -1), skip], -1)
         for stage, channels in enumerate(self.channels):
-            # Fewer channels first: the 1x1 convolution and the bilinear enlargement commute, and this order is cheaper.
+            # The 1x1 convolution and the bilinear enlargement commute; fewer channels first is cheaper.
             x = Dense(channels, dtype=self.dtype, name=f"reduce_{stage}")(x)
             x = jax.image.resize(x, (batch, 2 * x.shape[1], 2 * x.shape[2], channels), "linear")
             x = nn.Conv(channels, (3, 3), dtype=self.dtype, name=f"conv_{stage}")(x)

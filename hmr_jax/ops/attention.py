@@ -1,4 +1,7 @@
-"""Dot-product attention behind one name. Shapes: B batch, T queries, N keys, M heads, D head width."""
+"""Dot-product attention and its back ends.
+
+Shapes: B batch, T queries, N keys, M heads, D head width.
+"""
 
 from typing import Literal
 
@@ -17,8 +20,8 @@ def attend(
 ) -> jax.Array:
     """softmax(q k^T / sqrt(D) + bias) v, with the softmax in float32.
 
-    On CPUs by code of our own, in half the time of `jax.nn.dot_product_attention`, which all other platforms take: with
-    the heads before the tokens, and the weights divided by their sum after the product.
+    On CPUs an implementation of our own takes half the time of `jax.nn.dot_product_attention`, which all other
+    platforms use: the heads are moved before the tokens, and weights are divided by their sum after the product.
 
     Args:
         query: (B, T, M, D).

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def bicubic_matrix(source: int, target: int, scale: float | None = None) -> np.ndarray:
-    """(target, source) weights of `cubic_taps`."""
+    """(target, source) float32 matrix that resizes one axis; see `cubic_taps`."""
     matrix = np.zeros((target, source))
     for indices, weights in zip(*cubic_taps(source, target, scale), strict=True):
         np.add.at(matrix, (np.arange(target), indices), weights)
@@ -12,9 +12,9 @@ def bicubic_matrix(source: int, target: int, scale: float | None = None) -> np.n
 
 
 def cubic_taps(source: int, target: int, scale: float | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What one axis of a bicubic resizing reads: indices (4, target) and their weights (4, target).
+    """Indices (4, target) of the cells that bicubic resizing of one axis reads, and their weights (4, target).
 
-    As in PyTorch and OpenCV: the Keys kernel with a = -0.75, pixel centres at halves, edges repeated, no blur.
+    As in PyTorch and OpenCV: Keys' kernel with a = -0.75, pixel centres at halves, edges repeated, no blur.
 
     Args:
         source: length before.

@@ -1,4 +1,4 @@
-"""Depth-wise convolution of groups of channels that share one kernel, as DAT's offset network has it.
+"""Depth-wise convolution of groups of channels that share one kernel, as in DAT's offset network.
 
 Shapes: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
 """
@@ -12,19 +12,19 @@ from hmr_jax.ops.cpu import is_plain
 
 
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad: int = 0) -> jax.Array:
-    """Convolves every channel by itself.
+    """Convolves each channel separately.
 
     Args:
         x: (B, H, W, G, c) features.
-        kernel: (k, k, 1, c), the same for all groups; applied unturned, as a correlation.
-        stride: distance of the results in cells of the map.
+        kernel: (k, k, 1, c), the same for all groups; not flipped: this is a correlation.
+        stride: distance between results, in cells of the map.
         pad: zeros around the map, on every side.
 
     Returns:
         (B, h, w, G, c), h = (H + 2 pad - k) // stride + 1.
 
     Raises:
-        ValueError: if the kernel is not square or its channels are not those of a group.
+        ValueError: the kernel is not square, or its channels are not those of a group.
     """
     if kernel.shape != (len(kernel), len(kernel), 1, x.shape[-1]):
         raise ValueError(

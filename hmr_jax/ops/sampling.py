@@ -1,6 +1,6 @@
 """Bilinear sampling of a feature map at given points, differentiable in features and points.
 
-Shapes: B batch, H and W the map, C channels, G groups of channels, N points.
+Shapes: B batch, H and W size of the map, C channels, G groups of channels, N points.
 """
 
 from typing import Literal
@@ -22,15 +22,18 @@ def sample_points(
 
     Args:
         features: (B, H, W, C).
-        points_xy: (B, N, 2) points in pixels of the map, (0, 0) the centre of the first cell and (W-1, H-1) that of
+        points_xy: (B, N, 2) points in pixels of the map, (0, 0) is the centre of the first cell and (W-1, H-1) that of
             the last; or (B, G, N, 2), one set of points for each of G equal groups of channels.
-        method: "matmul" multiplies with a sparse-in-content, dense-in-form matrix of weights: no scatter in the
-            backward pass, deterministic, best on TPUs; on CPUs a kernel of our own does the same in float32.
-            "gather" reads the four neighbours.
+        method: "matmul" multiplies with a dense matrix of weights, most of which are zero: no scatter in the backward
+            pass, deterministic, best on TPUs; on CPUs a kernel of our own does the same in float32. "gather" reads the
+            four neighbours.
         padding: outside the map, values are zero, or those of the nearest border cell.
 
     Returns:
-        (B, N, C). At whole coordinates the gradient is the right-hand derivative.
+        (B, N, C). At integer coordinates the gradient is the right-hand derivative.
+
+    Raises:
+        ValueError: shapes do not match, or `method` or `padding` is unknown.
     """
     if points_xy.ndim == 3:
         points_xy = points_xy[:, None]
@@ -75,7 +78,7 @@ def _by_product(features: jax.Array, points: jax.Array) -> jax.Array:
 
 
 def _axis_weights(coordinate: jax.Array, size: int) -> tuple[jax.Array, jax.Array]:
-    """(..., ) -> (..., size) linear interpolation weights and their slopes; cells outside get none: zero padding."""
+    """(...) -> (..., size) linear interpolation weights and their slopes; zero padding: cells outside get no weight."""
     lower, fraction = corner(coordinate)
     cells = jnp.arange(size)
     at_lower = (cells == lower[..., None]).astype(jnp.float32)
@@ -84,12 +87,12 @@ def _axis_weights(coordinate: jax.Array, size: int) -> tuple[jax.Array, jax.Arra
 
 
 def _cell_weights(x_weights: jax.Array, y_weights: jax.Array) -> jax.Array:
-    """(..., W) and (..., H) weights of columns and rows -> (..., HW) of cells."""
+    """(..., W) and (..., H) weights of columns and rows -> (..., H W) of cells."""
     weights = y_weights[..., :, None] * x_weights[..., None, :]
     return weights.reshape(*weights.shape[:-2], -1)
 
 
 def _by_matmul(maps: jax.Array, points: jax.Array, height: int, width: int) -> jax.Array:
     x_weights, y_weights = _axis_weights(points[..., 0], width)[0], _axis_weights(points[..., 1], height)[0]
-    weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, HW)
+    weights = _cell_weights(x_weights, y_weights).astype(maps.dtype)  # (B, G, N, H W)
     return jnp.swapaxes(weights @ jnp.swapaxes(maps, 1, 2), 1, 2)

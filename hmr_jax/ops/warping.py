@@ -1,4 +1,4 @@
-"""Cuts crops out of stored images on the device, where the host has no time to.
+"""Cut crops out of stored images on the device, to relieve the host.
 
 Shapes: B batch, P side of the padded images, S side of the crops.
 """
@@ -12,12 +12,12 @@ from hmr_jax.ops.sampling import sample_points
 def warp_images(stored: jax.Array, affine: jax.Array, gain: jax.Array, size: int) -> jax.Array:
     """Samples images bilinearly under affine maps and changes the gain of their channels.
 
-    The host's kernel (`data_pipelines.loading.crops.warp`) rounds positions and weights a little coarser; the two agree
-    to a grey level or two.
+    The host's kernel (`data_pipelines.loading.crops.warp`) rounds positions and weights more coarsely; the results of
+    both agree within two grey levels.
 
     Args:
         stored: (B, P, P, 3) uint8, black beyond the image.
-        affine: (B, 2, 3) from px of the crop to px of the image; whole numbers are pixel centres.
+        affine: (B, 2, 3) from px of the crop to px of the image; integers are pixel centres.
         gain: (B, 3) factor of each channel.
         size: S.
 

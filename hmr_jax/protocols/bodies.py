@@ -1,7 +1,7 @@
 """The bodies and regressors that a protocol needs.
 
 SMPL and its regressors are the user's files: a folder as `python -m hmr_jax.body.prepare FILES --out DIR` writes it,
-named by an option or by the variable HMR_JAX_BODIES. The built-in body brings regressors of its own.
+named by an option or by the variable HMR_JAX_BODIES. The built-in body has its own regressors.
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ _SOURCE = {"h36m": "SPIN's data archive", "j19": "HMR2.0's (4D-Humans) data arch
 
 
 def load_bodies(protocol: Protocol, neutral: BodyModel, folder: str | Path | None = None) -> Bodies:
-    """The bodies that a protocol needs beside the prediction's own.
+    """The bodies that a protocol needs: the prediction's own, and those of the truth.
 
     Args:
-        protocol: says what is needed.
+        protocol: the protocol.
         neutral: the body of the prediction.
         folder: where SMPL_MALE, SMPL_FEMALE (.npz or .pkl) and regressors are; None: HMR_JAX_BODIES, if set.
 
     Raises:
         FileNotFoundError: a file is missing; the message says which and where it comes from.
-        ValueError: a file belongs to another topology.
+        ValueError: a file is of another topology.
     """
     directory = body_folder(folder)
     neutral = _with_regressor(protocol, neutral, directory)
@@ -41,7 +41,7 @@ def load_bodies(protocol: Protocol, neutral: BodyModel, folder: str | Path | Non
         ):
             raise ValueError(
                 f"The gendered bodies in {directory} have topology '{body.topology}', but the prediction's body is "
-                f"'{neutral.topology}': truth and prediction must be meshes of one kind."
+                f"'{neutral.topology}': name a folder of bodies with that topology."
             )
     return Bodies(neutral, (male, female))
 
@@ -56,6 +56,6 @@ def _with_regressor(protocol: Protocol, body: BodyModel, directory: Path | None)
         where = f"it is not in {directory}" if directory else f"name the folder with --bodies or {VARIABLE}"
         raise FileNotFoundError(
             f"Protocol {protocol.name} needs {REGRESSOR_FILES[name][0]} ({_SOURCE[name]}), which the body "
-            f"'{body.topology}' does not bring: {where}; {ADVICE}."
+            f"'{body.topology}' does not have: {where}; {ADVICE}."
         )
     return dataclasses.replace(body, regressors=body.regressors | {name: matrix})

@@ -1,4 +1,4 @@
-"""What a protocol is: every choice that moves a number, named.
+"""A protocol: every choice that affects the numbers, by name.
 
 Shapes: P evaluated points.
 """
@@ -9,14 +9,14 @@ from typing import Literal
 from hmr_jax.body.joints import H36M_17, J19, KEYPOINTS_44, SMPL_24
 
 Regressor = Literal["kinematic", "body", "h36m", "j19"]
-# The points that each regressor yields, in its own order.
+# The points of each regressor, in its order.
 POINTS: dict[Regressor, tuple[str, ...]] = {"kinematic": SMPL_24, "body": SMPL_24, "h36m": H36M_17, "j19": J19}
 LIMBS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is written."""
+    """How a metric is reported."""
 
     label: str
     unit: str
@@ -41,39 +41,39 @@ METRICS: dict[str, Metric] = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to score a data set. Prediction and truth go through the same points, root and units."""
+    """One way to score a data set. Prediction and truth have the same points, root and units."""
 
     name: str
     dataset: str
     """TFDS name of the records."""
     split: Literal["train", "validation", "test", "all"]
     expected: int | None
-    """Samples that the split has; None: not known from a source that can be trusted, or up to the user."""
+    """Number of samples of the split; None: not known from a reliable source, or up to the user."""
     regressor: Regressor
     """Where points come from: "kinematic": the skeleton's own joints; "body": the body model's J_regressor on the posed
     vertices; "h36m": J_regressor_h36m; "j19": SMPL_to_J19. Always the neutral body's, for both sides."""
     joints: tuple[int, ...]
-    """(P,) which of the regressor's points are scored."""
+    """(P,) indices of the regressor's points that are scored."""
     root_name: Literal["pelvis", "hips"]
     """What is moved to the origin on both sides: the pelvis point, or the mean of the two hips."""
     root: tuple[int, ...]
-    """Which of the regressor's points make the root: their mean."""
+    """Indices of the regressor's points whose mean is the root."""
     truth: Literal["body", "keypoints"]
-    """True points are those of the labelled body, or labelled points (of the 44) where the data has no body."""
+    """True points are those of the labelled body, or labelled keypoints (of the 44) for data without bodies."""
     gender: Literal["gendered", "neutral"]
-    """The body of the truth: of the person's sex where labelled, or neutral. Predictions are neutral always."""
+    """The body of the truth: that of the labelled gender, or neutral. Predictions are always neutral."""
     metrics: tuple[str, ...]
     """Names in `METRICS`."""
     source: str
-    """Where the convention is from."""
+    """Source of the convention."""
     used_by: str
     """Papers and systems that report it."""
     note: str = ""
-    """What else one should know."""
+    """Remarks."""
     space: Literal["3d", "2d"] = "3d"
     """"2d": points are `keypoints_2d`, errors are in units of the crop's side."""
     keypoints: tuple[int, ...] = ()
-    """(P,) where `joints` are found in the 44 labelled keypoints; needed where truth is "keypoints"."""
+    """(P,) indices of `joints` among the 44 labelled keypoints; needed if the truth is "keypoints"."""
     keypoint_root: tuple[int, ...] = ()
     """The same for `root`."""
     pck: float | None = None
@@ -81,17 +81,17 @@ class Protocol:
     pck_tight: float | None = None
     """A second, smaller threshold."""
     pck_joints: tuple[int, ...] = ()
-    """Positions in `joints` that count for PCK; () for all."""
+    """Indices into `joints` of the points that count for PCK; () for all."""
     auc: tuple[float, float, int] | None = None
     """First and last threshold and their number, mm."""
     angle_parts: tuple[int, ...] = ()
     """SMPL joints whose rotations MPJAE compares."""
     select: str = ""
-    """Regular expression: records whose key it does not match are not part of the protocol; "": all are."""
+    """Regular expression: records whose key it does not match are not part of the protocol; "": all records are."""
     sequence: str = r"^(.*)[-_/]\d+$"
-    """Regular expression on a record's key: group 1 is the sequence; "" or without a match each sample is one."""
+    """Regular expression on a record's key: group 1 is the sequence; "" or no match: each sample is a sequence."""
     action: str = ""
-    """The same for the action; "" where there is none."""
+    """The same for the action; "": there are no actions."""
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -102,11 +102,11 @@ class Protocol:
 
     @property
     def needs_vertices(self) -> bool:
-        """Whether a prediction must come with its mesh."""
+        """Whether a prediction needs vertices."""
         return self.space == "3d" and (self.regressor != "kinematic" or bool({"pve", "pa_pve"} & set(self.metrics)))
 
     def label(self, metric: str) -> str:
-        """A metric's name with the threshold that it depends on, for tables."""
+        """A metric's label with its thresholds, for tables."""
         name = METRICS[metric].label
         unit = "" if self.space == "2d" else " mm"
         if metric in ("pck", "pck_tight"):
@@ -116,4 +116,5 @@ class Protocol:
         return name
 
     def unit(self, metric: str) -> str:
+        """A metric's unit."""
         return METRICS[metric].unit

@@ -1,7 +1,7 @@
-"""Published numbers, as data: what others report under (nearly) the same protocol, each with its source.
+"""Published results of other methods under (nearly) the same protocols, each with its source.
 
-Only rows that were read in their source stand here. What a source does not state (the root, whose boxes, flip test)
-moves results by 1 to 12 mm, so these rows are for orientation; see docs/evaluation.md.
+Every row was read in its source. What a source does not state (root, boxes, flip test) changes results by 1 to 12 mm,
+so these rows are for orientation only; see docs/evaluation.md.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from hmr_jax.protocols.protocol import Protocol
 _SLIDES = "D2A-HMR talk slides (CRV 2024), Table I"
 _SAM = "SAM-3D-Body paper, Table 2"
 _TOKEN = "TokenHMR README"
-# The protocols that a data set's rows stand beside; the joint count is that of the papers, not of the 3DPW challenge.
+# The protocols with which a data set's rows are shown: those with the papers' joints, not those of the 3DPW challenge.
 _GROUPS = {
     "3DPW": ("3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19"),
     "EMDB": ("emdb1-24-kinematic", "emdb1-24-regressed"),
@@ -36,7 +36,7 @@ class Published(NamedTuple):
 
 
 def _rows(data: str, source: str, table: str) -> list[Published]:
-    """Lines of "method | PA-MPJPE / MPJPE / PVE | note"; "-" where a number is not reported."""
+    """Parses lines of "method | PA-MPJPE / MPJPE / PVE | note"; "-" is a number that is not reported."""
     rows = []
     for line in table.strip().splitlines():
         method, numbers, *note = (part.strip() for part in line.split("|"))
@@ -160,6 +160,6 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published_rows(protocol: Protocol) -> list[Published]:
-    """The rows that stand beside a protocol's results, the best PA-MPJPE first; none for data without any."""
+    """The rows shown with a protocol's results, the best PA-MPJPE first; none if there are none for its data."""
     rows = [row for row in PUBLISHED if protocol.name in _GROUPS[row.data]]
     return sorted(rows, key=lambda row: (row.pa_mpjpe is None, row.pa_mpjpe or 0, row.mpjpe or 0))

@@ -1,4 +1,4 @@
-"""From two bodies to a protocol's numbers: points, root, errors of each sample.
+"""Score a prediction under a protocol: points, root, errors of each sample.
 
 Shapes: B batch, P evaluated points, V vertices, J joints, n vertices that a regressor reads.
 """
@@ -15,8 +15,8 @@ from hmr_jax.body.kinematics import world_rotations
 from hmr_jax.geometry.alignment import fit_similarities, row_sums
 from hmr_jax.protocols.protocol import Protocol
 
-CONFIDENT = 0.5  # labels in 2-D count from here on (4D-Humans)
-FAILED_ANGLE = 180.0
+CONFIDENT = 0.5  # 2-D labels of a higher confidence count (4D-Humans)
+FAILED_ANGLE = 180.0  # degrees
 
 
 class Subject(NamedTuple):
@@ -25,9 +25,9 @@ class Subject(NamedTuple):
     points: jax.Array
     """(B, P, 3) with the protocol's root at the origin, or (B, P, 2) in units of the crop's side for a 2-D protocol."""
     vertices: jax.Array | None = None
-    """(B, V, 3) as posed: see `mesh`, made only where it is used, for a pass over all vertices takes time."""
+    """(B, V, 3) as posed, not relative to the root: `mesh` is, and is computed only where needed, to save time."""
     root: jax.Array | None = None
-    """(B, 3) where the protocol's root was posed."""
+    """(B, 3) position of the protocol's root, as posed."""
     orientations: jax.Array | None = None
     """(B, J, 3, 3) rotations of the body parts in camera axes."""
 
@@ -46,17 +46,17 @@ def body_subject(
     joints: jax.Array | None,
     rotations: jax.Array | None = None,
 ) -> Subject:
-    """A body as the protocol sees it.
+    """The points, vertices and rotations of a body that a protocol compares.
 
     Args:
-        protocol: names points and root.
-        body: whose regressors are used; both sides take the neutral one.
+        protocol: defines points and root.
+        body: whose regressors are used: the neutral one, for prediction and truth.
         vertices: (B, V, 3) camera axes; None where the protocol needs no mesh.
         joints: (B, J, 3) kinematic joints; None where the protocol regresses its points.
         rotations: (B, J, 3, 3) relative to the parent; None: no angular errors.
 
     Raises:
-        ValueError: what the protocol needs is not there, or the mesh is another one than the body's.
+        ValueError: an input that the protocol needs is missing, or the mesh is not of the body's topology.
     """
     if vertices is not None and vertices.shape[1] != body.num_vertices:
         raise ValueError(
@@ -64,12 +64,12 @@ def body_subject(
             f"{body.num_vertices}: prediction and body must have one topology."
         )
     if protocol.needs_vertices and vertices is None:
-        raise ValueError(f"Protocol {protocol.name} needs the vertices of a prediction.")
+        raise ValueError(f"Protocol {protocol.name} needs the vertices of a prediction: give them.")
     if protocol.regressor == "kinematic":
         if joints is None:
             raise ValueError(
                 f"Protocol {protocol.name} scores kinematic joints, which follow from rotations and betas, not from "
-                "vertices alone: give those, or choose a protocol that regresses its points."
+                "vertices alone: give rotations and betas, or choose a protocol that regresses its points."
             )
         points, root = joints[:, np.array(protocol.joints)], joints[:, np.array(protocol.root)].mean(1)
     else:
@@ -77,21 +77,21 @@ def body_subject(
         matrix, ids = regressor_matrix(protocol, body)
         together = jnp.einsum("kn,bnc->bkc", matrix, vertices[:, ids], precision="highest")  # (B, P + 1, 3)
         points, root = together[:, :-1], together[:, -1]
-    turned = None
+    orientations = None
     if rotations is not None and protocol.angle_parts:
-        turned = world_rotations(body.parents, rotations)[:, np.array(protocol.angle_parts)]
+        orientations = world_rotations(body.parents, rotations)[:, np.array(protocol.angle_parts)]
     if not {"pve", "pa_pve"} & set(protocol.metrics):
         vertices = None
-    return Subject(metrics.root_align(points, root), vertices, root, turned)
+    return Subject(metrics.root_align(points, root), vertices, root, orientations)
 
 
 def keypoint_subject(protocol: Protocol, keypoints: jax.Array, body: Subject | None = None) -> Subject:
-    """Keypoints as the protocol sees them.
+    """The keypoints that a protocol compares.
 
     Args:
-        protocol: names points and root; a 2-D protocol has no root.
+        protocol: defines points and root; a 2-D protocol has no root.
         keypoints: (B, 44, 2 or 3).
-        body: whose vertices stand beside them, with a root of their own.
+        body: the source of vertices, which have a root of their own; None: no vertices.
     """
     points = keypoints[:, np.array(protocol.keypoints)]
     if protocol.keypoint_root:
@@ -100,7 +100,7 @@ def keypoint_subject(protocol: Protocol, keypoints: jax.Array, body: Subject | N
 
 
 def regressor_matrix(protocol: Protocol, body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
-    """(P + 1, n) map from a few vertices to the points and, last, the root; and the (n,) numbers of those vertices."""
+    """(P + 1, n) map from a few vertices to the points and, last, the root; and the (n,) indices of these vertices."""
     dense = body.joint_regressor if protocol.regressor == "body" else body.regressors[protocol.regressor]
     dense = np.asarray(dense, np.float32)
     rows = np.concatenate([dense[list(protocol.joints)], dense[list(protocol.root)].mean(0, keepdims=True)])
@@ -111,11 +111,11 @@ def regressor_matrix(protocol: Protocol, body: BodyModel) -> tuple[np.ndarray, n
 def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array | None = None) -> dict[str, jax.Array]:
     """Errors of each sample; to be jitted.
 
-    A prediction that is not finite is a failure: it is scored as if all its points lay at the root, with angles of 180
-    degrees, and marked, so that it neither vanishes from a mean nor makes it NaN.
+    A prediction that is not finite has failed: it is scored as if all its points were at the root, with angles of 180
+    degrees, and marked as failed, so that means include it and are not NaN.
 
     Args:
-        protocol: says which errors.
+        protocol: defines the errors.
         pred: the prediction.
         true: the truth.
         weights: (B, P) confidence of the true points; None: all count.
@@ -129,7 +129,7 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     failed = jnp.zeros(len(pred.points), bool)
     for part in pred:
         if part is not None:
-            failed |= ~jnp.isfinite(row_sums(part.reshape(len(part), -1)))  # a sum is finite as long as all of it is
+            failed |= ~jnp.isfinite(row_sums(part.reshape(len(part), -1)))  # a sum is finite if all terms are
     points = jnp.where(failed[:, None, None], 0, pred.points)
     if protocol.space == "2d":
         return _score_2d(protocol, points, true.points, weights, failed)
@@ -170,9 +170,11 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     return rows
 
 
-def _score_2d(protocol, points, true, weights, failed) -> dict[str, jax.Array]:
+def _score_2d(
+    protocol: Protocol, points: jax.Array, true: jax.Array, weights: jax.Array | None, failed: jax.Array
+) -> dict[str, jax.Array]:
     if weights is None:
-        raise ValueError(f"Protocol {protocol.name} needs the confidence of the labels.")
+        raise ValueError(f"Protocol {protocol.name} needs the confidence of the labels: give it as weights.")
     visible = (weights > CONFIDENT).astype(points.dtype)
     distances = jnp.where(failed[:, None], jnp.inf, metrics.per_joint_error(points, true))
     rows = {

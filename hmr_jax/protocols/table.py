@@ -1,4 +1,4 @@
-"""The table of protocols: one entry for each way in which papers score a data set. `python -m hmr_jax.protocols`.
+"""The table of protocols: one entry for each way to score a data set. `python -m hmr_jax.protocols` prints it.
 
 What no source states is marked `[default]`.
 """
@@ -12,7 +12,7 @@ from hmr_jax.protocols.protocol import LIMBS, Protocol
 _DISTANCES = ("mpjpe", "pa_mpjpe", "pve", "pa_pve", "mpjpe_z", "pa_mpjpe_z")
 _LIMBS_24 = tuple(i for i, name in enumerate(SMPL_24) if name.rpartition("_")[2] in LIMBS)
 _PARTS_9 = (0, 1, 2, 4, 5, 16, 17, 18, 19)
-# SPIN's 17 evaluation joints: as rows of J_regressor_h36m, and where they are in the 44 keypoints.
+# SPIN's 17 evaluation joints: rows of J_regressor_h36m, and their indices among the 44 keypoints.
 _J17 = (*J14_FROM_H36M, 0, 7, 9)
 _J17_OF_44 = (*EVALUATION_14_OF_44, PELVIS_44, 41, 42)
 _J14_OF_J19 = (*range(13), 18)

@@ -1,4 +1,4 @@
-"""Line and bar charts as inline SVG, for pages that need no network; colours come from the page's style sheet."""
+"""Line and bar charts as inline SVG, for pages that work offline; colours come from the page's style sheet."""
 
 import html
 import math
@@ -14,13 +14,13 @@ def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
 
     Args:
         series: name -> (x, y); values that are not finite are left out, a series without any is not drawn.
-        x_label: under the horizontal axis.
+        x_label: label of the horizontal axis.
 
     Returns:
         An <svg> element with a legend where there are several series.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: there is nothing to draw.
     """
     lines = {}
     for name, (xs, ys) in series.items():
@@ -32,28 +32,28 @@ def line_chart(series: Mapping[str, tuple[Sequence[float], Sequence[float]]], x_
     every = [point for points in lines.values() for point in points]
     x_ticks, y_ticks = (nice_ticks(min(values), max(values)) for values in zip(*every, strict=True))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
         up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" class="chart" role="img">']
     for tick in y_ticks:
-        y = place(x_ticks[0], tick)[1]
+        y = to_pixels(x_ticks[0], tick)[1]
         parts.append(f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_label(tick)}</text>')
     for tick in x_ticks:
-        x = place(tick, y_ticks[0])[0]
+        x = to_pixels(tick, y_ticks[0])[0]
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{_label(tick)}</text>')
     parts.append(f'<text x="{WIDTH - _RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{html.escape(x_label)}</text>')
-    key_x = _LEFT
+    legend_x = _LEFT
     for number, (name, points) in enumerate(lines.items()):
         color = f"color{number % 4}"
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (to_pixels(*point) for point in points))
         parts.append(f'<polyline class="line {color}" points="{path}"/>')
         if len(lines) > 1:
-            parts.append(f'<text class="key {color}" x="{key_x}" y="14">{html.escape(name)}</text>')
-            key_x += 7 * len(name) + 18  # a 12 px letter is 7 px wide or less
+            parts.append(f'<text class="key {color}" x="{legend_x}" y="14">{html.escape(name)}</text>')
+            legend_x += 7 * len(name) + 18  # a 12 px letter is 7 px wide or less
     return "".join([*parts, "</svg>"])
 
 
@@ -68,7 +68,7 @@ def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
         An <svg> element.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: there is nothing to draw.
     """
     bars = {name: value for name, value in values.items() if math.isfinite(value)}
     if not bars:
@@ -87,18 +87,18 @@ def bar_chart(values: Mapping[str, float], unit: str = "") -> str:
 
 
 def column_chart(labels: Sequence[str], values: Sequence[float], shown: int = 6) -> str:
-    """Draws one upright bar per value, from zero, as histograms have them.
+    """Draws one vertical bar per value, from zero, as in a histogram.
 
     Args:
-        labels: of the bars; about `shown` of them are written under the axis, all when the mouse rests on a bar.
+        labels: of the bars; about `shown` of them are written under the axis, all appear as tooltips.
         values: not negative.
-        shown: how many labels there is room for.
+        shown: number of labels for which there is space.
 
     Returns:
         An <svg> element.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: there is nothing to draw.
     """
     if not len(values):
         raise ValueError("There is nothing to draw: no bars.")
@@ -109,14 +109,14 @@ def column_chart(labels: Sequence[str], values: Sequence[float], shown: int = 6)
         y = HEIGHT - _BOTTOM - tick * up
         parts.append(f'<line class="rule" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_label(tick)}</text>')
-    every = -(-len(values) // shown)
+    spacing = -(-len(values) // shown)
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         x, name = _LEFT + number * across, html.escape(label)
         parts.append(
             f'<rect class="bar" x="{x + 0.08 * across:.1f}" y="{HEIGHT - _BOTTOM - value * up:.1f}" '
             f'width="{0.84 * across:.1f}" height="{value * up:.1f}"><title>{name}: {_label(value)}</title></rect>'
         )
-        if number % every == 0:
+        if number % spacing == 0:
             parts.append(f'<text x="{x + across / 2:.1f}" y="{HEIGHT - 16}" text-anchor="middle">{name}</text>')
     return "".join([*parts, "</svg>"])
 

@@ -1,22 +1,25 @@
 """Predictions as files: JSON, npz and GLB. docs/outputs.md is the schema.
 
-Shapes: P people, V vertices, F faces.
+Shapes: P people, V vertices, F faces, n colours.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from hmr_jax.io import atomic
 
+if TYPE_CHECKING:
+    import trimesh
+
 SCHEMA = 1
-"""Version of the JSON and npz layout; it changes when a reader would have to."""
+"""Version of the JSON and npz layout; it increases when readers must change."""
 
 Axes = Literal["opencv", "opengl", "blender"]
-# From camera axes (x right, y down, z forward).
+# Rotations from camera axes (x right, y down, z forward) to these.
 AXES: dict[str, np.ndarray] = {
     "opencv": np.eye(3),
     "opengl": np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),  # x right, y up, z towards the viewer; glTF's
@@ -46,42 +49,42 @@ def write_glb(
     colors: np.ndarray,
     axes: Axes = "opengl",
 ) -> None:
-    """Writes one node per body, moved to its place in the camera's space by the node's transform.
+    """Writes one node per body, whose transform is the body's translation.
 
     Args:
         path: of the file.
         bodies: P arrays (V, 3), metres, camera axes, without translation.
         faces: (F, 3).
         translations: (P, 3) metres, camera axes.
-        colors: (n, 3) RGB in [0, 1], in turn.
-        axes: of the file. glTF's own are "opengl" (Y up), and Blender's importer turns those upright by itself.
+        colors: (n, 3) RGB in [0, 1] of the bodies; they repeat.
+        axes: of the file. glTF's own are "opengl" (Y up); Blender's importer converts them to its own.
 
     Raises:
-        ValueError: without a body: glTF has no empty scenes.
+        ValueError: there is no body: glTF has no empty scenes.
     """
     import trimesh
 
     if len(bodies) == 0:
-        raise ValueError("There is no body to write: a GLB file needs one at least.")
+        raise ValueError("There is no body to write: a GLB file needs at least one.")
     scene = trimesh.Scene()
     for i, (body, translation) in enumerate(zip(bodies, translations, strict=True)):
         mesh = body_mesh(body @ AXES[axes].T, faces, colors[i % len(colors)])
-        place = trimesh.transformations.translation_matrix(AXES[axes] @ translation)
-        scene.add_geometry(mesh, node_name=f"person_{i}", geom_name=f"body_{i}", transform=place)
+        transform = trimesh.transformations.translation_matrix(AXES[axes] @ translation)
+        scene.add_geometry(mesh, node_name=f"person_{i}", geom_name=f"body_{i}", transform=transform)
     data = scene.export(file_type="glb")
     with atomic.writing(path) as part:
         part.write_bytes(data)
 
 
-def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray):
-    """A `trimesh.Trimesh` with smooth normals and a matt colour, RGB in [0, 1]."""
+def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> "trimesh.Trimesh":
+    """A mesh with smooth normals and a matt colour, RGB in [0, 1]."""
     import trimesh
 
     rgba = [*(255 * np.asarray(color)).astype(int).tolist(), 255]
     material = trimesh.visual.material.PBRMaterial(baseColorFactor=rgba, metallicFactor=0.0, roughnessFactor=0.8)
     visual = trimesh.visual.TextureVisuals(material=material)
     mesh = trimesh.Trimesh(vertices, faces, process=False, visual=visual)
-    _ = mesh.vertex_normals  # computed on reading; exported once they are there
+    _ = mesh.vertex_normals  # computed when read, and exported only if they were
     return mesh
 
 

@@ -1,15 +1,18 @@
-"""Bodies over the photo they were found in, and the same bodies from the side and from above.
+"""Bodies drawn over their photo, and the same bodies from the side and from above.
 
 Bodies are in camera axes (x right, y down, z forward), metres, in front of the camera.
-Shapes: P bodies, V vertices, F faces, H, W image.
+
+Shapes: P bodies, V vertices, F faces, H and W image, K points, n colours.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from hmr_jax.rendering.plots import caption, draw_errors, draw_points
+from hmr_jax.rendering.contact_sheet import caption
+from hmr_jax.rendering.plots import draw_errors, draw_points
 from hmr_jax.rendering.shading import CLAY, project_points, render
 
 PALETTE = np.array(
@@ -20,10 +23,10 @@ PANEL = np.array([243, 244, 246], np.uint8)
 """Background of side and top views."""
 # Rows are the new right, down and forward in camera axes.
 SIDE = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
-"""Seen from the left edge of the photo: who faces the camera looks to the right."""
+"""Seen from the left edge of the photo: a person who faces the camera looks to the right."""
 TOP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-"""Seen from above: the photo's right stays right and the camera is at the bottom, where who faces it looks."""
-_FAR = 200.0  # metres to the viewpoint of side and top views: so far that nothing is foreshortened
+"""Seen from above: right is the photo's right, the camera is at the bottom."""
+_FAR = 200.0  # metres to the viewpoint of side and top views: so far that perspective is not visible
 
 
 def draw_bodies(
@@ -34,7 +37,7 @@ def draw_bodies(
     opacity: float = 0.9,
     colors: np.ndarray = PALETTE,
 ) -> np.ndarray:
-    """Draws smoothly shaded bodies over a photo; one depth buffer sorts them.
+    """Draws smoothly shaded bodies over a photo, with one depth buffer for all.
 
     Args:
         image: (H, W, 3) uint8.
@@ -42,7 +45,7 @@ def draw_bodies(
         faces: (F, 3) of each.
         intrinsics: (3, 3), px; an integer coordinate is a pixel's centre.
         opacity: of the bodies.
-        colors: (n, 3) RGB in [0, 1] of the bodies in turn.
+        colors: (n, 3) RGB in [0, 1] of the bodies; they repeat.
 
     Returns:
         (H, W, 3) uint8.
@@ -68,13 +71,13 @@ def three_views(
     keypoints: Sequence[np.ndarray] = (),
     errors: Sequence[tuple[np.ndarray, np.ndarray]] = (),
     max_side: int = 1280,
-    **style,
+    **style: Any,
 ) -> np.ndarray:
     """The overlay on the photo, and next to it the bodies from the side (`SIDE`) and from above (`TOP`).
 
-    All three have one scale, that of the bodies' middle in the photo, and the side view's rows are the photo's; bodies
-    that would not fit into a panel of the photo's size are drawn smaller there. Side and top are without perspective.
-    Bodies that reach behind the camera are left out.
+    All three panels have one scale, that of the bodies' middle in the photo, and rows of the side view are rows of the
+    photo. Bodies that do not fit into a panel of the photo's size are drawn smaller there. The side and top views have
+    no perspective. Bodies that reach behind the camera are left out.
 
     Args:
         image: (H, W, 3) uint8.
@@ -82,8 +85,8 @@ def three_views(
         faces: (F, 3) of each.
         intrinsics: (3, 3), px.
         keypoints: arrays (K, 2), px, drawn as dots on the photo.
-        errors: arrays (K, 3) of places and (K,) of expected errors there, metres, drawn as rings of that size on the
-            photo (`plots.draw_errors`); what is behind the camera is left out.
+        errors: points (K, 3) and their expected errors (K,), metres, drawn as rings of that size on the photo
+            (`plots.draw_errors`); points behind the camera are left out.
         max_side: larger photos are shrunk to this many pixels.
         style: passed to `draw_bodies`.
 
@@ -97,10 +100,10 @@ def three_views(
     for points in keypoints:
         shrunk = (np.asarray(points) + 0.5) * (image.shape[1] / original) - 0.5
         front = draw_points(front, shrunk, radius=max(image.shape[:2]) / 400)
-    for places, sigma in errors:
-        before = places[:, 2] > 0
-        points = project_points(places[before], intrinsics)
-        front = draw_errors(front, points[:, :2], sigma[before], intrinsics[[0, 1], [0, 1]].mean() / points[:, 2])
+    for positions, sigma in errors:
+        visible = positions[:, 2] > 0
+        points = project_points(positions[visible], intrinsics)
+        front = draw_errors(front, points[:, :2], sigma[visible], intrinsics[[0, 1], [0, 1]].mean() / points[:, 2])
     panels = [caption(front, "front, expected errors" if len(errors) else "front")]
     if len(bodies):
         corners = np.concatenate(bodies)
@@ -108,12 +111,14 @@ def three_views(
         scale = intrinsics[0, 0] / middle[2]  # pixels per metre
         row = intrinsics[1, 1] * middle[1] / middle[2] + intrinsics[1, 2]
         for name, axes, at_row in (("side", SIDE, row), ("top", TOP, (image.shape[0] - 1) / 2)):
-            turned = [(body - middle) @ axes.T for body in bodies]
-            panels.append(caption(_panel(turned, faces, scale, at_row, image.shape[:2], style), name))
+            rotated = [(body - middle) @ axes.T for body in bodies]
+            panels.append(caption(_panel(rotated, faces, scale, at_row, image.shape[:2], style), name))
     return np.concatenate(panels, 1)
 
 
-def _panel(bodies, faces, scale: float, row: float, size: tuple[int, int], style: dict) -> np.ndarray:
+def _panel(
+    bodies: Sequence[np.ndarray], faces: np.ndarray, scale: float, row: float, size: tuple[int, int], style: dict
+) -> np.ndarray:
     """Bodies around the origin, in the axes of the view, drawn without perspective."""
     height, width = size
     reach = 1.1 * np.abs(np.concatenate(bodies)[:, :2]).max(0)  # metres from the middle, with a margin

@@ -1,6 +1,6 @@
-"""A stand-alone HTML page: words, figures, tables, curves, images and a body that turns with the mouse.
+"""A stand-alone HTML page: text, figures, tables, curves, images, and a body that the mouse rotates.
 
-Everything is inside the one file, so it opens without a network. A page is a list of blocks:
+Everything is inside one file, so it opens offline. A page is a list of blocks:
 
     write_report("report.html", "DeforHMR", [
         Numbers({"PA-MPJPE": "45.1 mm"}),
@@ -35,7 +35,7 @@ class Block(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """A heading and paragraphs, which empty lines separate."""
+    """A heading and paragraphs separated by empty lines."""
 
     title: str
     text: str
@@ -61,7 +61,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of words and numbers; floats get one digit after the point."""
+    """Rows of text and numbers; floats get one digit after the point."""
 
     title: str
     header: Sequence[str]
@@ -120,7 +120,7 @@ class Gallery:
     title: str
     images: Sequence[tuple[str, np.ndarray]]
     wide: bool = False
-    """One image a row."""
+    """One image per row."""
 
     def html(self) -> str:
         figures = "".join(_figure(_image(image), caption) for caption, image in self.images)
@@ -129,12 +129,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Body:
-    """A mesh to turn with the mouse: vertices (V, 3) in camera axes (y down), metres, and faces (F, 3)."""
+    """A mesh that the mouse rotates: vertices (V, 3) in camera axes (y down), metres, and faces (F, 3)."""
 
     title: str
     vertices: np.ndarray
     faces: np.ndarray
-    note: str = "Drag to turn, scroll to come closer, drag with the right button to move."
+    note: str = "Drag to rotate, scroll to zoom, drag with the right button to move."
 
     def html(self) -> str:
         page = html.escape(_viewer(np.asarray(self.vertices, np.float64), self.faces))
@@ -143,14 +143,14 @@ class Body:
 
 
 def write_report(path: str | Path, title: str, blocks: Sequence[Block], summary: str = "", footer: str = "") -> Path:
-    """Writes the page, whole or not at all.
+    """Writes the page atomically.
 
     Args:
-        path: of the HTML file; its folder is made if need be.
+        path: of the HTML file; its folder is created if it does not exist.
         title: heading and title of the page.
         blocks: its parts, from top to bottom.
         summary: one or two sentences under the heading.
-        footer: small print.
+        footer: small print at the end.
 
     Returns:
         The path.
@@ -199,7 +199,7 @@ def _viewer(vertices: np.ndarray, faces: np.ndarray) -> str:
 
     upright = vertices @ AXES["opengl"].T
     upright -= (upright.min(0) + upright.max(0)) / 2
-    # The viewer's one strong light makes light colours white.
+    # The viewer has one strong light, which makes light colours white.
     scene = trimesh.Scene(body_mesh(upright, faces, 0.6 * np.array(CLAY)))
     extent = np.linalg.norm(np.ptp(upright, 0))
     scene.set_camera(angles=(0, 0, 0), distance=0.95 * extent, center=(0, 0, 0), fov=(45, 45))

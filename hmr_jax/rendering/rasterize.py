@@ -1,10 +1,10 @@
 """Z-buffer: which triangle of a mesh each pixel sees, and how far away it is.
 
-Two implementations with one meaning: a Numba loop (default), and plain JAX for machines without Numba. A pixel belongs
-to a triangle if the triangle covers its centre (x + 0.5, y + 0.5); triangles seen from behind are culled; 1 / depth is
-linear on the screen, so that is what the buffer holds.
+There are two equivalent implementations: a Numba loop (default), and JAX for machines without Numba. A pixel belongs to
+a triangle if the triangle covers its centre (x + 0.5, y + 0.5); triangles seen from behind are culled. The buffer holds
+1 / depth, which is linear on the screen.
 
-Shapes: V vertices, F faces, H height, W width, C channels.
+Shapes: V vertices, F faces, H height, W width, C channels, N windows.
 """
 
 from functools import partial
@@ -23,12 +23,12 @@ WINDOW = 8  # side of the squares in which the JAX back end looks for covered pi
 
 
 class Raster(NamedTuple):
-    """What each pixel sees."""
+    """The nearest triangle at each pixel."""
 
     face_index: np.ndarray
-    """(H, W) int32 number of the nearest triangle, -1 on the background."""
+    """(H, W) int32 index of the nearest triangle, -1 on the background."""
     inverse_depth: np.ndarray
-    """(H, W) float32 1 / z there, 0 on the background."""
+    """(H, W) float32 1 / z of it, 0 on the background."""
 
 
 def rasterize(
@@ -42,10 +42,10 @@ def rasterize(
 
     Args:
         points: (V, 3) x and y in pixels (y down) and depth z > 0; triangles with a vertex at z <= 0 are not drawn.
-        faces: (F, 3) vertex numbers, counter-clockwise seen from outside.
+        faces: (F, 3) vertex indices, counter-clockwise seen from outside.
         height: of the image, pixels.
         width: of the image, pixels.
-        backend: "auto" takes Numba where it is installed.
+        backend: "auto" takes Numba if it is installed.
 
     Raises:
         ImportError: backend "numba" without Numba installed.
@@ -61,8 +61,8 @@ def rasterize(
     return raster
 
 
-def rasterize_into(points, faces, face_index, inverse_depth):
-    """Draws triangles into a `Raster`'s buffers; callable from other compiled kernels."""
+def rasterize_into(points: np.ndarray, faces: np.ndarray, face_index: np.ndarray, inverse_depth: np.ndarray) -> None:
+    """Draws triangles into a `Raster`'s buffers; arguments as of `rasterize`. Other compiled kernels may call it."""
     height, width = face_index.shape
     half, one = np.float32(0.5), np.float32(1)
     for f in range(faces.shape[0]):
@@ -83,7 +83,7 @@ def rasterize_into(points, faces, face_index, inverse_depth):
         ia, ib, ic = one / az, one / bz, one / cz
         for y in range(top, bottom + 1):
             py = np.float32(y) + half
-            for x in range(left, right + 1):  # without branches: they would be guessed wrongly at every edge
+            for x in range(left, right + 1):  # without branches: they would be mispredicted at every edge
                 px = np.float32(x) + half
                 wa = ((bx - px) * (cy - py) - (cx - px) * (by - py)) * scale
                 wb = ((cx - px) * (ay - py) - (ax - px) * (cy - py)) * scale
@@ -118,7 +118,9 @@ def _rasterize_jax(points: np.ndarray, faces: np.ndarray, height: int, width: in
 
 
 @partial(jax.jit, static_argnums=4)
-def _scatter(points, faces, face, window, size):
+def _scatter(
+    points: np.ndarray, faces: np.ndarray, face: np.ndarray, window: np.ndarray, size: tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
     height, width = size
     corners = jnp.asarray(points)[jnp.asarray(faces)[face]]  # (N, 3, 3)
     step = jnp.arange(WINDOW)
@@ -142,7 +144,7 @@ def _scatter(points, faces, face, window, size):
 
 
 def barycentric(points: np.ndarray, faces: np.ndarray, raster: Raster) -> np.ndarray:
-    """Perspective-correct weights of the three corners of the triangle that each pixel sees.
+    """Perspective-correct weights of the three corners of the nearest triangle at each pixel.
 
     Args:
         points: (V, 3) as given to `rasterize`.
@@ -150,7 +152,7 @@ def barycentric(points: np.ndarray, faces: np.ndarray, raster: Raster) -> np.nda
         raster: its result.
 
     Returns:
-        (H, W, 3) float32, sums to 1 on the mesh and is 0 off it.
+        (H, W, 3) float32; the weights sum to 1 on the mesh and are 0 off it.
     """
     row, column = np.nonzero(raster.face_index >= 0)
     corners = points[faces[raster.face_index[row, column]]]

@@ -1,6 +1,6 @@
-"""Smooth shading of a coloured mesh: the image and the coverage that overlays and turntables blend.
+"""Smooth shading of a coloured mesh: the image, and the coverage that overlays blend with.
 
-Shapes: V vertices, F faces, H height, W width, L lights.
+Shapes: V vertices, F faces, H height, W width.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Lights:
     """Ambient and directional light, in camera axes (x right, y down, z forward)."""
 
     ambient: float = 0.32
-    """Light from everywhere."""
+    """Brightness from all directions."""
     directions: tuple[tuple[float, float, float], ...] = ((0.4, -0.6, -0.7), (-0.8, -0.1, -0.5), (0.0, -0.6, 0.8))
     """Towards each light: a key light, a fill light and a rim light from behind."""
     strengths: tuple[float, ...] = (0.55, 0.22, 0.25)
@@ -70,9 +70,9 @@ def render(
 
 
 def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(V, 3) camera axes to the (V, 3) x, y in pixels and depth that `rasterize` takes.
+    """Projects points (V, 3) in camera axes to the x, y in pixels and depth (V, 3) that `rasterize` takes.
 
-    Points behind the camera keep their depth; their x and y are meaningless, and no triangle with one is drawn.
+    Points behind the camera keep their depth; their x and y are undefined, and `rasterize` draws no triangle with them.
     """
     depth = vertices[:, 2:]
     plane = vertices[:, :2] / np.where(depth > 1e-6, depth, 1) @ np.asarray(intrinsics)[:2, :2].T + intrinsics[:2, 2]
@@ -124,7 +124,7 @@ def _shade_kernel(points, faces, face_index, normals, colors, ambient, direction
                 sums[y // step, x // step, k] += color[k] * light
 
 
-def corner_weights(points, faces, f, x, y, weight):
+def corner_weights(points: np.ndarray, faces: np.ndarray, f: int, x: int, y: int, weight: np.ndarray) -> None:
     """Writes the perspective-correct barycentric weights of face f at the centre of pixel (x, y) into `weight` (3,)."""
     px, py = np.float32(x) + np.float32(0.5), np.float32(y) + np.float32(0.5)
     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]

@@ -1,4 +1,4 @@
-"""Training: a configuration and batches to checkpoints."""
+"""Training: from a configuration and batches to checkpoints."""
 
 from hmr_jax.training.loop import train
 

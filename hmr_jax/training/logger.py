@@ -1,4 +1,4 @@
-"""What a run says: console lines, metrics.jsonl, TensorBoard, a progress bar, and the table of parameters."""
+"""The log of a run: console lines, metrics.jsonl, TensorBoard, a progress bar, and the table of parameters."""
 
 import json
 import sys
@@ -15,9 +15,16 @@ from hmr_jax.models.parameters import Params
 
 
 class RunLogger:
-    """Writes scalars of process 0 to the console, `metrics.jsonl` and, where tensorboardX is installed, TensorBoard."""
+    """Writes scalars of process 0 to the console, `metrics.jsonl` and, if tensorboardX is installed, TensorBoard."""
 
     def __init__(self, run: Path, steps: int, start: int):
+        """Opens the log of a run.
+
+        Args:
+            run: the run's folder.
+            steps: number of steps of the whole run.
+            start: first step; a resumed run loses the rows after it.
+        """
         self._main = jax.process_index() == 0
         self._file: Any = None
         self._board: Any = None
@@ -34,7 +41,7 @@ class RunLogger:
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start)
 
     def write(self, step: int, scalars: dict[str, float], prefix: str = "train") -> None:
-        """One row of scalars."""
+        """Writes one row of scalars."""
         if not self._main:
             return
         row = {"step": step, "time": round(time.time(), 3)}
@@ -48,16 +55,17 @@ class RunLogger:
         self.say(f"[{step}/{self._steps}] {prefix}  {text}")
 
     def say(self, text: str) -> None:
-        """A line on the console of process 0, clear of the progress bar."""
+        """Prints a line on the console of process 0, above the progress bar."""
         if self._main:
             tqdm.write(text, file=sys.stdout)
             sys.stdout.flush()
 
     def advance(self) -> None:
-        """One step is done."""
+        """Moves the progress bar by one step."""
         self._bar.update()
 
     def close(self) -> None:
+        """Closes the bar and the files."""
         self._bar.close()
         if self._file is not None:
             self._file.close()
@@ -66,7 +74,7 @@ class RunLogger:
 
 
 def _drop_rows_after(path: Path, step: int) -> None:
-    """A resumed run repeats the steps after its checkpoint: their first rows go."""
+    """Removes the rows after a step: a resumed run repeats the steps after its checkpoint."""
     if path.exists():
         rows = [line for line in path.read_text().splitlines() if line.endswith("}")]
         kept = [line for line in rows if json.loads(line)["step"] <= step]
@@ -74,7 +82,7 @@ def _drop_rows_after(path: Path, step: int) -> None:
 
 
 def parameter_table(trained: Params, frozen: Params) -> str:
-    """Top-level groups with their number of parameters and bytes."""
+    """Top-level groups with their number of parameters and size in MiB, as text."""
     lines = [f"{'group':<12}{'parameters':>14}{'MiB':>9}  trained"]
     for groups, label in ((trained, "yes"), (frozen, "no")):
         for name, group in groups.items():

@@ -1,6 +1,6 @@
-"""The mixture of data sets: which there are, and what each of them contributes to a step.
+"""The mixture of data sets in the log: its shares, and the loss on each data set.
 
-A batch that holds "dataset" says of each example which of `training_mixture` it is from.
+"dataset" of a batch is each example's position in `training_mixture`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ _SHARE, _PART = "share of ", "loss times share of "
 
 
 def contributions(config: Config, losses: Mapping[str, jax.Array], batch: Batch) -> dict[str, jax.Array]:
-    """Scalars of a step that `per_dataset` turns into losses of each data set; none for a single data set.
+    """Scalars of a step from which `per_dataset` computes the loss on each data set; none for a single data set.
 
     Args:
         config: `data` and `loss` are read.
-        losses: Unweighted losses (B,) by their names in `config.loss`.
-        batch: With "dataset", or else there are none.
+        losses: unweighted losses (B,) by their names in `config.loss`.
+        batch: without "dataset" the result is empty.
     """
     mixture = training_mixture(config.data)
     if "dataset" not in batch or len(mixture) < 2:
@@ -35,11 +35,11 @@ def contributions(config: Config, losses: Mapping[str, jax.Array], batch: Batch)
 
 
 def per_dataset(means: Mapping[str, float], examples: int) -> dict[str, float]:
-    """Replaces `contributions` by "examples/NAME", how many were drawn, and "loss/NAME", their mean loss.
+    """Replaces `contributions` by "examples/NAME", the number of examples, and "loss/NAME", their mean loss.
 
     Args:
-        means: Of scalars over some steps.
-        examples: In these steps.
+        means: means of the scalars over some steps.
+        examples: number of examples in these steps.
     """
     shares = {name.removeprefix(_SHARE): share for name, share in means.items() if name.startswith(_SHARE)}
     others = {name: value for name, value in means.items() if not name.startswith((_SHARE, _PART))}
@@ -50,5 +50,5 @@ def per_dataset(means: Mapping[str, float], examples: int) -> dict[str, float]:
 
 def names(mixture: Sequence[DatasetConfig]) -> str:
     """The data sets with their shares, for the log."""
-    whole = sum(dataset.weight for dataset in mixture)
-    return ", ".join(f"{dataset.name} {dataset.weight / whole:.3f}" for dataset in mixture)
+    total = sum(dataset.weight for dataset in mixture)
+    return ", ".join(f"{dataset.name} {dataset.weight / total:.3f}" for dataset in mixture)

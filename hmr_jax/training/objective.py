@@ -1,11 +1,11 @@
-"""What training minimises: a model's output and a batch to the losses that `LossConfig` weighs.
+"""The training objective: the losses of `LossConfig` from a model's output and a batch.
 
-Every loss is a value per sample, 0 where the sample lacks the label, and never NaN for that.
+Every loss is one value per sample, and 0 (never NaN) where the sample lacks the label.
 
 Shapes: B batch, T points, C coarse, M middle and V all vertices, D side of the dense maps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ Scalars = dict[str, jax.Array]
 
 
 def check_losses(config: LossConfig, model: Any) -> None:
-    """Raises ValueError where a weighted loss acts on something that the model does not predict."""
+    """Raises ValueError if a loss with a weight needs an output that the model does not predict."""
     settings = model.config
     if config.rle and not settings.uncertainty:
         raise ValueError("loss.rle needs scales to act on: set model.uncertainty, or set loss.rle to 0.")
@@ -38,11 +38,11 @@ def sample_losses(
     """Unweighted losses (B,) of a model's output, named as in `LossConfig`.
 
     Args:
-        config: losses that it gives no weight, and that cost something, are left out.
-        model: gives the body.
+        config: expensive losses are left out if their weight is 0.
+        model: has the body model.
         output: of the model.
         batch: the labels.
-        log_density: (B, T, 3) normalised errors -> (B, T), the learned density; used for `config.rle`.
+        log_density: (B, T, 3) normalised errors -> (B, T) logarithm of the learned density; used for `config.rle`.
     """
     if not isinstance(output, Prediction):
         return _dense_losses(output, batch)
@@ -85,16 +85,16 @@ def _dense_losses(output: Scalars, batch: Batch) -> Scalars:
     }
 
 
-def weights(config: LossConfig, names: Any, step: jax.Array) -> Scalars:
-    """The weight of each loss at a step."""
-    found = {name: jnp.asarray(getattr(config, name), jnp.float32) for name in names}
-    if "rle" in found:
-        found["rle"] *= jnp.where(step < config.rle_early_steps, config.rle_early, 1.0)
-    return found
+def loss_weights(config: LossConfig, names: Iterable[str], step: jax.Array) -> Scalars:
+    """The weight () of each loss at a step."""
+    weights = {name: jnp.asarray(getattr(config, name), jnp.float32) for name in names}
+    if "rle" in weights:
+        weights["rle"] *= jnp.where(step < config.rle_early_steps, config.rle_early, 1.0)
+    return weights
 
 
 def labelled_vertices(model: Any, rotations: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """The label's mesh (B, V, 3), its pelvis keypoint at the origin, and which samples have one (B,)."""
+    """The labelled mesh (B, V, 3), metres, its pelvis keypoint at the origin; and (B,) 1 where there is one."""
     body = skin(model.body, batch["betas"], rotations)
     matrix, ids = joint_set_matrix(model.body, "keypoints_44")
     pelvis = jnp.einsum("n,bnc->bc", matrix[PELVIS_44], jnp.concatenate([body.joints, body.vertices[:, ids]], 1))
@@ -102,21 +102,21 @@ def labelled_vertices(model: Any, rotations: jax.Array, batch: Batch) -> tuple[j
 
 
 def keypoint_target(batch: Batch) -> jax.Array:
-    """(B, 44, 4) keypoints with the pelvis at the origin, metres, and confidence; 0 where the pelvis is not known."""
+    """(B, 44, 4) keypoints with the pelvis at the origin, metres, and confidence; 0 without a labelled pelvis."""
     points, confidence = batch["keypoints_3d"][..., :3], batch["keypoints_3d"][..., 3:]
     known = confidence[:, PELVIS_44, None] > 0
     return jnp.concatenate([points - points[:, PELVIS_44, None], confidence * known], -1)
 
 
 def _token_target(model: Any, keypoints: jax.Array, vertices: jax.Array, has: jax.Array) -> jax.Array:
-    """(B, 14 + C, 4): joints and coarse vertices, as the non-parametric head orders its tokens."""
+    """(B, 14 + C, 4) joints and coarse vertices, in the order of the non-parametric head's tokens."""
     coarse = vertices[:, model.coarse.vertex_ids[:NUM_COARSE]]
     confidence = jnp.broadcast_to(has[:, None, None], (*coarse.shape[:2], 1))
     return jnp.concatenate([keypoints[:, jnp.array(EVALUATION_14_OF_44)], jnp.concatenate([coarse, confidence], -1)], 1)
 
 
 def _vertex_loss(model: Any, output: Any, true: jax.Array, has: jax.Array) -> jax.Array:
-    """The mean over the levels of the mesh that the model predicts."""
+    """(B,) the mean over the levels of the mesh that the model predicts."""
     root = output.keypoints_3d[:, PELVIS_44, None]
     levels = [losses.vertex_loss(output.vertices - root, true, has)]
     if output.coarse_vertices is not None:
@@ -128,7 +128,7 @@ def _vertex_loss(model: Any, output: Any, true: jax.Array, has: jax.Array) -> ja
 
 
 def _silhouette_loss(logits: jax.Array, batch: Batch) -> jax.Array:
-    """Masks of any side are resized to the decoder's; without masks in the batch the loss is 0."""
+    """(B,) with masks resized to the decoder's side; 0 without masks in the batch."""
     if "mask" not in batch:
         return jnp.zeros(len(logits))
     height, width = logits.shape[1:]

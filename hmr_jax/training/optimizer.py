@@ -1,4 +1,4 @@
-"""The optimiser: AdamW or Muon with warm-up and cosine decay, and which parameters it sees."""
+"""The optimiser: AdamW or Muon with warm-up and cosine decay."""
 
 from collections.abc import Callable
 
@@ -25,9 +25,9 @@ def learning_rate(config: Config) -> optax.Schedule:
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Clipping, AdamW or Muon with decay on kernels only, and a factor on the encoder's step.
+    """Clipping, AdamW or Muon with weight decay on kernels only, and a factor on the encoder's steps.
 
-    Its state is that of stacks of parameters, see `_on_stacks`.
+    Its state is for stacks of parameters, see `_on_stacks`.
     """
     return _on_stacks(
         optax.chain(
@@ -52,12 +52,12 @@ def _scale_by_muon() -> optax.GradientTransformation:
 
 
 def _on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Lets an optimiser see arrays of one shape and role as one array, with them along a new first axis.
+    """Stacks arrays of the same shape and role along a new first axis before the optimiser sees them.
 
-    A small network has hundreds of arrays. One by one, each step of the arithmetic on each is a kernel of its own: half
-    of all that a training step's program held, and half of the time to compile it. optax's own means, `optax.flatten`
-    for Adam and `optax.partition` beside Muon, keep the kernels of each matrix apart: the first step of
-    configs/quickstart.py takes them two to three times as long.
+    A small network has hundreds of arrays. Updated one by one, they need a kernel per operation and array: half of the
+    program of a training step, and half of its compilation time. optax's own `optax.flatten` (for Adam) and
+    `optax.partition` (beside Muon) keep a kernel per matrix: with them the first step of configs/quickstart.py takes
+    two to three times as long.
     """
 
     def init(params: Params) -> optax.OptState:
@@ -65,37 +65,37 @@ def _on_stacks(inner: optax.GradientTransformation) -> optax.GradientTransformat
 
     def update(updates: Params, state: optax.OptState, params: Params | None = None) -> tuple[Params, optax.OptState]:
         stacked, state = inner.update(_stack(updates), state, None if params is None else _stack(params))
-        # The barrier keeps XLA from computing a whole stack anew in the kernel of each of its rows.
+        # Without the barrier XLA recomputes a whole stack in the kernel of each of its rows.
         return _unstack(jax.lax.optimization_barrier(stacked), updates), state
 
     return optax.GradientTransformation(init, update)
 
 
 def _stack(tree: Params) -> Params:
-    """Leaves -> {"stacked": {group: {role: {depth: {shape: (n, *shape)}}}}}; see `_place`."""
+    """Leaves -> {"stacked": {group: {role: {depth: {shape: (n, *shape)}}}}}; see `_stack_of`."""
     lists: dict[tuple[str, ...], list[jax.Array]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        lists.setdefault(_place(path, leaf), []).append(leaf)
-    return flax.traverse_util.unflatten_dict({place: jnp.stack(leaves) for place, leaves in lists.items()})
+        lists.setdefault(_stack_of(path, leaf), []).append(leaf)
+    return flax.traverse_util.unflatten_dict({stack: jnp.stack(leaves) for stack, leaves in lists.items()})
 
 
 def _unstack(stacked: Params, like: Params) -> Params:
     """The inverse of `_stack` for a tree that was stacked."""
-    rows = {place: iter(stack) for place, stack in flax.traverse_util.flatten_dict(stacked).items()}
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rows[_place(path, leaf)]), like)
+    rows = {name: iter(stack) for name, stack in flax.traverse_util.flatten_dict(stacked).items()}
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rows[_stack_of(path, leaf)]), like)
 
 
 MUON_GROUPS = ("encoder", "decoder", "fusion", "regressor")
-"""Modules whose matrices Muon orthogonalises: transformers. "regressor" is a part of D2A-HMR's head."""
+"""Modules whose matrices Muon orthogonalises: transformers. "regressor" is inside D2A-HMR's head."""
 ADAM_GROUPS = ("head", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
-"""Top-level modules that Adam trains all of: read-outs, convolutions, and the encoder of depth maps."""
+"""Top-level modules that Adam trains: heads, convolutions, and the encoder of depth maps."""
 
 
-def _place(path: tuple, leaf: jax.Array) -> tuple[str, ...]:
-    """Where among the stacks a parameter belongs, so that those in one stack are treated alike.
+def _stack_of(path: tuple, leaf: jax.Array) -> tuple[str, ...]:
+    """The name of a parameter's stack; all parameters of a stack are updated by the same rule.
 
     Raises:
-        ValueError: the parameter is in a group of neither kind.
+        ValueError: if the parameter's group is in neither of the lists above.
     """
     names = [key.key for key in path]
     if names[0] not in (*MUON_GROUPS, *ADAM_GROUPS):
@@ -105,21 +105,21 @@ def _place(path: tuple, leaf: jax.Array) -> tuple[str, ...]:
         )
     role = "kernel" if names[-1] == "kernel" else "other"
     if role == "kernel" and leaf.ndim in (2, 3) and any(name in MUON_GROUPS for name in names):
-        role = "matrix"  # inside a network; a third axis is that of its blocks
+        role = "matrix"  # of a transformer; a third axis is that of its blocks
     group = "encoder" if names[0] == "encoder" else "rest"
     depth = "blocks" if "blocks" in names else "single"
     return "stacked", group, role, depth, "x".join(map(str, leaf.shape)) or "scalar"
 
 
 def _under(*names: str) -> Callable[[Params], Params]:
-    """Tree of stacks -> whether each lies under one of these names."""
+    """Tree of stacks -> tree of booleans: whether a stack is under one of these names."""
     return lambda stacks: jax.tree_util.tree_map_with_path(
         lambda path, _: any(key.key in names for key in path), stacks
     )
 
 
 def update_ema(optim: OptimConfig, ema: Params | None, params: Params) -> Params | None:
-    """One step of the moving average of the parameters, or None where it is off."""
+    """One step of the moving average of the parameters; None if it is off."""
     if ema is None:
         return None
     return optax.incremental_update(params, ema, 1 - optim.ema)

@@ -15,24 +15,24 @@ from hmr_jax.config import Config
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.parameters import STATISTICS, Params, merge, to_variables
 from hmr_jax.training.mixture import contributions
-from hmr_jax.training.objective import Scalars, check_losses, sample_losses, weights
+from hmr_jax.training.objective import Scalars, check_losses, loss_weights, sample_losses
 from hmr_jax.training.optimizer import make_optimizer, update_ema
 
 
 @struct.dataclass
 class TrainState:
-    """Everything that training changes."""
+    """Everything that a training step changes."""
 
     step: jax.Array
     params: Params
     opt_state: optax.OptState
     ema: Params | None
     batch_stats: Params
-    """Running statistics of BatchNorm in groups that are trained; {} without any."""
+    """Running statistics of BatchNorm in trained groups; {} without BatchNorm."""
 
     @property
     def trained(self) -> Params:
-        """Parameters and, where there are any, running statistics: what prediction needs of a state."""
+        """Trained parameters and their running statistics, as one tree."""
         return self.params | ({STATISTICS: self.batch_stats} if self.batch_stats else {})
 
     def items(self) -> dict[str, Any]:
@@ -40,30 +40,33 @@ class TrainState:
         return {"params": self.trained, "train": {"step": self.step, "opt_state": self.opt_state, "ema": self.ema}}
 
     def with_items(self, items: dict[str, Any]) -> "TrainState":
-        """The state that a checkpoint's items hold."""
+        """The state with the values of a checkpoint's items."""
         params = dict(items["params"])
         return dataclasses.replace(self, batch_stats=params.pop(STATISTICS, {}), params=params, **items["train"])
 
 
 def init_state(config: Config, trained: Params) -> TrainState:
-    """Trained weights -> state at step 0."""
+    """Trained parameters -> state at step 0."""
     params = {name: group for name, group in trained.items() if name != STATISTICS}
     ema = jax.tree.map(jnp.copy, params) if config.optim.ema else None
     statistics = trained.get(STATISTICS, {})
     return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params), ema, statistics)
 
 
-def weights_of(state: TrainState, frozen: Params) -> Params:
-    """All weights for evaluation: the averaged ones where there is an average, and the frozen ones."""
+def evaluation_params(state: TrainState, frozen: Params) -> Params:
+    """All parameters for evaluation: the moving average if there is one, else the trained ones, and the frozen ones."""
     averaged = {} if state.ema is None else state.ema
     return merge(state.trained | averaged, frozen)
 
 
 def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[TrainState, Scalars]]:
-    """(state, frozen, batch) -> (state, scalars); to be jitted. Frozen weights get no gradient and no state.
+    """(state, frozen, batch) -> (state, scalars); to be jitted. Frozen parameters get no gradient and no state.
 
-    Under `jax.jit` a batch spread over devices is still one array, so BatchNorm's statistics are those of the whole
-    (micro-)batch: synchronised over all devices.
+    Under `jax.jit` a batch that is sharded over devices is one array, so BatchNorm's statistics are those of the whole
+    (micro-)batch.
+
+    Raises:
+        ValueError: if a loss needs an output that the model does not predict.
     """
     check_losses(config.loss, model)
     optimizer = make_optimizer(config)
@@ -83,18 +86,18 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
 
         parts = sample_losses(config.loss, model, output, batch, log_density)
         means = {name: jnp.sum(loss * batch["valid"]) / len(loss) for name, loss in parts.items()}
-        total = sum(weight * means[name] for name, weight in weights(config.loss, means, step).items())
-        kept = {name: changed[STATISTICS][name] for name in statistics}
-        return total, ({"loss": total, **means, **contributions(config, parts, batch)}, kept)
+        total = sum(weight * means[name] for name, weight in loss_weights(config.loss, means, step).items())
+        statistics = {name: changed[STATISTICS][name] for name in statistics}
+        return total, ({"loss": total, **means, **contributions(config, parts, batch)}, statistics)
 
     gradients_of = jax.value_and_grad(loss_of, has_aux=True)
 
     def train_step(state: TrainState, frozen: Params, batch: Batch) -> tuple[TrainState, Scalars]:
         rng = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        # Strided, so that each micro-batch takes equally from every device's part.
+        # Strided, so that each micro-batch takes equal parts from all devices.
         micro = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1), batch)
 
-        def one(index, statistics):
+        def micro_step(index, statistics):
             part = jax.tree.map(lambda x: x[index], micro)
             key = jax.random.fold_in(rng, index)
             (_, (scalars, statistics)), gradients = gradients_of(
@@ -104,10 +107,10 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
 
         def add(index, carry):
             total, statistics = carry
-            found, statistics = one(index, statistics)
-            return jax.tree.map(jnp.add, total, found), statistics
+            added, statistics = micro_step(index, statistics)
+            return jax.tree.map(jnp.add, total, added), statistics
 
-        total, statistics = one(0, state.batch_stats)
+        total, statistics = micro_step(0, state.batch_stats)
         if accumulate > 1:
             total, statistics = jax.lax.fori_loop(1, accumulate, add, (total, statistics))
         scalars, gradients = jax.tree.map(lambda x: x / accumulate, total)

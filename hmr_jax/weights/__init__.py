@@ -1,4 +1,4 @@
-"""Published checkpoints to parameter trees: NumPy only. The command is `python -m hmr_jax.weights.convert`."""
+"""Convert published checkpoints to parameters, with NumPy only. The command is `python -m hmr_jax.weights.convert`."""
 
 from hmr_jax.weights.depth_anything import convert_depth_anything
 from hmr_jax.weights.detect import Converted, Options, convert_state

@@ -1,4 +1,4 @@
-"""Convolutions with batch normalisation, shared by the converters of ResNet and HRNet.
+"""Convert convolutions with batch normalisation, for ResNet and HRNet.
 
 A module's variables are {"params": tree, "batch_stats": tree}; the functions here build and combine such pairs.
 """
@@ -11,13 +11,13 @@ from hmr_jax.weights.state import StrictState
 
 
 def conv_norm(tensors: StrictState, conv: str, norm: str) -> dict:
-    """The variables of a `models.residual.ConvNorm`, from the names of its two layers."""
+    """The variables of a `models.backbones.residual.ConvNorm`, from the names of its two layers."""
     params = {"conv": tensors.conv(conv, bias=tensors.has(f"{conv}.bias")), "norm": tensors.norm(norm)}
     return {"params": params, "batch_stats": {"norm": tensors.running(norm)}}
 
 
 def block(tensors: StrictState, name: str) -> dict:
-    """The variables of a residual block, with as many convolutions as the checkpoint has."""
+    """The variables of a residual block, with all convolutions that the checkpoint has."""
     parts, count = {}, 1
     while count == 1 or tensors.has(f"{name}.conv{count}.weight"):
         parts[f"conv{count}"] = conv_norm(tensors, f"{name}.conv{count}", f"{name}.bn{count}")

@@ -1,7 +1,7 @@
-"""Depth Anything checkpoints to the parameters of `models.depth_anything.DepthAnything`.
+"""Convert Depth Anything checkpoints to the parameters of `models.depth_anything.DepthAnything`.
 
-The original files name a DINOv2 encoder `pretrained.` and a DPT head `depth_head.`; Hugging Face's name them
-`backbone.`, `neck.` and `head.`. Shapes: D width.
+Original files name the DINOv2 encoder `pretrained.` and the DPT head `depth_head.`; those of Hugging Face name them
+`backbone.`, `neck.` and `head.`.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ STAGES = 4
 
 @dataclass(frozen=True)
 class _Names:
-    """A dialect; {} is a stage, counted from the finest map."""
+    """Names of tensors; {} is the index of a stage, counted from the finest map."""
 
     encoder: str
     blocks: BlockNames
@@ -95,8 +95,8 @@ def convert_depth_anything(state: State, dropped: dict[str, str] | None = None) 
         dropped: receives the names of tensors that are not needed, and why.
 
     Raises:
-        KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor is left over or has another shape.
+        KeyError: a tensor is missing.
+        ValueError: a tensor is not used or has another shape.
     """
     tensors = StrictState(state, "", KIND, dropped)
     names = _ORIGINAL if is_original(state) else _HUGGING_FACE
@@ -136,9 +136,9 @@ def _read_head(tensors: StrictState, names: _Names, dim: int) -> dict:
             if unit == 1 and stage == STAGES - 1:
                 fuse.drop(names.unit.format(unit), "not used: the fusion of the coarsest map has no second input")
                 continue
-            at = fuse.under(names.unit.format(unit))
+            residual = fuse.under(names.unit.format(unit))
             params[f"fuse_{stage}"][f"unit{unit}"] = {
-                f"conv{conv}": at.conv(names.unit_conv.format(conv), fusion, fusion, 3) for conv in (1, 2)
+                f"conv{conv}": residual.conv(names.unit_conv.format(conv), fusion, fusion, 3) for conv in (1, 2)
             }
     for stage, size in ((0, 4), (1, 2)):  # transposed convolutions, IOHW
         name, width = names.resize.format(stage), widths[stage]

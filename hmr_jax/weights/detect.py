@@ -1,4 +1,4 @@
-"""Which network a state dict is of, by its names; its parameters, and the configuration that its shapes imply."""
+"""Recognise the network of a state dict by its names, convert it, and infer its configuration from its shapes."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from hmr_jax.weights.state import State, strip_prefix
 from hmr_jax.weights.vitpose import convert_vitpose
 
 _HEADS = {384: 12, 768: 12, 1024: 16, 1280: 16}  # ViTPose S, B, L, H by width
-_DEPTH_ANYTHING = {  # by width: heads, and the blocks that version 2 taps
+_DEPTH_ANYTHING = {  # by width: heads, and the blocks whose output version 2 uses
     384: (6, (2, 5, 8, 11)),
     768: (12, (2, 5, 8, 11)),
     1024: (16, (4, 11, 17, 23)),
@@ -33,7 +33,7 @@ _DEPTH_ANYTHING = {  # by width: heads, and the blocks that version 2 taps
 
 @dataclass(frozen=True)
 class Options:
-    """What a state dict does not say by itself; None: as the published networks have it."""
+    """Settings that a state dict does not contain; None: those of the published networks."""
 
     heads: int | None = None
     """Attention heads of the encoder."""
@@ -42,24 +42,24 @@ class Options:
     image_size: tuple[int, int] | None = None
     """Height and width of the encoder's input, px."""
     expert: int = 0
-    """Of ViTPose+: 0 is COCO."""
+    """Expert of ViTPose+: 0 is COCO."""
     encoder_only: bool = False
-    """Take the image encoder and leave all else."""
+    """Convert the image encoder only."""
     body: str = "default"
     """Body model of HMR2.0's predictions: "default", or a path to SMPL."""
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A checkpoint in our terms."""
+    """A converted checkpoint."""
 
     kind: str
-    """What it was recognised as."""
+    """The kind of checkpoint, for messages."""
     config: Config | DepthAnythingConfig | dict
-    """An experiment, or what a network that is no experiment's needs to be built: of a backbone, its name."""
+    """Of an experiment, of a Depth Anything network, or {"name": ...} of a backbone."""
     params: dict
     dropped: dict[str, str] = field(default_factory=dict)
-    """Names of the tensors that are not needed, and why."""
+    """Names of the tensors that were dropped, and why."""
 
 
 def convert_state(state: State, options: Options | None = None, hints: Mapping[str, Any] | None = None) -> Converted:
@@ -67,28 +67,29 @@ def convert_state(state: State, options: Options | None = None, hints: Mapping[s
 
     Args:
         state: PyTorch names to arrays.
-        options: what the state does not say.
+        options: settings that the state does not contain.
         hints: the config.json of a Hugging Face folder, if it is from one.
 
     Raises:
-        ValueError: if it is of no known network, or a tensor is left over or has another shape.
-        KeyError: if a tensor is missing.
+        ValueError: the network is unknown, or a tensor is not used or has another shape.
+        KeyError: a tensor is missing.
     """
     options, hints = options or Options(), hints or {}
     state = strip_prefix(state)
     kind = identify(state)
     if kind is None:
         shown = ", ".join(list(state)[:8])
-        raise ValueError(f"The checkpoint is of no network that is known here ({known_kinds()}). It holds {shown}, ...")
+        raise ValueError(f"The checkpoint is not of a known network ({known_kinds()}). It holds {shown}, ...")
     return _CONVERTERS[kind](state, options, hints)
 
 
 def known_kinds() -> str:
+    """Names of the networks that can be converted."""
     return ", ".join(_CONVERTERS)
 
 
 def identify(state: State) -> str | None:
-    """The name of the network, or None; by telling names only, the converter sees to the rest."""
+    """The name of the network, or None; by characteristic tensors only, the converter checks the rest."""
 
     def some(*starts: str) -> bool:
         return any(name.startswith(starts) for name in state)
@@ -136,7 +137,7 @@ def _hmr2(state: State, options: Options, hints: Mapping[str, Any]) -> Converted
     decoder, encoder = params["decoder"], _encoder_config(params["encoder"], options, hints)
     inner = decoder["layer_0"]["self_attention"]["query"]["kernel"].shape[1]
     if inner % options.head_dim:
-        raise ValueError(f"The decoder's {inner} channels are no multiple of {options.head_dim}: give --head-dim.")
+        raise ValueError(f"The decoder's {inner} channels are not a multiple of {options.head_dim}: give --head-dim.")
     config = Config(
         name="hmr2",
         model=ModelConfig(
@@ -171,7 +172,7 @@ def _depth_anything(state: State, options: Options, hints: Mapping[str, Any]) ->
         taps = tuple(index - 1 for index in backbone["out_indices"])  # transformers counts the embedding as 0
     taps = taps or tuple(depth * (stage + 1) // 4 - 1 for stage in range(4))
     if not heads:
-        raise ValueError(f"How many attention heads an encoder of width {dim} has is not known: give --heads.")
+        raise ValueError(f"The number of attention heads of an encoder of width {dim} is not known: give --heads.")
     config = DepthAnythingConfig(
         dim=dim,
         depth=depth,
@@ -229,7 +230,7 @@ def _encoder_config(params: dict, options: Options, hints: Mapping[str, Any]) ->
     dim, patch = params["pos_embed"].shape[1], params["patch_embed"]["kernel"].shape[0]
     heads = options.heads or backbone.get("num_attention_heads") or _HEADS.get(dim)
     if not heads:
-        raise ValueError(f"How many attention heads an encoder of width {dim} has is not known: give --heads.")
+        raise ValueError(f"The number of attention heads of an encoder of width {dim} is not known: give --heads.")
     hint = backbone.get("image_size")
     size = options.image_size or (tuple(hint) if isinstance(hint, (list, tuple)) else None)
     block = params["blocks"]["block"]
@@ -244,10 +245,10 @@ def _encoder_config(params: dict, options: Options, hints: Mapping[str, Any]) ->
 
 
 def _image_size(patches: int, patch: int) -> tuple[int, int]:
-    """Height and width of an image of ViTPose's shape, 4:3, that has so many patches."""
+    """Height and width, px, of the 4:3 image (as in ViTPose) that has this number of patches."""
     unit = math.isqrt(patches // 12)
     if 12 * unit**2 != patches:
-        raise ValueError(f"{patches} position slots are of no image of 4:3: give --image-size HEIGHT WIDTH.")
+        raise ValueError(f"{patches} positions do not form an image of 4:3: give --image-size HEIGHT WIDTH.")
     return 4 * unit * patch, 3 * unit * patch
 
 

@@ -1,7 +1,7 @@
-"""HRNet's classification checkpoints to the variables of `models.hrnet.HRNet`.
+"""Convert HRNet's classification checkpoints to the variables of `models.backbones.hrnet.HRNet`.
 
 timm and the authors' own files (`hrnetv2_w64_imagenet_pretrained.pth` and its like, which METRO starts from) use the
-same names; inside a checkpoint of METRO they stand behind "backbone.".
+same names; in a checkpoint of METRO they have the prefix "backbone.".
 """
 
 from hmr_jax.models.backbones.hrnet import BLOCKS, MODULES
@@ -14,12 +14,12 @@ def convert_hrnet(state: State, prefix: str = "", dropped: dict[str, str] | None
 
     Args:
         state: PyTorch names to arrays.
-        prefix: what stands before the names: "", or "backbone." for METRO.
+        prefix: of the names: "", or "backbone." for METRO.
         dropped: receives the names of tensors that are not needed, and why.
 
     Raises:
-        KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor of the prefix is left over.
+        KeyError: a tensor is missing.
+        ValueError: a tensor of the prefix is not used.
     """
     tensors = StrictState(state, prefix, "an HRNet for classification", dropped)
     parts = {f"conv{i}": conv_norm(tensors, f"conv{i}", f"bn{i}") for i in (1, 2)}
@@ -45,9 +45,9 @@ def _exchange(tensors: StrictState, name: str, branches: int) -> dict:
         blocks = [block(tensors, f"{name}.branches.{i}.{n}") for n in range(BLOCKS)]
         parts[f"branch{i}"] = stack([group({"block": one}) for one in blocks])
         for j in range(branches):
-            at = f"{name}.fuse_layers.{i}.{j}"
+            path = f"{name}.fuse_layers.{i}.{j}"
             if j > i:
-                parts[f"fuse{i}_{j}"] = conv_norm(tensors, f"{at}.0", f"{at}.1")
+                parts[f"fuse{i}_{j}"] = conv_norm(tensors, f"{path}.0", f"{path}.1")
             for step in range(i - j):
-                parts[f"fuse{i}_{j}_{step}"] = conv_norm(tensors, f"{at}.{step}.0", f"{at}.{step}.1")
+                parts[f"fuse{i}_{j}_{step}"] = conv_norm(tensors, f"{path}.{step}.0", f"{path}.{step}.1")
     return group(parts)

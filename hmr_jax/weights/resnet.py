@@ -1,4 +1,4 @@
-"""torchvision's ResNet checkpoints, which timm's equal, to the variables of `models.resnet.ResNet`."""
+"""Convert ResNet checkpoints of torchvision or timm to the variables of `models.backbones.resnet.ResNet`."""
 
 from hmr_jax.weights.convolutional import block, conv_norm, group
 from hmr_jax.weights.state import State, StrictState
@@ -9,12 +9,12 @@ def convert_resnet(state: State, prefix: str = "", dropped: dict[str, str] | Non
 
     Args:
         state: PyTorch names to arrays.
-        prefix: what stands before the names, e.g. "backbone.".
+        prefix: of the names, e.g. "backbone.".
         dropped: receives the names of tensors that are not needed, and why.
 
     Raises:
-        KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor of the prefix is left over.
+        KeyError: a tensor is missing.
+        ValueError: a tensor of the prefix is not used.
     """
     tensors = StrictState(state, prefix, "a ResNet with bottlenecks", dropped)
     parts = {"conv1": conv_norm(tensors, "conv1", "bn1")}

@@ -1,4 +1,4 @@
-"""safetensors files as NumPy arrays on the file's own bytes.
+"""Read safetensors files as NumPy arrays that share the file's bytes.
 
 Format: eight bytes with the length of a JSON header, the header (name -> dtype, shape, data_offsets), then the data.
 """
@@ -20,15 +20,15 @@ _LARGEST_HEADER = 100_000_000  # the format's own limit
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that starts so is one: a plausible header length, then "{"."""
+    """Whether a file with this start is a safetensors file: a plausible header length, then "{"."""
     return len(head) > 8 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
 
 
 def read_safetensors(data: mmap.mmap) -> dict[str, np.ndarray]:
-    """Names to read-only arrays.
+    """Reads a memory-mapped file as a dictionary of names to read-only arrays.
 
     Raises:
-        ValueError: if the file is damaged or cut off.
+        ValueError: the file is damaged or cut off.
     """
     start = 8 + int.from_bytes(data[:8], "little")
     if start > len(data):
@@ -43,10 +43,10 @@ def read_safetensors(data: mmap.mmap) -> dict[str, np.ndarray]:
             continue
         try:
             kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            whole = all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end))
+            valid = all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end))
         except (KeyError, TypeError, ValueError):
-            whole = False
-        if not whole:
+            valid = False
+        if not valid:
             raise ValueError(f"the entry '{name}' of its header is damaged.")
         if kind not in _DTYPES:
             raise ValueError(f"the tensor '{name}' has the type {kind}, which is not known.")

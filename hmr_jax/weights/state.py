@@ -1,4 +1,4 @@
-"""Reading a PyTorch state dict strictly: a tensor is taken, or dropped for a reason, or the file is refused."""
+"""Read a PyTorch state dict strictly: each tensor is used, or dropped for a reason, or the file is refused."""
 
 import mmap
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ State = Mapping[str, np.ndarray]
 
 
 class StrictState:
-    """The tensors under a prefix, in Flax's layout, and which of them are left."""
+    """The tensors under a prefix, in Flax's layout, and which of them were not used yet."""
 
     def __init__(self, state: State, prefix: str, kind: str, dropped: dict[str, str] | None = None):
         """`kind` names what the checkpoint should be, for messages; `dropped` receives names and reasons."""
@@ -18,16 +18,17 @@ class StrictState:
         self._dropped = {} if dropped is None else dropped
 
     def under(self, prefix: str, kind: str = "") -> "StrictState":
-        """The tensors under a longer prefix; what is taken there counts here."""
+        """The tensors under a longer prefix; tensors used there count as used here."""
         part = StrictState({}, self._prefix + prefix, kind or self._kind, self._dropped)
         part._state, part._left = self._state, self._left
         return part
 
     def has(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
         return self._prefix + name in self._state
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape; raises KeyError, naming it, where it is missing."""
+        """A tensor's shape; raises KeyError if it is missing."""
         return self._get(name).shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:
@@ -35,11 +36,11 @@ class StrictState:
 
         Args:
             name: under the prefix.
-            shape: what its shape must be; -1 for any length, nothing for any shape.
+            shape: its required shape; -1 for any length, nothing for any shape.
 
         Raises:
-            KeyError: where it is missing, naming it.
-            ValueError: where its shape differs.
+            KeyError: it is missing.
+            ValueError: its shape differs.
         """
         array = self._get(name)
         fits = len(array.shape) == len(shape) and all(w in (-1, n) for w, n in zip(shape, array.shape, strict=True))
@@ -64,21 +65,21 @@ class StrictState:
         return {"scale": self.take(f"{name}.weight", dim), "bias": self.take(f"{name}.bias", dim)}
 
     def running(self, name: str) -> dict:
-        """A BatchNorm's running statistics; how many batches made them is not needed."""
+        """A BatchNorm's running statistics; their number of batches is not needed."""
         self.drop(f"{name}.num_batches_tracked", "counter of a batch normalisation")
         return {"mean": self.take(f"{name}.running_mean", -1), "var": self.take(f"{name}.running_var", -1)}
 
     def drop(self, start: str, reason: str) -> None:
-        """The tensors whose names start so, which are known not to be needed."""
+        """Drops the tensors whose names start with `start`, which are not needed for `reason`."""
         for name in sorted(name for name in self._left if name.startswith(self._prefix + start)):
             self._left.discard(name)
             self._dropped[name] = reason
 
     def finish(self) -> None:
-        """Raises ValueError, naming them, where tensors are left."""
+        """Raises ValueError, which names them, if tensors were not used."""
         if self._left:
             names = ", ".join(sorted(self._left))
-            raise ValueError(f"The checkpoint holds tensors that {self._kind} has not: {names}.")
+            raise ValueError(f"The checkpoint holds tensors that {self._kind} does not have: {names}.")
 
     def _get(self, name: str) -> np.ndarray:
         if not self.has(name):
@@ -89,7 +90,7 @@ class StrictState:
 def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
     """Parameters {layer: {name: array}} of blocks 0 to depth - 1, stacked along a new first axis.
 
-    The pages of a memory-mapped checkpoint are let go once they are copied, so that memory holds it once.
+    The pages of a memory-mapped checkpoint are released once they are copied, so that memory holds it once.
     """
     stacked: dict = {}
     for index in range(depth):
@@ -101,7 +102,7 @@ def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
                 if into[name].shape[1:] != array.shape:
                     raise ValueError(
                         f"The {name} of {layer} has shape {array.shape} in block {index}, but {into[name].shape[1:]} "
-                        "in block 0: all blocks must be alike."
+                        "in block 0: all blocks must have the same shapes."
                     )
                 into[name][index] = array
                 release_pages(array)
@@ -109,7 +110,7 @@ def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Lets go of the memory of the file that an array lies on, if it does; it is read again when it is used again."""
+    """Releases the memory pages of the mapped file under an array, if any; they are read again on the next use."""
     base: object = array
     while isinstance(base, (np.ndarray, memoryview)):
         base = base.base if isinstance(base, np.ndarray) else base.obj
@@ -118,7 +119,7 @@ def release_pages(array: np.ndarray) -> None:
 
 
 def strip_prefix(state: State, prefixes: Sequence[str] = ("module.",)) -> State:
-    """Names without a prefix that all of them have, as wrappers for several devices add it."""
+    """The state without a prefix that all its names have, such as that of data-parallel wrappers."""
     for prefix in prefixes:
         if state and all(name.startswith(prefix) for name in state):
             return {name.removeprefix(prefix): array for name, array in state.items()}

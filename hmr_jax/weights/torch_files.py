@@ -1,8 +1,8 @@
-"""Checkpoints of PyTorch and Hugging Face as NumPy arrays, without PyTorch and without running anything from them.
+"""Read checkpoints of PyTorch and Hugging Face as NumPy arrays, without PyTorch and without running their code.
 
     state = read_torch_checkpoint("vitpose_huge.pth")       # {"backbone.pos_embed": array, ...}
 
-The arrays lie on the memory-mapped file: nothing is read before it is used, and half-precision stays as it is.
+The arrays share the memory-mapped file: nothing is read before it is used. Half precision is kept.
 """
 
 import io
@@ -21,7 +21,7 @@ from hmr_jax.weights import torch_pickle
 from hmr_jax.weights.safetensors_file import is_safetensors, read_safetensors
 from hmr_jax.weights.torch_pickle import Storage, Tensor
 
-# How `torch.save` of before 1.6 starts: the pickled number 0x1950a86a20f9469cfc6c.
+# Start of the files of `torch.save` before 1.6: the pickled number 0x1950a86a20f9469cfc6c.
 _LEGACY_START = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _FOLDER_FILES = (
     "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json", "pytorch_model.bin",
@@ -29,19 +29,19 @@ _FOLDER_FILES = (
 
 
 def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
-    """The weights of a checkpoint by name.
+    """Reads the weights of a checkpoint by name.
 
     Args:
         path: a .pth, .pt, .ckpt or .bin file of `torch.save` (its zip format, or that of before version 1.6), a
-            .safetensors file, or a folder of Hugging Face with one of these, also in several parts. Recognised by
-            content. Of a checkpoint with more than weights (Lightning, mmpose) the weights are taken.
+            .safetensors file, or a folder of Hugging Face with one of these, also in several parts. It is recognised by
+            content. Of a checkpoint that holds more (Lightning, mmpose) only the weights are read.
 
     Returns:
         Names to read-only arrays on the memory-mapped file.
 
     Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: if it is damaged, cut off, or something else; the message says what.
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, cut off, or not a checkpoint; the message says what it is.
     """
     path = Path(path)
     try:
@@ -58,8 +58,8 @@ def checkpoint_files(path: str | Path) -> list[Path]:
     """The files that `read_torch_checkpoint` reads, in order.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if an index of parts is damaged.
+        FileNotFoundError: there is none.
+        ValueError: an index of parts is damaged.
     """
     path = Path(path)
     if not path.is_dir():
@@ -73,14 +73,14 @@ def checkpoint_files(path: str | Path) -> list[Path]:
             return [path / name]
         try:
             parts = sorted(set(json.loads((path / name).read_text())["weight_map"].values()))
-            plain = all(Path(part).name == part for part in parts)
+            valid = all(Path(part).name == part for part in parts)
         except (ValueError, KeyError, TypeError, AttributeError):
-            plain = False
-        if not plain:
+            valid = False
+        if not valid:
             raise ValueError(f"{name} is not a list of parts as Hugging Face writes it.")
         missing = [part for part in parts if not (path / part).exists()]
         if missing:
-            raise FileNotFoundError(f"{path} lacks {', '.join(missing)}, which its {name} names.")
+            raise FileNotFoundError(f"{path} lacks {', '.join(missing)}, which its {name} lists.")
         return [path / part for part in parts]
     raise FileNotFoundError(f"{path} holds no checkpoint: expected one of {', '.join(_FOLDER_FILES)}.")
 
@@ -112,7 +112,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
 
 
 def _what_else(head: bytes) -> str:
-    """What a file is that is not a checkpoint, judged by its first bytes."""
+    """What a file that is not a checkpoint is, by its first bytes."""
     if head[257:262] == b"ustar":
         return (
             "it is a tar archive: unpack it and name the checkpoint inside. (PyTorch wrote checkpoints as tar before "
@@ -166,10 +166,10 @@ def _zip_entries(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
 
 
 class _Reader(io.RawIOBase):
-    """A memory map as a seekable file: `zipfile` closes what it reads from, the arrays still need the map."""
+    """A memory map as a seekable file: `zipfile` closes its file, but the arrays still need the map."""
 
     def __init__(self, data: mmap.mmap):
-        self._data, self._at = data, 0
+        self._data, self._position = data, 0
 
     def readable(self) -> bool:
         return True
@@ -178,29 +178,29 @@ class _Reader(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
         if position < 0:
             raise OSError("seek before the start")
-        self._at = position
+        self._position = position
         return position
 
     def readinto(self, buffer: Any) -> int:
-        part = self._data[self._at : self._at + len(buffer)]
+        part = self._data[self._position : self._position + len(buffer)]
         buffer[: len(part)] = part
-        self._at += len(part)
+        self._position += len(part)
         return len(part)
 
 
 def _zip_member(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a member, which torch stores as they are."""
+    """The bytes of a member, which torch does not compress."""
     if info.flag_bits & 1:
         raise ValueError("it is an encrypted zip file: unpack it with its password first.")
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(
-            "its members are compressed, which torch.save never does: it was packed again; unpack it, or save it anew."
+            "its members are compressed, which torch.save never does: unpack the file, or save it again with PyTorch."
         )
     header = data[info.header_offset : info.header_offset + 30]
     if len(header) < 30 or header[:4] != b"PK\x03\x04":
@@ -212,7 +212,7 @@ def _zip_member(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
     return memoryview(data)[start : start + info.file_size]
 
 
-# ------------------------------------------------------------------------------------------- the format of before 1.6
+# --------------------------------------------------------------------------------------------- the format before 1.6
 
 
 def _read_legacy(file: Any, data: mmap.mmap) -> dict[str, np.ndarray]:
@@ -220,19 +220,19 @@ def _read_legacy(file: Any, data: mmap.mmap) -> dict[str, np.ndarray]:
     torch_pickle.load(file)  # the magic number
     version, machine = torch_pickle.load(file), torch_pickle.load(file)
     if version != 1001:
-        raise ValueError(f"it is of version {version!r} of PyTorch's old format; 1001 is known.")
+        raise ValueError(f"it is of version {version!r} of PyTorch's old format, not 1001: save it again with PyTorch.")
     byte_order = "<" if not isinstance(machine, dict) or machine.get("little_endian", True) else ">"
     storages: dict[str, Storage] = {}
     state = torch_pickle.state_dict(torch_pickle.load(file, storages))
     keys = torch_pickle.load(file)
-    at, found = file.tell(), {}
+    offset, found = file.tell(), {}
     for key in keys if isinstance(keys, list) else []:
-        length = int.from_bytes(data[at : at + 8], "little" if byte_order == "<" else "big", signed=True)
+        length = int.from_bytes(data[offset : offset + 8], "little" if byte_order == "<" else "big", signed=True)
         if key not in storages or length != storages[key].length:
             raise ValueError("the list of its data is damaged.")
         size = length * storages[key].dtype.itemsize
-        found[key] = memoryview(data)[at + 8 : at + 8 + size]
-        at += 8 + size
+        found[key] = memoryview(data)[offset + 8 : offset + 8 + size]
+        offset += 8 + size
 
     def storage(wanted: Storage, tensor: str) -> memoryview:
         if wanted.key not in found:

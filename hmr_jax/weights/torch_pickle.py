@@ -1,7 +1,7 @@
-"""The pickles inside PyTorch's checkpoints: tensors become descriptions, foreign classes become inert stand-ins.
+"""Read the pickles in PyTorch's checkpoints: tensors become descriptions, external classes become stand-ins.
 
 Nothing that a pickle names is imported or called. A tensor is described by its storage, offset, shape and strides, and
-becomes an array only after the description has been checked against the bytes that the file really holds.
+becomes an array only after the description has been checked against the bytes of the file.
 """
 
 import sys
@@ -18,7 +18,7 @@ from hmr_jax.io.safe_pickle import Opaque, RefusedPickleError
 
 @dataclass(frozen=True)
 class Storage:
-    """A block of numbers of the file, not read yet."""
+    """A block of numbers in the file, not read yet."""
 
     key: str
     dtype: np.dtype
@@ -41,12 +41,12 @@ def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """Unpickles what `torch.save` wrote: containers, numbers, `Tensor` descriptions and stand-ins.
 
     Args:
-        file: open binary file; it is left behind the pickle.
-        storages: receives every storage that the pickle mentions, by its key.
+        file: open binary file; afterwards its position is behind the pickle.
+        storages: receives every storage that the pickle refers to, by its key.
 
     Raises:
-        RefusedPickleError: if the pickle asks for something that could only serve to run code.
-        ValueError: if it is damaged or no pickle.
+        RefusedPickleError: the pickle asks for something that is needed only to run code.
+        ValueError: it is damaged or not a pickle.
     """
 
     def persistent_load(identity: Any) -> Any:
@@ -59,22 +59,22 @@ def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
 
 
 def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, largest: int) -> np.ndarray:
-    """A read-only array on the file's own bytes.
+    """A read-only array that shares the file's bytes.
 
     Args:
-        tensor: what the pickle says.
+        tensor: its description in the pickle.
         name: of the tensor, for messages.
         buffer: the bytes of its storage.
         byte_order: "<" or ">".
-        largest: bytes that a tensor which repeats its storage may have.
+        largest: size in bytes up to which a tensor may repeat its storage.
 
     Raises:
-        ValueError: if the tensor does not lie inside its storage.
+        ValueError: the tensor is not inside its storage.
     """
     dtype, size = tensor.dtype, tensor.dtype.itemsize
     numbers = (tensor.offset, *tensor.shape, *tensor.strides)
-    whole = all(isinstance(number, int) and number >= 0 for number in numbers)
-    if not whole or len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
+    valid = all(isinstance(number, int) and number >= 0 for number in numbers)
+    if not valid or len(tensor.shape) != len(tensor.strides) or len(tensor.shape) > 32:
         raise ValueError(f"the tensor '{name}' has an impossible shape: the file is damaged or forged.")
     declared = size
     for length in tensor.shape:
@@ -92,10 +92,10 @@ def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, lar
 
 
 def state_dict(content: Any) -> Mapping[str, Any]:
-    """The mapping of names to tensors in what a checkpoint holds: itself, or under one of the usual keys.
+    """The mapping of names to tensors in the content of a checkpoint: itself, or under one of `STATE_KEYS`.
 
     Raises:
-        ValueError: if there is none, or an entry of it is neither a tensor nor a number; the message says what it is.
+        ValueError: there is none, or an entry of it is neither a tensor nor a number; the message says what it is.
     """
     if isinstance(content, Opaque):
         raise ValueError(
@@ -127,7 +127,7 @@ def _holds_tensors(value: Any) -> bool:
     return isinstance(value, Mapping) and any(isinstance(entry, (Tensor, np.ndarray)) for entry in value.values())
 
 
-# ---------------------------------------------------------------------------------------------------- what names mean
+# ------------------------------------------------------------------------------------------------ stand-ins for names
 
 _DTYPES: dict[str, Any] = {
     "float32": np.float32, "float64": np.float64, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16,
@@ -144,13 +144,13 @@ _STORAGES = {
 
 
 class _Type:
-    """Stand-in for a torch.dtype or a class of storages; each file gets fresh subclasses."""
+    """Stand-in for a torch.dtype or a class of storages; each file gets new subclasses."""
 
     dtype: Any = None
 
 
-class _Foreign(Opaque):
-    """An object of a class that is not ours, also of a list or dictionary; what is put into it is forgotten."""
+class _StandIn(Opaque):
+    """Stands for an object of any other class, also of a list or dictionary; items put into it are discarded."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
@@ -170,7 +170,7 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
 
 def _rebuild_typed_tensor(
     storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, kind: Any, *_: Any
-):
+) -> Tensor:
     tensor = _rebuild_tensor(storage, offset, shape, strides)
     return Tensor(storage, _dtype_of(kind), tensor.offset, tensor.shape, tensor.strides)
 
@@ -193,7 +193,7 @@ _REBUILD: dict[tuple[str, str], Callable] = {
     ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
     ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_subclass,
 }
-# Of the standard library only these are read past: the others have no business in a checkpoint but to run code.
+# Modules of the standard library that get stand-ins: a checkpoint needs the others only to run code.
 _HARMLESS = {
     "_codecs", "argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions", "functools", "numbers",
     "pathlib", "random", "types", "typing", "uuid", "logging", "zoneinfo",
@@ -202,7 +202,7 @@ _PYTHON_2 = {"__builtin__", "commands", "popen2", "urllib2", "exceptions", "copy
 
 
 def _resolve(module: str, name: str) -> Any:
-    """What stands in for a name that `safe_pickle` does not know."""
+    """The stand-in for a name that `safe_pickle` does not know."""
     if (module, name) in _REBUILD:
         return _REBUILD[module, name]
     if (module, name) == ("torch", "Size"):
@@ -216,7 +216,7 @@ def _resolve(module: str, name: str) -> Any:
         raise RefusedPickleError(
             f"It asks to run {module}.{name}, which has no place in a checkpoint. Nothing was run; do not use the file."
         )
-    return type("Foreign", (_Foreign,), {"class_name": f"{module}.{name}"})
+    return type("StandIn", (_StandIn,), {"class_name": f"{module}.{name}"})
 
 
 def _dtype_of(kind: Any) -> np.dtype:
@@ -233,7 +233,7 @@ def _storage(identity: Any) -> Any:
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
         raise RefusedPickleError("It refers to data in a way that PyTorch does not.")
     if len(identity) > 5 and identity[5] is not None:
-        raise ValueError("it uses views of storages as PyTorch before 0.4 wrote them")
+        raise ValueError("it uses views of storages, as PyTorch did before 0.4: save it again with a newer one.")
     kind, key, _, length = identity[1:5]
     if not isinstance(length, int) or length < 0:
         raise RefusedPickleError("A storage of the file has an impossible length.")

@@ -1,4 +1,7 @@
-"""Blocks of vision transformers, in the names of the research code and of Hugging Face. Shapes: D width, M hidden."""
+"""Convert blocks of vision transformers, with the names of the research code or of Hugging Face.
+
+Shapes: D width.
+"""
 
 from dataclasses import dataclass
 
@@ -9,10 +12,10 @@ from hmr_jax.weights.state import StrictState
 
 @dataclass(frozen=True)
 class BlockNames:
-    """What the parts of a block are called in a state dict."""
+    """Names of the parts of a block in a state dict."""
 
     block: str
-    """Before the parts' names; {} is the number."""
+    """Prefix of the parts' names; {} is the index of the block."""
     norm1: str
     qkv: tuple[str, ...]
     """One name for all three, or one each."""
@@ -30,7 +33,7 @@ HUGGING_FACE = BlockNames(
 
 
 def count_blocks(tensors: StrictState, names: BlockNames) -> int:
-    """How many blocks there are; at least 1, so that a state without blocks is refused by the name of its first."""
+    """Number of blocks; at least 1, so that a state without blocks is refused with the name of the first."""
     depth = 1
     while tensors.has(f"{names.block.format(depth)}{names.norm1}.weight"):
         depth += 1
@@ -41,41 +44,41 @@ def read_block(tensors: StrictState, names: BlockNames, index: int, dim: int, ex
     """One block -> {"norm1", "qkv", "proj", "norm2", "fc1", "fc2"} and, where it has LayerScale, {"scale1", "scale2"}.
 
     Args:
-        tensors: the transformer's.
-        names: its dialect.
-        index: which block.
+        tensors: of the transformer.
+        names: their names.
+        index: of the block.
         dim: D.
-        expert: which of ViTPose+'s experts, if it has them, completes fc2's output.
+        expert: the expert of ViTPose+, if there are experts, whose outputs are appended to those of fc2.
     """
-    at = tensors.under(names.block.format(index))
+    tensors = tensors.under(names.block.format(index))
     if len(names.qkv) == 1:
-        qkv = at.linear(names.qkv[0], dim, 3 * dim)
+        qkv = tensors.linear(names.qkv[0], dim, 3 * dim)
     else:
-        parts = [at.linear(name, dim, dim) for name in names.qkv]
+        parts = [tensors.linear(name, dim, dim) for name in names.qkv]
         qkv = {key: np.concatenate([part[key] for part in parts], -1) for key in ("kernel", "bias")}
-    fc1 = at.linear("mlp.fc1", dim)
+    fc1 = tensors.linear("mlp.fc1", dim)
     block: dict = {
-        "norm1": at.norm(names.norm1, dim),
+        "norm1": tensors.norm(names.norm1, dim),
         "qkv": qkv,
-        "proj": at.linear(names.proj, dim, dim),
-        "norm2": at.norm(names.norm2, dim),
+        "proj": tensors.linear(names.proj, dim, dim),
+        "norm2": tensors.norm(names.norm2, dim),
         "fc1": fc1,
-        "fc2": _fc2(at, len(fc1["bias"]), dim, expert),
+        "fc2": _fc2(tensors, len(fc1["bias"]), dim, expert),
     }
     if names.scales:
-        first, second = (at.take(name, dim) for name in names.scales)
+        first, second = (tensors.take(name, dim) for name in names.scales)
         block |= {"scale1": first, "scale2": second}
     return block
 
 
-def _fc2(at: StrictState, hidden: int, dim: int, expert: int) -> dict:
-    if not at.has("mlp.experts.0.weight"):
-        return at.linear("mlp.fc2", hidden, dim)
-    if not at.has(f"mlp.experts.{expert}.weight"):
-        raise ValueError(f"The checkpoint has no expert {expert}: choose one from 0 up, as ViTPose+ lists its data.")
-    shared, own = at.linear("mlp.fc2", hidden), at.linear(f"mlp.experts.{expert}", hidden)
+def _fc2(tensors: StrictState, hidden: int, dim: int, expert: int) -> dict:
+    if not tensors.has("mlp.experts.0.weight"):
+        return tensors.linear("mlp.fc2", hidden, dim)
+    if not tensors.has(f"mlp.experts.{expert}.weight"):
+        raise ValueError(f"The checkpoint has no expert {expert}: choose one of ViTPose+'s data sets, counted from 0.")
+    shared, own = tensors.linear("mlp.fc2", hidden), tensors.linear(f"mlp.experts.{expert}", hidden)
     fc2 = {key: np.concatenate([shared[key], own[key]], -1) for key in ("kernel", "bias")}
     if len(fc2["bias"]) != dim:
         raise ValueError(f"The outputs of mlp.fc2 and of expert {expert} are {len(fc2['bias'])} together, not {dim}.")
-    at.drop("mlp.experts.", f"expert of other data than the one chosen ({expert})")
+    tensors.drop("mlp.experts.", f"expert of other data than the one chosen ({expert})")
     return fc2

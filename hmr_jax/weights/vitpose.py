@@ -1,4 +1,4 @@
-"""ViTPose checkpoints to the parameters of `models.vit.ViT`. Shapes: D width, N patches, p patch size."""
+"""Convert ViTPose checkpoints to the parameters of `models.backbones.vit.ViT`."""
 
 from hmr_jax.weights.state import State, StrictState, stack_layers
 from hmr_jax.weights.transformer import HUGGING_FACE, ORIGINAL, count_blocks, read_block
@@ -14,17 +14,17 @@ def convert_vitpose(
     Args:
         state: PyTorch names to arrays, as `read_torch_checkpoint` returns them: of mmpose, of ViTPose+ with experts,
             of a backbone alone, or of Hugging Face.
-        prefix: what stands before the names, e.g. "backbone."; only tensors with it are looked at. None: the whole
-            state is ViTPose, with or without its heads, which are dropped.
-        expert: of ViTPose+: 0 is COCO.
+        prefix: of the names, e.g. "backbone."; other tensors are ignored. None: the state is ViTPose, with or without
+            its heads, which are dropped.
+        expert: of ViTPose+; 0 is COCO.
         dropped: receives the names of tensors that are not needed, and why.
 
     Returns:
         The parameter tree of `ViT`, blocks stacked along their first axis.
 
     Raises:
-        KeyError: if a tensor is missing, naming it.
-        ValueError: if a tensor is left over or has another shape.
+        KeyError: a tensor is missing.
+        ValueError: a tensor is not used or has another shape.
     """
     if prefix is not None:
         tensors = StrictState(state, prefix, KIND, dropped)
@@ -32,9 +32,9 @@ def convert_vitpose(
         tensors.finish()
         return params
     tensors = StrictState(state, "", KIND, dropped)
-    whole = any(name.startswith("backbone.") for name in state)
-    params = read_vitpose(tensors.under("backbone.") if whole else tensors, expert)
-    if whole:
+    has_prefix = any(name.startswith("backbone.") for name in state)
+    params = read_vitpose(tensors.under("backbone.") if has_prefix else tensors, expert)
+    if has_prefix:
         for head in ("keypoint_head.", "associate_keypoint_heads.", "head."):
             tensors.drop(head, "ViTPose's keypoint head")
     tensors.finish()
@@ -42,13 +42,13 @@ def convert_vitpose(
 
 
 def read_vitpose(tensors: StrictState, expert: int = 0) -> dict:
-    """Takes the backbone's tensors; see `convert_vitpose`."""
+    """Reads the backbone's tensors; see `convert_vitpose`."""
     if tensors.has("embeddings.position_embeddings"):
         names, embeddings, patch, norm = HUGGING_FACE, "embeddings.position_embeddings", _HF_PATCH, "layernorm"
     else:
         names, embeddings, patch, norm = ORIGINAL, "pos_embed", "patch_embed.proj", "last_norm"
     depth = count_blocks(tensors, names)
-    if not tensors.has(embeddings):  # name a block first: an empty state has neither
+    if not tensors.has(embeddings):  # name a block in the message: an empty state has neither
         tensors.shape(f"{names.block.format(0)}{names.norm1}.weight")
     dim = tensors.shape(embeddings)[-1]
     params = {

@@ -1,8 +1,9 @@
-"""HRNet for classification (Wang et al. 2020), W40 and W64, as timm has it, without pooling and classifier.
+"""HRNet for classification (Wang et al. 2020), W40 and W64, as in timm, without pooling and classifier.
 
 Branches at strides 4, 8, 16 and 32 run side by side, each twice as wide as the one before, and exchange their features
 after every module; the neck joins them at stride 32.
-Shapes: B batch, H and W the image, h and w a 32nd of them.
+
+Shapes: B batch, H, W the image, h = H / 32, w = W / 32, C channels.
 """
 
 from typing import Any
@@ -24,8 +25,8 @@ FEATURES = 2048
 class HRNet(nn.Module):
     """Images to a map of 2048 features; running statistics are in the collection "batch_stats".
 
-    What repeats is scanned, for it is compiled once then: parameters of stages carry an axis of exchanges, those of
-    their residual blocks a second one.
+    Repeated parts are scanned, so that they are compiled once: parameters of stages have an axis of exchanges, those
+    of their residual blocks a second one.
     """
 
     width: int = 64
@@ -49,7 +50,7 @@ class HRNet(nn.Module):
 
         branches = [ConvNorm(self.width, dtype=dtype, name="transition1_0")(x, train)]
         for stage, modules in MODULES.items():
-            # The new, coarsest branch starts from the coarsest one so far; the first of all from the stem.
+            # A new branch starts from the coarsest one so far, that of stage 2 from the stem.
             source = x if stage == 2 else branches[-1]
             width, name = self.width * 2 ** (stage - 1), f"transition{stage - 1}_{stage - 1}"
             branches.append(ConvNorm(width, 3, 2, dtype=dtype, name=name)(source, train))
@@ -61,19 +62,19 @@ class HRNet(nn.Module):
             for i, (width, branch) in enumerate(zip(NECK_WIDTHS, branches, strict=True))
         ]
         x = wide[0]
-        for i, finer in enumerate(wide[1:]):
-            x = finer + ConvNorm(finer.shape[-1], 3, 2, bias=True, dtype=dtype, name=f"downsample_{i}")(x, train)
+        for i, coarser in enumerate(wide[1:]):
+            x = coarser + ConvNorm(coarser.shape[-1], 3, 2, bias=True, dtype=dtype, name=f"downsample_{i}")(x, train)
         return ConvNorm(FEATURES, 1, bias=True, dtype=dtype, name="final")(x, train)
 
 
 class Exchange(nn.Module):
-    """Residual blocks in every branch, then every branch receives the sum of all, brought to its size and width."""
+    """Residual blocks in every branch; then every branch receives the sum of all, resized to its size and width."""
 
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, branches: list[jax.Array], train: bool) -> tuple[list[jax.Array], None]:
-        """Maps (B, H / 4 / 2^i, W / 4 / 2^i, width 2^i) of branches i -> maps of the same shapes, and nothing."""
+        """Maps (B, H / 4 / 2^i, W / 4 / 2^i, width 2^i) of branches i -> maps of the same shapes, and None."""
         outputs = []
         for i, x in enumerate(branches):
             blocks = _repeat(_ScannedBlock, BLOCKS)(x.shape[-1], self.dtype, name=f"branch{i}")
@@ -81,7 +82,7 @@ class Exchange(nn.Module):
         return [self._receive(i, outputs, train) for i in range(len(outputs))], None
 
     def _receive(self, i: int, branches: list[jax.Array], train: bool) -> jax.Array:
-        """What branch i gets from all."""
+        """The sum of all branches for branch i."""
         total = branches[i]
         for j, x in enumerate(branches):
             if j > i:
@@ -109,7 +110,7 @@ class _ScannedBlock(nn.Module):
 
 
 def _repeat(module: Any, length: int) -> Any:
-    """A module applied `length` times in a row, each time with parameters of its own."""
+    """A module applied `length` times in sequence, each time with its own parameters."""
     axes: Any = {"params": 0, "batch_stats": 0}
     return nn.scan(module, variable_axes=axes, split_rngs={"params": True}, in_axes=nn.broadcast, length=length)
 

@@ -1,6 +1,6 @@
-"""What ResNet and HRNet share: convolution with batch normalisation, and the two residual blocks (He et al. 2016).
+"""Layers of ResNet and HRNet: convolution with batch normalisation, and the two residual blocks (He et al. 2016).
 
-Shapes: B batch, H and W the map, C channels.
+Shapes: B batch, H, W the map, C channels.
 """
 
 from typing import Any
@@ -11,25 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 
 EXPANSION = 4  # a bottleneck's output is this many times its width
-MOMENTUM = 0.9  # of the running statistics; PyTorch counts the other way and says 0.1
+MOMENTUM = 0.9  # of the running statistics; 1 - 0.1, where 0.1 is what PyTorch calls the momentum
 EPSILON = 1e-5
 
 
 def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """He's initialisation by the fan out, as torchvision has it, drawn flat.
+    """He's initialisation by the fan out, as in torchvision, drawn as one vector.
 
-    The numbers are those of a draw of this shape, but the program that draws compiles four times faster on CPUs, where
-    the hundreds of kernels of an HRNet would take minutes.
+    The numbers equal those of a draw of this shape, but the program compiles four times faster on CPUs, where the
+    hundreds of kernels of an HRNet would otherwise take minutes.
     """
     scale = np.sqrt(2 / (np.prod(shape[:-2]) * shape[-1]))
     return scale * jax.random.normal(key, (int(np.prod(shape)),), dtype).reshape(shape)
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch normalisation and, where asked for, ReLU.
+    """Convolution, batch normalisation and, with `relu`, ReLU.
 
-    Padded as PyTorch is told to: by half the kernel on every side, for all strides. In training the statistics are
-    those of the batch, over all devices when the batch is sharded, and the running ones ("batch_stats") are updated.
+    Padding is half the kernel on every side for all strides, as in the PyTorch models. In training the statistics are
+    those of the batch, over all devices if it is sharded, and the running ones ("batch_stats") are updated.
     """
 
     features: int
@@ -41,7 +41,7 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H / stride, W / stride, features), rounded up."""
+        """(B, H, W, C) -> (B, H / stride, W / stride, features), sides rounded up."""
         x = nn.Conv(
             self.features,
             (self.kernel, self.kernel),
@@ -58,7 +58,7 @@ class ConvNorm(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Two 3x3 convolutions with an identity shortcut."""
 
     features: int
     dtype: Any = jnp.float32
@@ -72,7 +72,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside the identity, or beside a 1x1 convolution where the shape changes.
+    """1x1, 3x3 and 1x1 convolutions with an identity shortcut, or a 1x1 convolution where the shape changes.
 
     The stride is on the 3x3 convolution, as in torchvision ("ResNet v1.5").
     """

@@ -1,6 +1,6 @@
-"""ResNet-50 and ResNet-101 (He et al. 2016) as torchvision has them, without pooling and classifier.
+"""ResNet-50 and ResNet-101 (He et al. 2016) as in torchvision, without pooling and classifier.
 
-Shapes: B batch, H and W the image, h and w a 32nd of them.
+Shapes: B batch, H, W the image, h = H / 32, w = W / 32.
 """
 
 from typing import Any, Literal
@@ -23,9 +23,13 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """(B, H, W, 3) images, normalised by ImageNet's statistics -> (B, h, w, 2048)."""
+        """(B, H, W, 3) images, normalised by ImageNet's statistics -> (B, h, w, 2048).
+
+        Raises:
+            ValueError: for another depth.
+        """
         if self.depth not in BLOCKS:
-            raise ValueError(f"There is no ResNet-{self.depth} here; take one of {', '.join(map(str, BLOCKS))}.")
+            raise ValueError(f"There is no ResNet-{self.depth}: use one of {', '.join(map(str, BLOCKS))}.")
         x = ConvNorm(64, 7, 2, dtype=self.dtype, name="conv1")(images, train)
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for layer, count in enumerate(BLOCKS[self.depth]):

@@ -1,6 +1,6 @@
 """ViTPose's vision transformer (Xu et al. 2022), the encoder of HMR2.0 and DeforHMR.
 
-Shapes: B batch, H and W the image, h and w the map of patches, N = h w tokens, D width.
+Shapes: B batch, H, W the image, h, w the map of patches, N = h w tokens of width D.
 """
 
 from typing import Any, Literal
@@ -23,7 +23,7 @@ class Block(nn.Module):
     attention: Literal["xla", "cudnn"] = "xla"
     dtype: Any = jnp.float32
     layer_scale: bool = False
-    """Whether each branch ends in a scale for every channel (LayerScale), as in DINOv2."""
+    """Whether each branch ends with a scale per channel (LayerScale), as in DINOv2."""
 
     @nn.compact
     def __call__(self, x: jax.Array, drop_rate: jax.Array, train: bool) -> jax.Array:
@@ -47,7 +47,7 @@ class Block(nn.Module):
         return x + self._drop_path(scale(y, "scale2"), drop_rate, train)
 
     def _drop_path(self, y: jax.Array, rate: jax.Array, train: bool) -> jax.Array:
-        """Stochastic depth (Huang et al. 2016): drops the branch of whole samples."""
+        """Stochastic depth (Huang et al. 2016): drops the branch for some samples."""
         if not train or not self.has_rng("dropout"):
             return y
         keep = jax.random.uniform(self.make_rng("dropout"), (len(y), 1, 1)) >= rate
@@ -57,8 +57,8 @@ class Block(nn.Module):
 class ViT(nn.Module):
     """Images to a map of features.
 
-    As in ViTPose the patch convolution pads by 2 pixels, and the first of the 1 + N position slots, once that of a
-    class token, is added to every token. Blocks are scanned: their parameters carry a leading axis of length `depth`,
+    As in ViTPose the patch convolution pads by 2 pixels, and the first of the 1 + N position embeddings, once that of a
+    class token, is added to every token. Blocks are scanned: their parameters have a leading axis of length `depth`,
     unless they come from `unstack_blocks`.
     """
 
@@ -73,20 +73,20 @@ class ViT(nn.Module):
     attention: Literal["xla", "cudnn"] = "xla"
     dtype: Any = jnp.float32
     unroll: bool = False
-    """Write the scanned blocks out, one after the other: slower to compile, faster on CPUs."""
+    """Whether to unroll the scan over the blocks: slower to compile, faster on CPUs."""
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """(B, H, W, 3) images, normalised by ImageNet's statistics -> (B, h, w, D) features.
 
-        Images of another size than `image_size` are taken too: the position embedding is resized to their map.
+        Images of other sizes than `image_size` are possible: the position embedding is resized to their map.
         """
         patch = self.patch_size
         x = nn.Conv(self.dim, (patch, patch), patch, ((2, 2), (2, 2)), dtype=self.dtype, name="patch_embed")(images)
         batch, height, width, _ = x.shape
         grid = patch_grid(self.image_size, patch)
-        slots = self.param("pos_embed", nn.initializers.truncated_normal(0.02), (1 + grid[0] * grid[1], self.dim))
-        position = resize_position_embedding(slots, grid, (height, width))
+        embedding = self.param("pos_embed", nn.initializers.truncated_normal(0.02), (1 + grid[0] * grid[1], self.dim))
+        position = resize_position_embedding(embedding, grid, (height, width))
         x = x.reshape(batch, height * width, self.dim) + (position[1:] + position[:1]).astype(x.dtype)
 
         rates = jnp.linspace(0.0, self.drop_path, self.depth)
@@ -116,7 +116,7 @@ class ViT(nn.Module):
 
 
 class _Scanned(nn.Module):
-    """Gives a block, possibly rematerialised, the (carry, output) signature of a scan."""
+    """A block, possibly rematerialised, with the (carry, output) signature of a scan."""
 
     block: Any
     dim: int
@@ -136,37 +136,37 @@ def _block_name(layer: int) -> str:
 
 
 def arrange_for_inference(params: Any) -> Any:
-    """Parameters of a network, a tree of NumPy arrays, as inference on this machine takes them fastest.
+    """Arranges a network's parameters, a tree of NumPy arrays, for the fastest inference on this machine.
 
-    On CPUs a product with a layer of a stack begins with a copy of it: there `unstack_blocks`.
+    On CPUs XLA copies each layer out of the stack before it multiplies, so there the blocks are unstacked.
     """
     return unstack_blocks(params) if jax.default_backend() == "cpu" else params
 
 
 def unstack_blocks(params: Any) -> Any:
-    """Parameters with those of each of a ViT's blocks by themselves, as views, wherever in the tree there is a ViT."""
+    """Unstacks the blocks of every ViT in a tree of parameters; the parameters of single blocks are views."""
     if not isinstance(params, dict):
         return params
-    apart = {name: unstack_blocks(part) for name, part in params.items()}
+    unstacked = {name: unstack_blocks(part) for name, part in params.items()}
     if {"patch_embed", "pos_embed", "blocks"} <= set(params):
-        stack = apart.pop("blocks")["block"]
+        stack = unstacked.pop("blocks")["block"]
         depth = len(jax.tree.leaves(stack)[0])
-        apart |= {_block_name(i): jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(depth)}
-    return apart
+        unstacked |= {_block_name(i): jax.tree.map(lambda leaf, i=i: leaf[i], stack) for i in range(depth)}
+    return unstacked
 
 
 def patch_grid(image_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
-    """Height and width of the map of patches; raises ValueError where the image does not divide."""
+    """Height and width of the map of patches; raises ValueError if the image does not divide into patches."""
     height, width = image_size
     if height % patch_size or width % patch_size:
         raise ValueError(f"image_size {image_size} must be divisible by the patch size {patch_size}.")
     return height // patch_size, width // patch_size
 
 
-def resize_position_embedding(slots: jax.Array, source: tuple[int, int], target: tuple[int, int]) -> jax.Array:
-    """(1 + h w, D) slots of a source grid -> those of a target grid, bicubic; the first slot is kept."""
+def resize_position_embedding(embedding: jax.Array, source: tuple[int, int], target: tuple[int, int]) -> jax.Array:
+    """(1 + h w, D) position embedding of a source grid -> that of a target grid, bicubic; the first row is kept."""
     if source == target:
-        return slots
-    first, rest = slots[:1], slots[1:].reshape(*source, -1)
+        return embedding
+    first, rest = embedding[:1], embedding[1:].reshape(*source, -1)
     resized = jax.image.resize(rest, (*target, rest.shape[-1]), "bicubic")
     return jnp.concatenate([first, resized.reshape(target[0] * target[1], -1)])

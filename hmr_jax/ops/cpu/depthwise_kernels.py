@@ -1,6 +1,6 @@
-"""Depth-wise convolution on CPUs: for every result, one cell of the kernel after the other.
+"""Depth-wise convolution on CPUs: product by product, vectorised over the channels of a group.
 
-Shapes: B batch, H and W the map, h and w the result, G groups, c channels of a group, k kernel size.
+Arrays are those of `ops.depthwise`, with groups and channels in one axis.
 """
 
 import functools
@@ -12,23 +12,33 @@ import numpy as np
 
 from hmr_jax.ops.cpu import native
 from hmr_jax.ops.cpu.linear_call import Arrays, Call, linear_call
-from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, attribute, gradient_arrays, register
+from hmr_jax.ops.cpu.native import (
+    ARGUMENTS,
+    HANDLER,
+    RESULTS,
+    array,
+    attribute,
+    gradient_arrays,
+    is_version_query,
+    register,
+)
 
 ZERO = np.float32(0)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def depthwise_on_cpu(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    """`depthwise_convolution` of float32 arrays."""
+    """`ops.depthwise.depthwise_convolution` of float32 arrays, with the same shapes."""
     batch, height, width, groups, channels = x.shape
     rows, columns = ((size + 2 * pad - len(kernel)) // stride + 1 for size in (height, width))
     result = jax.ShapeDtypeStruct((batch, rows, columns, groups * channels), jnp.float32)
     call = jax.ffi.ffi_call("hmr_jax.depthwise", result, vmap_method="sequential")
-    y = call(_flat(x), kernel, pad=np.int64(pad), stride=np.int64(stride))
+    y = call(_merge_groups(x), kernel, pad=np.int64(pad), stride=np.int64(stride))
     return y.reshape(batch, rows, columns, groups, channels)
 
 
-def _flat(x: jax.Array) -> jax.Array:
+def _merge_groups(x: jax.Array) -> jax.Array:
+    """(B, H, W, G, c) -> (B, H, W, G c)."""
     return x.reshape(*x.shape[:3], -1)
 
 
@@ -40,7 +50,7 @@ def _depthwise_jvp(stride: int, pad: int, primals: Arrays, tangents: Arrays) -> 
 
 @functools.cache
 def _derivatives(stride: int, pad: int) -> tuple[Call, Call]:
-    """Both directions of the derivative, the same functions for the same convolution."""
+    """Forward and reverse mode; cached, since JAX compares functions by identity."""
 
     def tangent(residuals: Arrays, tangents: Arrays) -> Arrays:
         (x, kernel), (x_tangent, kernel_tangent) = residuals, tangents
@@ -49,34 +59,36 @@ def _derivatives(stride: int, pad: int) -> tuple[Call, Call]:
 
     def cotangents(residuals: Arrays, given: Arrays) -> Arrays:
         x, kernel = residuals
-        results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_flat(x).shape, kernel.shape)]
+        results = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (_merge_groups(x).shape, kernel.shape)]
         call = jax.ffi.ffi_call("hmr_jax.depthwise_gradients", results, vmap_method="sequential")
-        grad_x, grad_kernel = call(_flat(x), kernel, _flat(given[0]), pad=np.int64(pad), stride=np.int64(stride))
+        grad_x, grad_kernel = call(
+            _merge_groups(x), kernel, _merge_groups(given[0]), pad=np.int64(pad), stride=np.int64(stride)
+        )
         return grad_x.reshape(x.shape), grad_kernel
 
     return tangent, cotangents
 
 
 @native.kernel
-def _links(x, kernel, y, stride, pad):
-    """(n, 3) result, cell of the kernel and cell of the map, each in row order, for every product inside the map."""
+def _products(x, kernel, y, stride, pad):
+    """(products, 3) indices of result, kernel cell and map cell, in row order, of every product inside the map."""
     height, width, columns, size = x.shape[1], x.shape[2], y.shape[2], len(kernel)
-    links, number = np.empty((y.shape[1] * columns * size * size, 3), np.int64), 0
+    products, count = np.empty((y.shape[1] * columns * size * size, 3), np.int64), 0
     for result in range(y.shape[1] * columns):
         for weight in range(size * size):
             row = result // columns * stride + weight // size - pad
             column = result % columns * stride + weight % size - pad
             if 0 <= row < height and 0 <= column < width:
-                links[number, 0], links[number, 1], links[number, 2] = result, weight, row * width + column
-                number += 1
-    return links[:number]
+                products[count, 0], products[count, 1], products[count, 2] = result, weight, row * width + column
+                count += 1
+    return products[:count]
 
 
 @native.kernel
-def _rows(link, image, x, y, groups):
-    """One link's first row of the result, row of the kernel and first row of the map, in arrays of one group a row."""
-    result = (image * y.shape[1] * y.shape[2] + link[0]) * groups
-    return result, link[1], (image * x.shape[1] * x.shape[2] + link[2]) * groups
+def _rows(product, image, x, y, groups):
+    """First row of the result, row of the kernel and first row of the map, in arrays with a row for each group."""
+    result = (image * y.shape[1] * y.shape[2] + product[0]) * groups
+    return result, product[1], (image * x.shape[1] * x.shape[2] + product[2]) * groups
 
 
 @native.kernel
@@ -90,11 +102,11 @@ def _clear(rows):
 def _convolve(x, kernel, y, stride, pad):
     channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
     cells, results, weights = x.reshape(-1, channels), y.reshape(-1, channels), kernel.reshape(-1, channels)
-    links = _links(x, kernel, y, stride, pad)
+    products = _products(x, kernel, y, stride, pad)
     _clear(results)
     for image in range(len(x)):
-        for i in range(len(links)):
-            result, weight, source = _rows(links[i], image, x, y, groups)
+        for i in range(len(products)):
+            result, weight, source = _rows(products[i], image, x, y, groups)
             for group in range(groups):
                 for k in range(channels):
                     results[result + group, k] += cells[source + group, k] * weights[weight, k]
@@ -105,12 +117,12 @@ def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
     channels, groups = kernel.shape[3], x.shape[3] // kernel.shape[3]
     cells, grad_cells, grads = x.reshape(-1, channels), grad_x.reshape(-1, channels), cotangent.reshape(-1, channels)
     weights, grad_weights = kernel.reshape(-1, channels), grad_kernel.reshape(-1, channels)
-    links = _links(x, kernel, cotangent, stride, pad)
+    products = _products(x, kernel, cotangent, stride, pad)
     _clear(grad_cells)
     _clear(grad_weights)
     for image in range(len(x)):
-        for i in range(len(links)):
-            result, weight, source = _rows(links[i], image, x, cotangent, groups)
+        for i in range(len(products)):
+            result, weight, source = _rows(products[i], image, x, cotangent, groups)
             for group in range(groups):
                 for k in range(channels):
                     grad_cells[source + group, k] += grads[result + group, k] * weights[weight, k]
@@ -120,7 +132,7 @@ def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
 
 @numba.cfunc(HANDLER, cache=True)
 def _convolve_handler(frame):
-    if not answered(frame):
+    if not is_version_query(frame):
         _convolve(
             array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, RESULTS, 0),
             attribute(frame, 1), attribute(frame, 0),
@@ -130,7 +142,7 @@ def _convolve_handler(frame):
 
 @numba.cfunc(HANDLER, cache=True)
 def _gradients_handler(frame):
-    if not answered(frame):
+    if not is_version_query(frame):
         x, kernel, cotangent, grad_x, grad_kernel = gradient_arrays(frame)
         _gradients(x, kernel, cotangent, grad_x, grad_kernel, attribute(frame, 1), attribute(frame, 0))
     return 0

@@ -1,7 +1,7 @@
-"""Calls that are linear in some arguments and bring their own transpose: the derivatives of compiled kernels.
+"""Calls that are linear in some arguments and define their own transpose: the derivatives of compiled kernels.
 
-JAX's `custom_vjp` has no forward mode and `jax.custom_derivatives.linear_call` cannot be mapped; this does both. The
-tangent of a kernel is such a call: forward mode evaluates it, reverse mode takes the transpose alone.
+JAX's `custom_vjp` has no forward mode and `jax.custom_derivatives.linear_call` cannot be mapped; this has both. The
+tangent of a kernel is such a call: forward mode evaluates it, reverse mode only its transpose.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def linear_call(function: Call, transpose: Call, residuals: Arrays, linear: Arra
     Args:
         function: linear in its second argument; a function of a module, since JAX compares it by identity.
         transpose: (residuals, cotangents of the results) -> cotangents of `linear`.
-        residuals: what the function depends on otherwise; it has no derivative with respect to them.
+        residuals: the other arguments of the function; it has no derivative with respect to them.
         linear: the arguments in which it is linear.
     """
     return tuple(_primitive.bind(*residuals, *linear, function=function, transpose=transpose, split=len(residuals)))
@@ -57,15 +57,15 @@ def _transpose(cotangents: Any, *arguments: Any, function: Call, transpose: Call
 
 
 def _batch(arguments: Any, axes: Any, **parameters: Any) -> tuple[Any, Any]:
-    """One after the other: a kernel may mix what it is given."""
+    """Maps one element after another, since a kernel may combine elements of an axis."""
     mapped = [
         None if axis is None else jax.numpy.moveaxis(argument, axis, 0)
         for argument, axis in zip(arguments, axes, strict=True)
     ]
 
     def one(rows: list[jax.Array | None]) -> list[jax.Array]:
-        whole = [argument if row is None else row for argument, row in zip(arguments, rows, strict=True)]
-        return _primitive.bind(*whole, **parameters)
+        inputs = [argument if row is None else row for argument, row in zip(arguments, rows, strict=True)]
+        return _primitive.bind(*inputs, **parameters)
 
     results = jax.lax.map(one, mapped)
     return results, [0] * len(results)

@@ -1,9 +1,9 @@
-"""Numba kernels as XLA custom calls on CPUs, for what XLA's own kernels do slowly.
+"""Numba kernels as XLA custom calls on CPUs.
 
-XLA calls a handler with the address of a frame that leads to its arrays; the layout is that of xla/ffi/api/c_api.h,
-version 0.1 and later. A handler is a `numba.cfunc` of signature `HANDLER`: it returns at once where `answered`, and
-reads its arrays, all of four axes, by `array`. A call runs on one thread, unless it starts more itself, and where the
-batch is split over several CPU devices, on all of it.
+XLA calls a handler with the address of a frame that points to its arrays; the layout is that of xla/ffi/api/c_api.h,
+version 0.1 and later. A handler is a `numba.cfunc` of signature `HANDLER`: it returns at once if `is_version_query`,
+and reads its arrays, which all have four axes, by `array`. A call runs on one thread, unless it starts more itself.
+Where the batch is split over several CPU devices, each call processes the whole batch.
 """
 
 import ctypes
@@ -18,19 +18,18 @@ from numba.extending import intrinsic
 
 HANDLER = types.int64(types.int64)
 ARGUMENTS, RESULTS = 72, 112
-"""Where a frame keeps the address of its list of arguments and of results, in bytes."""
+"""Offsets in a frame, in bytes: the addresses of its list of arguments and of its list of results."""
 
 kernel = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-"""Decorates what a handler calls: sums in any order, NaN and infinity as usual."""
+"""Decorator of functions that a handler calls: sums may be reordered; NaN and infinity behave as usual."""
 
 
 def register(name: str, handler: Any) -> None:
-    """Makes a handler known to XLA under a name, for `jax.ffi.ffi_call`."""
+    """Registers a handler with XLA under a name, for `jax.ffi.ffi_call`."""
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(ctypes.c_void_p(handler.address)), platform="cpu")
 
 
-@intrinsic
-def _pointer(typing_context, address):
+def _to_pointer(typing_context, address):
     """An integer as a pointer."""
 
     def generate(context, builder, signature, arguments):
@@ -39,25 +38,28 @@ def _pointer(typing_context, address):
     return types.voidptr(types.int64), generate
 
 
+_pointer: Any = intrinsic(_to_pointer)  # called with the address alone
+
+
 @numba.njit(cache=True)
-def _word(address):
+def _word(address: int) -> int:
     return numba.carray(_pointer(address), 1, np.int64)[0]
 
 
 @numba.njit(cache=True)
-def answered(frame):
-    """Whether this is not a call but the question after the handler's version, which is then answered."""
-    question = _word(frame + 8)
-    if question == 0:
+def is_version_query(frame: int) -> bool:
+    """Whether XLA asks for the version of the handler, which is then answered, instead of calling it."""
+    query = _word(frame + 8)
+    if query == 0:
         return False
-    answer = _word(question + 24)
+    answer = _word(query + 24)
     version = numba.carray(_pointer(answer + 24), 3, np.int32)  # major, minor, traits
     version[0], version[1], version[2] = 0, 1, 0
     return True
 
 
 @numba.njit(cache=True)
-def array(frame, which, index):
+def array(frame: int, which: int, index: int) -> np.ndarray:
     """The index-th of the frame's ARGUMENTS or RESULTS, float32, with four axes."""
     buffer = _word(_word(frame + which) + 8 * index)
     shape = _word(buffer + 40)
@@ -66,7 +68,7 @@ def array(frame, which, index):
 
 
 @numba.njit(cache=True)
-def gradient_arrays(frame):
+def gradient_arrays(frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The arrays of a call that takes two arguments and a cotangent and gives the gradients of both."""
     return (
         array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, ARGUMENTS, 2),
@@ -75,7 +77,7 @@ def gradient_arrays(frame):
 
 
 @numba.njit(cache=True)
-def attribute(frame, index):
+def attribute(frame: int, index: int) -> int:
     """The index-th of the call's attributes in the order of their names, a 64-bit integer."""
     scalar = _word(_word(frame + 160) + 8 * index)
     return _word(_word(scalar + 8))

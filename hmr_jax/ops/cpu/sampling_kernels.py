@@ -1,6 +1,6 @@
-"""Bilinear sampling on CPUs: four neighbours read, and gradients added to four neighbours, point by point.
+"""Bilinear sampling on CPUs: point by point, four neighbours are read, or gradients are added to them.
 
-Shapes: B batch, H and W the map, C channels, G groups of channels, c = C / G, N points.
+Shapes: B batch, H and W size of the map, C channels, G groups of channels, c = C / G, N points.
 """
 
 import jax
@@ -9,7 +9,16 @@ import numba
 import numpy as np
 
 from hmr_jax.ops.cpu.linear_call import Arrays, linear_call
-from hmr_jax.ops.cpu.native import ARGUMENTS, HANDLER, RESULTS, answered, array, gradient_arrays, kernel, register
+from hmr_jax.ops.cpu.native import (
+    ARGUMENTS,
+    HANDLER,
+    RESULTS,
+    array,
+    gradient_arrays,
+    is_version_query,
+    kernel,
+    register,
+)
 from hmr_jax.ops.gathering import by_gather
 
 ZERO, ONE = np.float32(0), np.float32(1)
@@ -68,7 +77,7 @@ def _corner(coordinate, size):
 
 @kernel
 def _neighbours(image, group, columns, rows, width, height, groups):
-    """Rows of a (B H W G, c) map: the cells at the left and right of the upper row, then of the lower."""
+    """Rows of a (B H W G, c) map: the left and right cell of the upper row, then of the lower row."""
     upper, lower = (image * height + rows[0]) * width, (image * height + rows[1]) * width
     left, right = columns[0] * groups + group, columns[1] * groups + group
     return upper * groups + left, upper * groups + right, lower * groups + left, lower * groups + right
@@ -128,7 +137,7 @@ def _gradients(maps, points, cotangent, grad_maps, grad_points):
                 grad_points[image, group, point, 0] = top * upper + bottom * lower
                 before, after = has_bottom * along_c - has_top * along_a, has_bottom * along_d - has_top * along_b
                 grad_points[image, group, point, 1] = left * before + right * after
-                # A cell after the other, as two of them may be the same.
+                # One cell after another, since two of them may be the same.
                 for cell, weight in ((a, top * left), (b, top * right), (c, bottom * left), (d, bottom * right)):
                     for k in range(size):
                         grad_cells[cell, k] += weight * cotangent[image, point, group, k]
@@ -136,14 +145,14 @@ def _gradients(maps, points, cotangent, grad_maps, grad_points):
 
 @numba.cfunc(HANDLER, cache=True)
 def _sample_handler(frame):
-    if not answered(frame):
+    if not is_version_query(frame):
         _sample(array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, RESULTS, 0))
     return 0
 
 
 @numba.cfunc(HANDLER, cache=True)
 def _gradients_handler(frame):
-    if not answered(frame):
+    if not is_version_query(frame):
         maps, points, cotangent, grad_maps, grad_points = gradient_arrays(frame)
         _gradients(maps, points, cotangent, grad_maps, grad_points)
     return 0
