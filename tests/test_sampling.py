@@ -1,5 +1,10 @@
 """Bilinear sampling equals the reference, in both back ends, with gradients also at awkward points."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,3 +105,22 @@ def test_wrong_arguments_are_named():
         sample_points(features, points)
     with pytest.raises(ValueError, match="'matmul' or 'gather'"):
         sample_points(features, points[:, :3], method="nearest")
+
+
+def test_a_process_that_compiles_the_kernel_gets_the_bits_of_one_that_loads_it(tmp_path):
+    """A run that goes on in another process must not differ in a last bit."""
+    code = (
+        "import hashlib, jax, numpy as np; from hmr_jax.ops import sample_points\n"
+        "features = jax.random.normal(jax.random.key(0), (2, 16, 12, 64))\n"
+        "points = jax.random.uniform(jax.random.key(1), (2, 8, 192, 2), minval=-1, maxval=13)\n"
+        "print(hashlib.md5(np.asarray(jax.jit(sample_points)(features, points)).tobytes()).hexdigest())"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-c", code]
+    first, second = (
+        subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*_sample_handler*.nbc")), "nothing was compiled into the cache"
+    assert first == second

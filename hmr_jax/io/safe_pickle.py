@@ -87,7 +87,7 @@ def _check_memo(file: IO[bytes]) -> None:
             for _ in range(_LINES[opcode.name]):
                 file.readline()
         elif opcode.arg is not None:
-            argument = opcode.arg.reader(file)  # type: ignore[arg-type]
+            argument = opcode.arg.reader(file)
             # Writers count up, and each object needs an opcode.
             if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > position + 1000:
                 raise RefusedPickleError("The pickle has absurd memo indices: reading it would fill the memory.")
@@ -100,7 +100,7 @@ _LINES = {"STRING": 1, "UNICODE": 1, "GLOBAL": 2, "INST": 2, "PERSID": 1, "INT":
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: IO[bytes], resolve: Resolve | None, persistent_load: Callable[[Any], Any] | None):
-        super().__init__(file, encoding="latin1")  # type: ignore[call-arg]
+        super().__init__(file, encoding="latin1")
         self._resolve = resolve
         self._persistent_load = persistent_load
 

@@ -20,8 +20,13 @@ HANDLER = types.int64(types.int64)
 ARGUMENTS, RESULTS = 72, 112
 """Offsets in a frame, in bytes: the addresses of its list of arguments and of its list of results."""
 
-kernel = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-"""Decorator of functions that a handler calls: sums may be reordered; NaN and infinity behave as usual."""
+kernel = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
+"""Decorator of functions that a handler calls: sums may be reordered; NaN and infinity behave as usual.
+
+They become part of the handler. Otherwise there would be two machine codes of a function, one alone and one in the
+handler's object file, which round differently, and which one runs depends on whether the process compiled it or loaded
+it from the disk: a resumed run would differ in a last bit.
+"""
 
 
 def register(name: str, handler: Any) -> None:
