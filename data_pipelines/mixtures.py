@@ -1,15 +1,15 @@
-"""Training mixtures by their papers: data sets as `python -m data_pipelines.build` names them, and their weights.
+"""Training mixtures of papers: data sets by their names in `python -m data_pipelines.build`, and their shares.
 
-Weights are shares of the examples, exact in every thousand. Add 3DPW's train split to any with --data.three-dpw 0.1.
+Shares of the examples hold exactly in every thousand. --data.three-dpw 0.1 adds 3DPW's train split to any mixture.
 """
 
 from hmr_jax.config import DatasetConfig
 
 
-def _mixture(**weights: float) -> tuple[DatasetConfig, ...]:
-    """Parts of hmr2_tars, and data sets of other builders under their own names."""
+def _mixture(**shares: float) -> tuple[DatasetConfig, ...]:
+    """Configurations of hmr2_tars, and BEDLAM."""
     return tuple(
-        DatasetConfig(name if name in ("bedlam",) else f"hmr2_tars/{name}", weight) for name, weight in weights.items()
+        DatasetConfig(name if name == "bedlam" else f"hmr2_tars/{name}", share) for name, share in shares.items()
     )
 
 
@@ -25,7 +25,7 @@ TOKENHMR = _mixture(
 """TokenHMR: HMR2.0b's sets and BEDLAM."""
 
 D2A = _mixture(h36m=0.4, mpii=0.2, coco=0.3, mpi_inf=0.1)
-"""D2A-HMR does not name its training sets: those of METRO's, its predecessor, that are to be had. [default]"""
+"""D2A-HMR does not name its training sets: these are the available ones of METRO, its predecessor. [default]"""
 
 CAMERAHMR = tuple(
     DatasetConfig(f"camerahmr_npz/{name}", weight)

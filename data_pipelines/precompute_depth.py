@@ -1,8 +1,8 @@
 """Estimates the depth of images once, for predictions and for data sets.
 
 `python -m data_pipelines.precompute_depth IMAGES --provider NAME:PATH --out FOLDER` writes FOLDER/a/b.npz for every
-image IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` of data_pipelines.build. Running it
-again goes on where it was ended: images that have a map there are left out.
+image IMAGES/a/b.*, for `--depth FOLDER` of predict.py and `--depth-dir FOLDER` of data_pipelines.build. Images that
+have a map in FOLDER are skipped, so the same command continues an interrupted run.
 """
 
 import sys
@@ -23,7 +23,9 @@ BATCH = 8  # images that a provider gets at a time
 
 
 def images_by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    """Images by the names of their maps: of a folder all that are in it, however deep, by their paths from there.
+    """Images by the names of their maps.
+
+    A folder stands for all images below it, whose names are their paths from that folder without the suffix.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no images.
@@ -32,10 +34,10 @@ def images_by_name(paths: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in paths:
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
-        for image in inside or find_images([path]):  # which says what is wrong where there is none
+        for image in inside or find_images([path]):  # it refuses what is neither an image nor a folder with images
             name = str(image.relative_to(path if inside else image.parent).with_suffix(""))
             if name in found:
-                raise ValueError(f"{found[name]} and {image} have the same name: their depth maps would, too.")
+                raise ValueError(f"{found[name]} and {image} have the same name: their depth maps would have it too.")
             found[name] = image
     return found
 
@@ -46,11 +48,11 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
     Args:
         images: files by the names of their maps, without suffix.
         provider: makes the maps.
-        source: says in the files where they are from.
-        out: folder; made if need be.
+        source: their origin, stored in the files.
+        out: folder of the maps; made if it is missing.
 
     Returns:
-        What went wrong, a sentence for each image left out.
+        A sentence for each image that was left out.
 
     Raises:
         ValueError: the provider is a folder of maps and images share a file name, by which it tells them apart.

@@ -14,7 +14,13 @@ STREAMS = (
     "scale", "rotation", "shift", "flip", "color", "extreme_crop",
 )  # fmt: skip
 """A stream is drawn by its position here: append new names, so that what the others draw stays the same."""
+SPLITS = ("train", "validation", "test")
 BLOCK = 256  # uniforms of an example that are computed at a time
+
+
+def split_seed(seed: int, split: str) -> int:
+    """The seed of the synthetic people of a split; no two splits share one, whatever their seeds."""
+    return len(SPLITS) * seed + SPLITS.index(split)
 
 
 class Draws:

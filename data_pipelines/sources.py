@@ -1,4 +1,4 @@
-"""Where a run gets its batches: the one function that training and evaluation call.
+"""The source of a run's batches: the one function that training and evaluation call.
 
 Importing this module imports neither TensorFlow nor the generator of synthetic people.
 """
@@ -31,20 +31,20 @@ def make_source(
     """Batches of a split as a function of the step.
 
     The training split is an endless, shuffled, augmented mixture of `config.data.datasets`. The other splits come in
-    order and unchanged, all data sets one after another, and end with a batch padded by examples with valid = 0; "all"
-    is every split there is, in that manner. All hosts get the same number of batches, each its own contiguous slice.
+    order and unchanged, one data set after another; their last batch is padded with examples of valid = 0. "all" is all
+    splits one after another, in the same way. All hosts get the same number of batches, and of each a contiguous slice.
 
     Args:
         config: `data`, `seed` and `batch_size` are read.
         split: "train", "validation", "test" or "all".
         topology: of the body model that the data must fit; None: that of `config.model.body`.
-        examples: ends the stream after so many; None: all of an evaluation split, an endless training stream.
-        process_index: which host this is; None: as JAX says.
-        process_count: how many hosts there are; None: as JAX says.
+        examples: number after which the stream ends; None: all of an evaluation split, an endless training stream.
+        process_index: which host this is; None: JAX's.
+        process_count: how many hosts there are; None: JAX's.
 
     Raises:
         FileNotFoundError: a data set has not been built.
-        ValueError: an unknown split, an empty mixture, topologies that do not fit, or dense targets that are not there.
+        ValueError: the split is unknown, the mixture is empty, topologies do not fit, or dense targets are not there.
     """
     if split not in SPLITS:
         raise ValueError(f"There is no split '{split}': use {', '.join(SPLITS)}.")
@@ -114,15 +114,15 @@ class RecordSource:
         )
         self._config, self._process = config, (process_index, process_count)
         self.examples = examples
-        """How many there are; None: endless."""
+        """Number of examples; None: endless."""
 
     @property
     def skipped(self) -> int:
-        """Records met so far that could not be used and were replaced."""
+        """Records so far that could not be used and were replaced."""
         return self._make.skipped
 
     def keys(self, numbers: np.ndarray) -> list[str]:
-        """Keys of the records behind example numbers of batches that this host has made already."""
+        """Keys of the records behind the example numbers of batches that this host has made."""
         return [self._make.keys[int(number)] for number in numbers]
 
     def __call__(self, step: int) -> Iterator[Batch]:
@@ -151,7 +151,7 @@ def _open(directory: str, datasets: Sequence[DatasetConfig], split: Split) -> li
 
 
 def _check_topology(readers: list["RecordReader"], wanted: str) -> None:
-    """Refuses data of another body; a data set without body parameters (topology "") fits any."""
+    """Refuses data of another body; a data set without body parameters (topology "") fits any body."""
     for reader in readers:
         if reader.topology and reader.topology != wanted:
             raise ValueError(

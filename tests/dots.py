@@ -20,9 +20,9 @@ SIDE, CROP = 64, 32
 def person(key, topology="hmr-default", seed=0, dataset="dots"):
     """A record of noise, with 2-D keypoints that are its projected 3-D ones and a ball for a body."""
     rng = np.random.default_rng([seed, *key.encode()])
-    solid = np.concatenate([rng.uniform(-0.3, 0.3, (44, 2)), rng.uniform(2.8, 3.2, (44, 1)), np.ones((44, 1))], 1)
+    keypoints = np.concatenate([rng.uniform(-0.3, 0.3, (44, 2)), rng.uniform(2.8, 3.2, (44, 1)), np.ones((44, 1))], 1)
     intrinsics = np.array([[200.0, 0, 30], [0, 200, 33], [0, 0, 1]])
-    points = solid[:, :3] @ intrinsics.T
+    points = keypoints[:, :3] @ intrinsics.T
     rows, columns = np.mgrid[:SIDE, :SIDE]
     mask = (rows - 32) ** 2 + (columns - 32) ** 2 < 15**2
     return records.encode(
@@ -32,7 +32,7 @@ def person(key, topology="hmr-default", seed=0, dataset="dots"):
         box_center=[32, 32],
         box_size=40,
         keypoints_2d=np.concatenate([points[:, :2] / points[:, 2:], np.ones((44, 1))], 1),
-        keypoints_3d=solid,
+        keypoints_3d=keypoints,
         pose=rng.normal(0, 0.3, (24, 3)),
         betas=rng.normal(0, 1, 10),
         translation=[0, 0, 3],

@@ -98,23 +98,23 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     """A few random changes of a file: bytes set, cut out, repeated, put in, numbers made extreme, the end cut off."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 2, 4, 8))):
-        place, length = rng.randrange(len(changed) + 1), rng.choice((1, 1, 2, 4, 16, 64))
+        start, length = rng.randrange(len(changed) + 1), rng.choice((1, 1, 2, 4, 16, 64))
         kind = rng.randrange(7)
-        if kind == 0 and place < len(changed):
-            changed[place] = rng.randrange(256)
+        if kind == 0 and start < len(changed):
+            changed[start] = rng.randrange(256)
         elif kind == 1:
-            del changed[place : place + length]
+            del changed[start : start + length]
         elif kind == 2:
-            changed[place:place] = changed[place : place + length] * rng.choice((1, 2, 50))
+            changed[start:start] = changed[start : start + length] * rng.choice((1, 2, 50))
         elif kind == 3:
-            changed[place:place] = rng.randbytes(length)
+            changed[start:start] = rng.randbytes(length)
         elif kind == 4:
-            changed[place : place + 4] = rng.choice((b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80"))
+            changed[start : start + 4] = rng.choice((b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80"))
         elif kind == 5:
-            del changed[place:]
+            del changed[start:]
         else:
             other = rng.randrange(len(changed) + 1)
-            changed[place : place + length] = changed[other : other + length]
+            changed[start : start + length] = changed[other : other + length]
     return bytes(changed)
 
 

@@ -16,22 +16,22 @@ FULL_PARTS = ["hips"] * 2 + ["shoulders", "head", "torso", "right_arm", "left_ar
 def some_labels(count=6, seed=0):
     """People before cameras whose optical axis is far from the box; 2-D keypoints are the projected 3-D ones."""
     rng = np.random.default_rng(seed)
-    solid = np.concatenate([rng.uniform(-0.8, 0.8, (count, 44, 2)), rng.uniform(4, 5, (count, 44, 1))], 2)
+    points_3d = np.concatenate([rng.uniform(-0.8, 0.8, (count, 44, 2)), rng.uniform(4, 5, (count, 44, 1))], 2)
     intrinsics = np.tile(np.eye(3), (count, 1, 1))
     intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = rng.uniform(200, 300, count)
     intrinsics[:, :2, 2] = rng.uniform(100, 160, (count, 2))
     return crops.Labels(
         center=rng.uniform(110, 150, (count, 2)),
         size=rng.uniform(80, 160, count),
-        keypoints_2d=np.concatenate([project(solid, intrinsics), np.ones((count, 44, 1))], 2),
-        keypoints_3d=np.concatenate([solid, np.ones((count, 44, 1))], 2),
+        keypoints_2d=np.concatenate([project(points_3d, intrinsics), np.ones((count, 44, 1))], 2),
+        keypoints_3d=np.concatenate([points_3d, np.ones((count, 44, 1))], 2),
         pose=rng.normal(0, 0.7, (count, 24, 3)),
         intrinsics=intrinsics,
     )
 
 
-def project(solid, intrinsics):
-    image = solid @ intrinsics.mT
+def project(points_3d, intrinsics):
+    image = points_3d @ intrinsics.mT
     return image[..., :2] / image[..., 2:]
 
 
@@ -110,12 +110,12 @@ def test_mirroring_twice_changes_nothing():
     np.testing.assert_allclose(once.pose[0], (labels.pose[0] * [1, -1, -1])[SMPL_24_FLIP])
 
 
-def test_turning_there_and_back_changes_nothing():
+def test_rotating_there_and_back_changes_nothing():
     labels, degrees = some_labels(), np.array([10, 0, -45, 170, 3, 90.0])
     assert_same(crops.rotate(crops.rotate(labels, degrees), -degrees), labels)
 
 
-def test_solid_keypoints_project_onto_the_flat_ones_after_augmentation():
+def test_keypoints_3d_project_onto_keypoints_2d_after_augmentation():
     labels = some_labels(count=200)
     change = augmentation.draw(AugmentConfig(extreme_crop_probability=0.5), 3, np.arange(200))
     changed = crops.augment_labels(labels, np.full((200, 2), 256), change)
@@ -193,6 +193,20 @@ def test_draws_belong_to_the_example_and_the_seed():
     for name in vars(alone):
         np.testing.assert_array_equal(getattr(alone, name)[0], getattr(together, name)[23])
     assert alone.scale != other.scale
+
+
+def test_draws_are_those_of_numpys_philox_in_a_stream_of_each_augmentation():
+    """The numbers of the streams are part of what a seed means: a new stream must not change the others."""
+    config = AugmentConfig(flip_probability=0.5, color=0.2)
+    drawn = augmentation.draw(config, 7, np.arange(50))
+    for index in range(50):
+
+        def uniforms(stream, index=index):
+            key, counter = np.array([7, index], np.uint64), np.array([0, 0, 0, stream], np.uint64)
+            return np.random.Generator(np.random.Philox(key=key, counter=counter)).random(3)
+
+        assert drawn.flip[index] == (uniforms(9)[0] < 0.5)
+        np.testing.assert_allclose(drawn.gain[index], 0.8 + 0.4 * uniforms(10))
 
 
 OFF = {

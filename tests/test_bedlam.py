@@ -68,10 +68,10 @@ def test_close_ups_are_turned_upright(tmp_path, files):
     for row, record in enumerate(read(tmp_path / "o", "bedlam", "train")):
         image = np.asarray(Image.open(io.BytesIO(record["image/encoded"])), float)
         columns, rows = np.meshgrid(*[np.arange(20, 100, 7)] * 2)
-        places = np.stack([columns.ravel(), rows.ravel()], 1)
-        original = np.rint(source_points(record, places)).astype(int)
+        pixels = np.stack([columns.ravel(), rows.ravel()], 1)
+        original = np.rint(source_points(record, pixels)).astype(int)
         inside = ((original >= 0) & (original < 160)).all(1)
-        stored = image[places[inside, 1], places[inside, 0]]
+        stored = image[pixels[inside, 1], pixels[inside, 0]]
         upright = truth["image"][2 + row].astype(float)[original[inside, 1], original[inside, 0]]
         assert np.abs(stored - upright).mean() < 12
 

@@ -73,13 +73,13 @@ def test_synthetic_people_become_records(tmp_path, monkeypatch):
             self.seed = seed
 
         def batch(self, indices):
-            solid = np.ones((len(indices), 44, 4)) * [0, 0, 3, 1]
+            keypoints_3d = np.ones((len(indices), 44, 4)) * [0, 0, 3, 1]
             return {
                 "image": np.zeros((len(indices), 16, 16, 3), np.uint8),
                 "mask": np.ones((len(indices), 16, 16), np.uint8),
                 "depth": np.full((len(indices), 16, 16), 3.0),
                 "keypoints_2d": np.ones((len(indices), 44, 3)) * [8.5, 8.5, 1],
-                "keypoints_3d": solid,
+                "keypoints_3d": keypoints_3d,
                 "pose": np.zeros((len(indices), 24, 3)),
                 "betas": np.full((len(indices), 10), self.seed),
                 "translation": np.ones((len(indices), 3)),

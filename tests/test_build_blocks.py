@@ -123,7 +123,7 @@ def test_other_options_or_files_start_anew(manual, tmp_path, capsys):
 
 @pytest.fixture
 def small_disk():
-    """No file may grow beyond 400 kB: stands in for the end of the disk, the system call fails in the same place."""
+    """No file may grow beyond 400 kB: stands in for a full disk, on which the same system call fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     yield lambda limit: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000 if limit else soft, hard))

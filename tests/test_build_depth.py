@@ -93,12 +93,12 @@ def test_a_map_is_rotated_back_where_exif_rotates_the_image(tmp_path, orientatio
     (path,) = paint(tmp_path / "m", orientation).values()
     precompute({"a": path}, grey_is_near, "grey", tmp_path)
     upright = np.load(tmp_path / "a.npz")["depth"].astype(np.float32)
-    turned = SourceImage(path).oriented(upright)
-    assert turned.shape == (40, 60)
+    oriented = SourceImage(path).oriented(upright)
+    assert oriented.shape == (40, 60)
     raw = np.asarray(Image.open(path), float).mean(-1)
-    np.testing.assert_allclose(turned / turned.max(), raw / raw.max(), atol=0.01)
+    np.testing.assert_allclose(oriented / oriented.max(), raw / raw.max(), atol=0.01)
     once = SourceImage(path, rotation=90).oriented(upright)
-    np.testing.assert_array_equal(once, np.rot90(turned, -1))
+    np.testing.assert_array_equal(once, np.rot90(oriented, -1))
 
 
 def test_images_in_tars_have_the_maps_of_the_unpacked_tars(tmp_path):

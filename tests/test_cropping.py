@@ -37,9 +37,9 @@ def brightest(image):
     return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
 
 
-def points_at(*places):
+def points_at(*pixels):
     points = np.zeros((44, 3))
-    points[: len(places)] = [(*place, 1) for place in places]
+    points[: len(pixels)] = [(*pixel, 1) for pixel in pixels]
     return points
 
 
@@ -61,9 +61,9 @@ def test_keypoints_stay_on_what_they_mark(image, size, kind):
 def test_a_camera_sees_the_same_in_the_crop(image):
     camera = np.array([[900.0, 0, 790], [0, 910, 610], [0, 0, 1]])
     point = np.array([-0.3, -0.2, 2.5])
-    place = camera @ point
+    projected = camera @ point
     cut = crop_person(
-        SourceImage(image), box_center=[700, 500], box_size=650, keypoints_2d=points_at(place[:2] / place[2]),
+        SourceImage(image), box_center=[700, 500], box_size=650, keypoints_2d=points_at(projected[:2] / projected[2]),
         intrinsics=camera,
     )  # fmt: skip
     seen = cut["intrinsics"] @ point
@@ -139,8 +139,8 @@ def test_images_are_found_by_name_in_folders_and_by_other_endings(image, tmp_pat
 
 def test_people_of_one_image_share_its_decoding(image, monkeypatch):
     source = SourceImage(encoded(image, "JPEG"))
-    for place in ([700, 500], [300, 300], [900, 800]):
-        crop_person(source, box_center=place, box_size=200, keypoints_2d=points_at(place))
+    for center in ([700, 500], [300, 300], [900, 800]):
+        crop_person(source, box_center=center, box_size=200, keypoints_2d=points_at(center))
     assert list(source._decoded) == [1]
     crop_person(source, box_center=[700, 500], box_size=700, keypoints_2d=points_at((700, 500)))
     assert sorted(source._decoded) == [1, 2]

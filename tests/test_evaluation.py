@@ -1,4 +1,4 @@
-"""Results, their files, foreign predictions: every sample once, and every wrong input in one sentence."""
+"""Results, their files, external predictions: every sample once, and every wrong input in one sentence."""
 
 import dataclasses
 import os
@@ -243,7 +243,7 @@ def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
     assert result.metrics["acceleration"] == pytest.approx(3**0.5, rel=1e-5)
 
 
-# ---- foreign files
+# ---- external files
 
 
 @pytest.mark.parametrize(

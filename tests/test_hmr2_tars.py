@@ -58,8 +58,8 @@ def test_labels_come_through_unchanged(manual, tmp_path, capsys):
         if record["mask/encoded"]:  # its centre is where it was
             y, x = np.nonzero(decode_mask(record["mask/encoded"]))
             y0, x0 = np.nonzero(person["mask"])
-            place = source_points(record, np.array([[x.mean(), y.mean()]]))[0]
-            np.testing.assert_allclose(place, [x0.mean(), y0.mean()], atol=1)
+            center = source_points(record, np.array([[x.mean(), y.mean()]]))[0]
+            np.testing.assert_allclose(center, [x0.mean(), y0.mean()], atol=1)
     assert sum(bool(record["mask/encoded"]) for record in records) == 2
 
 
@@ -70,10 +70,10 @@ def test_keypoints_land_where_body_and_camera_put_them(manual, tmp_path):
     for record in read(tmp_path, "hmr2_tars/aic", "train"):
         person = truth[record["key"]]
         pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
-        solid = checks.load_labelled_bodies("default").keypoints(
+        keypoints = checks.load_labelled_bodies("default").keypoints(
             "n", pose, record["smpl/betas"][None], person["translation"][None]
         )
-        points = solid[0] @ person["intrinsics"].T
+        points = keypoints[0] @ person["intrinsics"].T
         seen = source_points(record, record["keypoints_2d"][:, :2])
         assert np.linalg.norm(points[:, :2] / points[:, 2:] - seen, axis=1).max() < 1
 
@@ -106,7 +106,7 @@ def test_bad_samples_are_dropped_counted_and_never_run(tmp_path):
         "a/good": sample(),
         f"aic-train/{CORRUPT[0]}": sample(),
         "a/evil": sample() | {"data.pyd": pickle.dumps([Evil(f"touch {tmp_path}/owned")])},
-        "a/foreign": sample() | {"data.pyd": pickle.dumps([io.BytesIO()])},
+        "a/unsafe": sample() | {"data.pyd": pickle.dumps([io.BytesIO()])},
         "a/cut": sample() | {"data.pyd": sample()["data.pyd"][:300]},
         "a/alone": {"jpg": image},
         "a/image": sample() | {"jpg": image[:700]},
@@ -204,7 +204,7 @@ def test_improbable_poses_lose_their_labels(prior_file):
     poses = np.zeros((3, 69))
     poses[1, 3 * 3] = 2.0  # a knee
     poses[2, 3 * 9] = 1.3  # a foot, of which the prior asks least
-    poses[2, 0] = 2 * np.pi  # once around is no turn
+    poses[2, 0] = 2 * np.pi  # a whole circle is no rotation
     assert prior.probable(poses).tolist() == [True, False, True]
     filters = Filters(pose_prior=str(prior_file))
     assert filters(person())["has_pose"]

@@ -55,13 +55,13 @@ def test_without_camera_or_translation_the_body_still_meets_the_keypoints(missin
     assert overlap(silhouette(full), silhouette(less)) > 0.6
 
 
-def test_points_are_placed_exactly():
+def test_the_translation_of_projected_points_is_found():
     rng = np.random.default_rng(0)
-    points, place = rng.normal(0, 0.5, (9, 3)), np.array([0.3, -0.2, 4])
+    points, translation = rng.normal(0, 0.5, (9, 3)), np.array([0.3, -0.2, 4])
     intrinsics = np.array([[500.0, 0, 80], [0, 520, 70], [0, 0, 1]])
-    flat = (points + place) @ intrinsics.T
-    flat = np.concatenate([flat[:, :2] / flat[:, 2:], np.ones((9, 1))], 1)
-    np.testing.assert_allclose(fit_translation(points, flat, intrinsics), place, atol=1e-9)
+    pixels = (points + translation) @ intrinsics.T
+    pixels = np.concatenate([pixels[:, :2] / pixels[:, 2:], np.ones((9, 1))], 1)
+    np.testing.assert_allclose(fit_translation(points, pixels, intrinsics), translation, atol=1e-9)
 
 
 def test_errors_of_projection_are_in_px():

@@ -47,9 +47,9 @@ def test_joints_come_through_unchanged_and_land_on_the_image(manual, tmp_path):
         assert not record["smpl/has_pose"]
     for record in records:
         np.testing.assert_allclose(record["keypoints_3d"][seen], person["keypoints_3d"][seen], atol=1e-5)
-        places = record["keypoints_3d"][seen, :3] @ record["camera/intrinsics"].T
-        drawn = places[:, :2] / places[:, 2:]
-        np.testing.assert_allclose(drawn, record["keypoints_2d"][seen, :2], atol=0.01)
+        projected = record["keypoints_3d"][seen, :3] @ record["camera/intrinsics"].T
+        pixels = projected[:, :2] / projected[:, 2:]
+        np.testing.assert_allclose(pixels, record["keypoints_2d"][seen, :2], atol=0.01)
     pelvis = person["keypoints_3d"][39, :3]
     relative = read(tmp_path, "mpi_inf_3dhp", "test")[0]["keypoints_3d"][seen, :3]
     np.testing.assert_allclose(relative, person["keypoints_3d"][seen, :3] - pelvis, atol=1e-5)

@@ -64,8 +64,8 @@ def test_evaluation_files_come_through_unchanged(tmp_path, file):
 
 
 def test_body_joints_in_3d_are_distrusted_as_in_hmr2(tmp_path):
-    solid = np.ones((3, 25, 4))
-    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", body_keypoints_3d=solid)
+    keypoints = np.ones((3, 25, 4))
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", body_keypoints_3d=keypoints)
     build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")
     record = read(tmp_path, "hmr2_eval_npz/3dpw_test", "test")[0]
     assert np.flatnonzero(record["keypoints_3d"][:25, 3]).tolist() == [0, *range(15, 25)]

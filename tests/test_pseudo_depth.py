@@ -62,7 +62,7 @@ def test_depth_is_warped_with_the_image_but_not_coloured():
         known = (image > 0) & (depth > 0)
         both = image[known], depth[known]
         assert known.mean() > 0.3
-        assert np.corrcoef(*both)[0, 1] > 0.99  # mirrored, turned and shifted alike: the image is the depth
+        assert np.corrcoef(*both)[0, 1] > 0.99  # mirrored, rotated and shifted alike: the image is the depth
     brighter = batch_of(rows, dataclasses.replace(changes, color=0.4))
     assert (brighter["image"] != made["image"]).any()
     np.testing.assert_array_equal(brighter["pseudo_depth"], made["pseudo_depth"])

@@ -69,7 +69,7 @@ def test_spins_files_come_through_unchanged(tmp_path, name, file, split):
         assert (record["keypoints_3d"][25:, 3] == 1).all()
 
 
-def test_static_fits_take_the_place_of_labels(tmp_path):
+def test_static_fits_replace_labels(tmp_path):
     truth = spin_npz.write(tmp_path / "m", "mpii_train.npz", NAMES, body=False)
     fits = np.array([np.concatenate([person["pose"], person["betas"]]) for person in truth.values()])
     np.save(tmp_path / "m" / "mpii_train_fits.npy", fits[:2])
@@ -85,14 +85,14 @@ def test_evaluation_files_of_human36m_have_boxes_and_3d_only(tmp_path):
     truth = spin_npz.write(tmp_path / "m", "h36m_valid_protocol2.npz", NAMES, body=False, part=None, openpose=None)
     assert build("human36m/protocol2", tmp_path, tmp_path / "m")["test"]["kept"] == 3
     for record in read(tmp_path, "human36m/protocol2", "test"):
-        solid = truth[record["key"]]["keypoints_3d"]
-        np.testing.assert_allclose(record["keypoints_3d"][25:, :3], solid[25:, :3] - solid[39, :3], atol=1e-5)
+        true = truth[record["key"]]["keypoints_3d"]
+        np.testing.assert_allclose(record["keypoints_3d"][25:, :3], true[25:, :3] - true[39, :3], atol=1e-5)
         assert not record["keypoints_2d"].any()
         assert not record["topology"]
 
 
 def test_cliffs_camera_is_kept_and_checked(tmp_path):
-    """CLIFF's axis goes through the image's middle: the shift to the people's own axes is put into their places."""
+    """CLIFF's axis goes through the middle of the image: translations contain the shift from the people's own axes."""
     drawn = spin_npz.people()
     camera = drawn["intrinsics"][:3]
     middle = 80
@@ -203,7 +203,7 @@ def test_raw_frames_have_their_labels_or_those_before_as_published(tmp_path, ali
         seen = record["keypoints_3d"][:, 3] > 0
         truth = {key: values[frame] for key, values in labels.items()}
         np.testing.assert_allclose(record["keypoints_3d"][seen, :3], truth["keypoints_3d"][seen, :3], atol=1e-5)
-        points = [25 + place for place in human36m.GLOBAL if place < 19]
+        points = [25 + row for row in human36m.GLOBAL if row < 19]
         check_points(record, truth, points)
         side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
         assert side == pytest.approx(0.9 * truth["box_size"], abs=2)
@@ -213,9 +213,9 @@ def test_without_masks_boxes_are_those_of_the_keypoints(tmp_path):
     labels = human36m.write(tmp_path / "m", boxes=False)
     build("human36m/raw", tmp_path, tmp_path / "m")
     record = read(tmp_path, "human36m/raw", "test")[0]
-    points = labels["keypoints_2d"][0, [25 + place for place in human36m.GLOBAL if place < 19], :2]
+    points = labels["keypoints_2d"][0, [25 + row for row in human36m.GLOBAL if row < 19], :2]
     side = record["box/size"] * np.diff(record["image/source_box"][::2]) / record["image/width"]
     assert side == pytest.approx(1.2 * np.ptp(points, axis=0).max(), rel=1e-4)
-    human36m.write(tmp_path / "n", boxes=False, flat=False)
+    human36m.write(tmp_path / "n", boxes=False, points_2d=False)
     with pytest.raises(FileNotFoundError, match="needs D2_Positions or ground_truth_bb"):
         build("human36m/raw", tmp_path / "o", tmp_path / "n")

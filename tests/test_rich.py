@@ -74,9 +74,9 @@ def test_hands_are_relaxed_unless_they_are_left_out(manual, files, tmp_path):
     folder, _ = manual
     build("rich", tmp_path / "relaxed", folder, **files)
     build("rich", tmp_path / "flat", folder, hands=False, **files)
-    relaxed, flat = (read(tmp_path / name, "rich", "test")[0] for name in ("relaxed", "flat"))
-    assert np.abs(relaxed["smpl/body_pose"][63:] - flat["smpl/body_pose"][63:]).max() < 0.5
-    np.testing.assert_allclose(relaxed["keypoints_3d"][:, :3], flat["keypoints_3d"][:, :3], atol=0.01)
+    relaxed, straight = (read(tmp_path / name, "rich", "test")[0] for name in ("relaxed", "flat"))
+    assert np.abs(relaxed["smpl/body_pose"][63:] - straight["smpl/body_pose"][63:]).max() < 0.5
+    np.testing.assert_allclose(relaxed["keypoints_3d"][:, :3], straight["keypoints_3d"][:, :3], atol=0.01)
 
 
 def test_bad_rows_are_dropped_and_counted(files, tmp_path):
@@ -125,8 +125,8 @@ def test_bedlams_evaluation_file_gives_the_bodies_of_the_protocol(files, tmp_pat
         pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])
         np.testing.assert_allclose(pose, people["pose"][row], atol=FIT)
         np.testing.assert_allclose(record["smpl/betas"], people["betas"][row], atol=FIT)
-        solid = people["keypoints_3d"][row, :, :3]
-        np.testing.assert_allclose(record["keypoints_3d"][:, :3], solid - solid[39], atol=1e-4)
+        true = people["keypoints_3d"][row, :, :3]
+        np.testing.assert_allclose(record["keypoints_3d"][:, :3], true - true[39], atol=1e-4)
         assert not record["smpl/has_translation"]
         assert not record["camera/has_intrinsics"]
         factor = np.diff(record["image/source_box"][::2]) / record["image/width"]

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from data_pipelines.loading.echoing import mirrored
 from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic import source as source_module
-from data_pipelines.loading.echoing import mirrored
+from data_pipelines.synthetic.kernels import rotation_vectors
 from data_pipelines.synthetic.people import SyntheticPeople
-from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior, rotation_vectors
+from data_pipelines.synthetic.poses import JOINT, STANCES, PosePrior
 from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import batch as contract
 from hmr_jax.body import load_body_model, skin

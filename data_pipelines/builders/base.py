@@ -38,7 +38,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     HOMEPAGE = ""
 
     def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, depth_dir: str = "", **kwargs: Any):
-        """Says how people are cut out.
+        """Sets how people are cut out.
 
         Args:
             margin: side of the stored square in units of the person's box.

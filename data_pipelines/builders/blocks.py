@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from tqdm import tqdm
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.finish import finish
 from data_pipelines.builders.shards import Job, write_block
+from data_pipelines.loading.background import end_with_parent
 from data_pipelines.records.storage import is_remote
 from hmr_jax.io import atomic
 
@@ -87,14 +87,7 @@ def _run(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
 def _set_up_worker() -> None:
     """Leaves accelerators alone, which each worker would take for itself, and ends when the parent is gone."""
     jax.config.update("jax_platforms", "cpu")
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""From the shards of all blocks to a data set that TFDS knows, and from the folder of the build to its own."""
+"""Finishes a build: drops duplicates, writes TFDS's metadata, and moves the data set to its own folder."""
 
 import json
 import os

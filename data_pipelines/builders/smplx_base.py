@@ -12,7 +12,7 @@ class SmplxBuilder(RecordBuilder, skip_registration=True):  # type: ignore[call-
     def __init__(
         self, *, body: str = "", smplx: str = "", vertex_map: str = "", max_error: float = MAX_ERROR, **kwargs: Any
     ):
-        """Says where body models are.
+        """Sets where the body models are.
 
         Args:
             body: folder with SMPL_NEUTRAL, its file, or "default".

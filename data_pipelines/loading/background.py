@@ -67,15 +67,20 @@ _batch_of: MakeBatch | None = None
 def _start(make: Callable[[], MakeBatch]) -> None:
     global _batch_of
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process when it has saved
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _batch_of = make()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, even if that was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_batch(number: int) -> Batch:
@@ -112,7 +117,7 @@ class Prefetch(Iterator[Batch]):
 
 
 def _fill(batches: BatchStream, ready: queue.Queue, stop: threading.Event) -> None:
-    def put(item) -> None:
+    def put(item: Batch | Exception) -> None:
         while not stop.is_set():
             try:
                 return ready.put(item, timeout=0.1)

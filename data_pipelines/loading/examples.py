@@ -39,7 +39,7 @@ class ExampleMaker:
         depth_corruption: DepthCorruptionConfig | None = None,
         stored_size: int = 0,
     ):
-        """Says where examples come from and what is made of them.
+        """Sets the source of the examples and their arrays.
 
         Args:
             readers: the data sets.

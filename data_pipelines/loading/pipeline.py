@@ -8,13 +8,14 @@ TensorFlow's image operations.
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.loading.examples import ExampleMaker
 from data_pipelines.loading.index_stream import batch_numbers
 from data_pipelines.records.reader import import_tensorflow
-from hmr_jax.batch import OPTIONAL, REQUIRED, Batch
+from hmr_jax.batch import OPTIONAL, REQUIRED, Batch, resolve
 
 CHUNK = 16  # examples that one thread makes at a time
 
@@ -61,10 +62,10 @@ def batches(
     schema, names = REQUIRED | OPTIONAL, make.names
     sides = {"S": make.crop_size, "D": make.dense_size, "P": make.stored_size}
 
-    def load(number):
+    def load(number: Any) -> dict[str, Any]:
         tensors = tf.numpy_function(chunk, [number], [tf.as_dtype(schema[name][1]) for name in names], stateful=False)
         for tensor, name in zip(tensors, names, strict=True):
-            tensor.set_shape([None, *(sides.get(n, n) for n in schema[name][0])])
+            tensor.set_shape([None, *resolve(schema[name][0], sides)])
         return dict(zip(names, tensors, strict=True))
 
     options = tf.data.Options()

@@ -12,6 +12,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -123,7 +124,7 @@ class RecordReader:
         return record
 
 
-def _value(feature, shape: tuple[int, ...], dtype: str) -> str | bytes | int | np.ndarray:
+def _value(feature: Any, shape: tuple[int, ...], dtype: str) -> str | bytes | int | np.ndarray:
     if dtype == "float32":
         return np.array(feature.float_list.value, np.float32).reshape(shape)
     if dtype == "int64":

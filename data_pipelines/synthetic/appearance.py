@@ -1,7 +1,7 @@
-"""What a person wears and looks like: skin, hair, face and clothes as numbers that `kernels.paint_person` paints with.
+"""What a person wears and looks like: skin, hair, face and clothes as numbers that `paint_person` paints with.
 
-Clothes have no geometry of their own beyond a looseness in metres; which garment covers a point is decided from where
-that point lies in the rest pose, so that garment borders are sharp whatever the mesh. Colours are linear-light RGB.
+Clothes have no geometry of their own except a looseness in metres. Which garment covers a point depends on where the
+point lies in the rest pose, so the borders of garments are sharp on any mesh. Colours are linear-light RGB.
 
 Shapes: B examples, V vertices.
 """

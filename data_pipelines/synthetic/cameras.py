@@ -1,7 +1,7 @@
 """Viewpoints and framing: where the camera is and which square of its image becomes the image.
 
-The camera looks at the person from a sampled direction and distance; the image is a square window of the resulting
-image, placed around the person's box as crops are, so the optical axis need not pass through the image's centre.
+The camera looks at the person from a sampled direction and distance. The image is a square window of what it sees,
+around the person's box as crops are, so the optical axis need not pass through the middle of the image.
 World: Y up, origin at the pelvis. Camera: x right, y down, z forward; metres.
 
 Shapes: B examples, V vertices.
@@ -27,8 +27,8 @@ class View:
 
     rotation: np.ndarray
     """(B, 3, 3) world to camera."""
-    closeness: np.ndarray
-    """(B,) distance to the person in units of the person's extent."""
+    distance: np.ndarray
+    """(B,) to the person, in units of the person's extent."""
     offset: np.ndarray
     """(B, 2) of the optical axis from the person's middle, in units of the extent."""
 
@@ -43,15 +43,15 @@ def sample_views(draws: Draws, augment: AugmentConfig) -> View:
     roll = roll + augment.rotation * draws.normal(clip=2) * rotated
     angles = np.stack([np.deg2rad(roll), np.deg2rad(pitch), heading], -1)
     rotation = Rotation.from_euler("ZXY", angles).as_matrix()
-    closeness = draws.log_uniform(1.0, 5.0) * BOX_PADDING  # the focal length in units of the box
-    return View(_FACING @ rotation, closeness, draws.normal(0, 0.15, (2,), clip=2))
+    distance = draws.log_uniform(1.0, 5.0) * BOX_PADDING  # the focal length in units of the box
+    return View(_FACING @ rotation, distance, draws.normal(0, 0.15, (2,), clip=2))
 
 
-def place(view: View, vertices: np.ndarray) -> np.ndarray:
-    """Translation (B, 3) that puts bodies (B, V, 3), in camera axes around the origin, before the camera."""
+def translations(view: View, vertices: np.ndarray) -> np.ndarray:
+    """(B, 3) metres, which move bodies (B, V, 3) around the origin, in camera axes, in front of the camera."""
     low, high = _bounds(vertices, False)
     extent = (high - low)[:, :2].max(1)
-    depth = np.maximum(view.closeness * extent, NEAREST - low[:, 2] + 0.1 * extent)
+    depth = np.maximum(view.distance * extent, NEAREST - low[:, 2] + 0.1 * extent)
     middle = (low + high)[:, :2] / 2
     return np.concatenate([view.offset * extent[:, None] - middle, depth[:, None]], 1)
 
@@ -80,7 +80,7 @@ def frame(draws: Draws, vertices: np.ndarray, keypoints: np.ndarray, size: int, 
 
     Args:
         draws: of the "camera" stream.
-        vertices: (B, V, 3) camera axes, before the camera.
+        vertices: (B, V, 3) camera axes, in front of the camera.
         keypoints: (B, 44, 3) likewise.
         size: side of the image, pixels.
         margin: side of the window in units of the person's box.
@@ -98,10 +98,10 @@ def frame(draws: Draws, vertices: np.ndarray, keypoints: np.ndarray, size: int, 
         center[cut], side[cut] = ((below + above) / 2)[cut], ((above - below).max(1) * 1.25)[cut]
     angle, far = draws.uniform(0, 2 * np.pi), draws.uniform(0.25, 0.5)
     zoom = draws.uniform(0.65, 1.0)
-    slid = which == 2
+    shifted = which == 2
     heading = np.stack([np.cos(angle), np.sin(angle)], -1)
-    center[slid] += (heading * far[:, None] * (high - low))[slid]
-    side[slid] *= zoom[slid]
+    center[shifted] += (heading * far[:, None] * (high - low))[shifted]
+    side[shifted] *= zoom[shifted]
     whole = ~draws.happens(augment.extreme_crop_probability)
     center[whole], side[whole] = box_center[whole], box_size[whole]
 

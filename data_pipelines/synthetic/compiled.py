@@ -1,16 +1,18 @@
-"""How the generator's loops are compiled: fast arithmetic, without the interpreter's lock, kept on disk.
+"""How Numba compiles the generator's loops: with fast arithmetic, without the interpreter lock, cached on disk."""
 
-Whole numbers are cast back to 32 bits after each operation, for Numba widens them.
-"""
+from typing import Any
 
 import numba
 import numpy as np
 
 f32, i32, u32 = np.float32, np.int32, np.uint32
+Number = int | float | np.integer | np.floating
+Struct = Any
+"""A record of a structured array: in compiled loops its fields are attributes."""
 
-# Every loop becomes part of the loop that calls it. Otherwise LLVM would optimise it twice, once alone and once more
-# within its caller's object file. Fast arithmetic may round differently in the two, and which one runs depends on
-# whether a process compiles the caller or loads it from the disk: batches of two processes would differ in a last bit.
+# Inlined into their callers: otherwise LLVM makes two versions of a callee, one alone and one in the caller's object
+# file, and fast arithmetic may round differently in them. A process that compiles the caller runs the first and one
+# that loads it from the cache the second, so their batches would differ in the last bit.
 jit = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", forceinline=True)
-# For what loops call: compiled on its own it would already use vectors, and the loop around it could not.
+# For small functions in loops, inlined before LLVM: compiled alone, they would keep the loop from being vectorised.
 part = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy", inline="always")

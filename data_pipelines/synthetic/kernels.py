@@ -1,24 +1,23 @@
-"""Compiled loops over the vertices of one person: skinning, clothes' thickness, normals, and the cast shadow.
+"""Compiled loops over vertices and joints: skinning, clothes' thickness, normals, the cast shadow, rotation vectors.
 
-All release the GIL, so that threads draw several images at once; none is random or depends on other images.
-
-Shapes: V vertices, B examples, J joints, K joints that move one vertex or terms of a sum, R points, F faces, S side of
-the image.
+Shapes: V vertices, B examples, J joints, K joints that move one vertex or terms of a sum, N numbers of an example,
+R points, F faces, M side of the shadow map.
 """
 
+import numba
 import numpy as np
 
-from data_pipelines.synthetic.compiled import jit
+from data_pipelines.synthetic.compiled import Struct, jit
 from data_pipelines.synthetic.lens import box_blur
 from data_pipelines.synthetic.paint_person import BOTTOM, TOP, zone_at
 from data_pipelines.synthetic.textures import noise3
 
 
 @jit
-def combine(start, amounts, basis, out):
+def combine(start: np.ndarray, amounts: np.ndarray, basis: np.ndarray, out: np.ndarray) -> None:
     """start (N,) + amounts (B, K) @ basis (N, K) transposed, into out (B, N); B is a multiple of 4.
 
-    In the thread that asks, unlike a matrix product of NumPy's, whose helpers wait for more work at full speed.
+    It runs in the calling thread. NumPy's matrix products have helper threads that spin while they wait for work.
     """
     for n in range(out.shape[1]):
         for i in range(0, out.shape[0], 4):  # four sums at a time use what is loaded
@@ -38,7 +37,7 @@ def combine(start, amounts, basis, out):
 
 
 @jit
-def regress(rows, columns, weights, vertices, out):
+def regress(rows: np.ndarray, columns: np.ndarray, weights: np.ndarray, vertices: np.ndarray, out: np.ndarray) -> None:
     """Points (B, R, 3): out[b, row] is the sum of weight * vertices[b, column], for (B, V, 3)."""
     out[:] = 0
     for b in range(vertices.shape[0]):
@@ -48,7 +47,7 @@ def regress(rows, columns, weights, vertices, out):
 
 
 @jit
-def skin(rest, transforms, joint, weight, out):
+def skin(rest: np.ndarray, transforms: np.ndarray, joint: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
     """Linear blend skinning: rest (B, V, 3) by transforms (B, J, 3, 4), joint and weight (V, K), into out (B, V, 3)."""
     for b in range(rest.shape[0]):
         for v in range(rest.shape[1]):
@@ -63,7 +62,7 @@ def skin(rest, transforms, joint, weight, out):
 
 
 @jit
-def lowest(vertices, up, out):
+def lowest(vertices: np.ndarray, up: np.ndarray, out: np.ndarray) -> None:
     """The least height of (B, V, 3) along `up` (B, 3), into (B,)."""
     for b in range(vertices.shape[0]):
         ux, uy, uz = up[b, 0], up[b, 1], up[b, 2]
@@ -74,7 +73,7 @@ def lowest(vertices, up, out):
 
 
 @jit
-def bounds(vertices, on_screen, low, high):
+def bounds(vertices: np.ndarray, on_screen: bool, low: np.ndarray, high: np.ndarray) -> None:
     """Smallest and largest x, y, z of (B, V, 3) into (B, 3) each; `on_screen` takes x / z and y / z."""
     for b in range(vertices.shape[0]):
         low[b], high[b] = np.inf, -np.inf
@@ -87,7 +86,7 @@ def bounds(vertices, on_screen, low, high):
 
 
 @jit
-def vertex_normals(vertices, faces, out):
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray, out: np.ndarray) -> None:
     """Unit normals (V, 3): the adjacent triangles' normals weighted by area."""
     out[:] = 0
     for f in range(faces.shape[0]):
@@ -106,7 +105,9 @@ def vertex_normals(vertices, faces, out):
 
 
 @jit
-def dress(vertices, normals, template, look, plan, out):
+def dress(
+    vertices: np.ndarray, normals: np.ndarray, template: np.ndarray, look: Struct, plan: Struct, out: np.ndarray
+) -> None:
     """Moves vertices along their normals by the looseness of the garment on them: (V, 3) into out (V, 3)."""
     for v in range(vertices.shape[0]):
         amount, p = np.float32(0), template[v]
@@ -120,7 +121,7 @@ def dress(vertices, normals, template, look, plan, out):
 
 
 @jit
-def project(vertices, intrinsics, out):
+def project(vertices: np.ndarray, intrinsics: np.ndarray, out: np.ndarray) -> None:
     """Camera axes (V, 3) to x, y in pixels and depth (V, 3)."""
     for v in range(vertices.shape[0]):
         z = vertices[v, 2]
@@ -130,10 +131,10 @@ def project(vertices, intrinsics, out):
 
 
 @jit
-def cast_shadow(vertices, intrinsics, scene, size, shadow):
-    """Splats the vertices, moved along the light onto the floor, into a coarse map (M, M) of the image, values 0-1.
+def cast_shadow(vertices: np.ndarray, intrinsics: np.ndarray, scene: Struct, size: int, shadow: np.ndarray) -> None:
+    """Projects the vertices along the light onto the floor, into a coarse map (M, M) of the image, values 0 to 1.
 
-    A second splat straight down, fading with height, makes the contact shadow.
+    A second projection, straight down and fading with height, makes the contact shadow.
     """
     shadow[:] = 0
     cells, lowest = shadow.shape[0], scene.ground
@@ -160,3 +161,27 @@ def cast_shadow(vertices, intrinsics, scene, size, shadow):
                 amount = np.float32(0.8) if k == 0 else np.exp(-height * np.float32(6))
                 shadow[row, column] = max(shadow[row, column], amount)
     box_blur(shadow.reshape(cells, 1, cells), max(1, cells // 32))
+
+
+@numba.njit(nogil=True, cache=True)
+def rotation_vectors(matrices: np.ndarray) -> np.ndarray:
+    """Axis-angle (N, 3) of rotation matrices (N, 3, 3), from the quaternion's largest component."""
+    out, q = np.empty((len(matrices), 3)), np.empty(4)
+    for n in range(len(matrices)):
+        m = matrices[n]
+        trace = m[0, 0] + m[1, 1] + m[2, 2]
+        i = 0
+        for k in range(1, 3):
+            i = k if m[k, k] > m[i, i] else i
+        if trace > m[i, i]:
+            q[0], q[1], q[2], q[3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace
+        else:
+            j, k = (i + 1) % 3, (i + 2) % 3
+            q[i], q[j], q[k] = 1 - trace + 2 * m[i, i], m[j, i] + m[i, j], m[k, i] + m[i, k]
+            q[3] = m[k, j] - m[j, k]
+        length = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
+        angle = 2 * np.arctan2(length, abs(q[3]))
+        scale = np.copysign(angle / length if length > 1e-12 * abs(q[3]) else 2 / abs(q[3]), q[3])
+        for k in range(3):
+            out[n, k] = q[k] * scale
+    return out

@@ -8,7 +8,7 @@ Shapes: H height, W width, C channels, S side of a square image.
 
 import numpy as np
 
-from data_pipelines.synthetic.compiled import f32, i32, jit
+from data_pipelines.synthetic.compiled import Struct, f32, i32, jit
 
 GRAIN = np.random.Generator(np.random.Philox(1)).random((2, 3 * 2**15), np.float32) - np.float32(0.5)
 GRAIN = GRAIN[0] + np.repeat(GRAIN[1, : 2**15], 3)  # a pixel's channels share a part
@@ -30,7 +30,7 @@ def _subtract(a, b, scale, out):
 
 @jit
 def _accumulate(steps, first, out):
-    """Running sums, (C, W); three channels at a time keep the processor busy."""
+    """Running sums, (C, W); three channels at a time, as each sum waits for the one before."""
     if len(out) == 3:
         a, b, c = first[0], first[1], first[2]
         for j in range(out.shape[1]):
@@ -62,24 +62,24 @@ def _blur_row(line, radius, padded, steps, out):
 
 
 @jit
-def box_blur(image, radius):
+def box_blur(image: np.ndarray, radius: int) -> None:
     """Blurs (H, C, W) in place with a box of 2 radius + 1 pixels along both axes; edges are repeated."""
     height, channels, width = image.shape
     rows, scale = image.reshape(height, channels * width), f32(1) / f32(2 * radius + 1)
     kept = 2 * radius + 2  # rows, blurred along themselves, that the box is on or that enter it
     ring = np.empty((kept, channels, width), np.float32)
-    flat = ring.reshape(kept, channels * width)
+    lines = ring.reshape(kept, channels * width)
     padded, steps = np.empty(width + 2 * radius + 1, np.float32), np.empty((channels, width), np.float32)
     for i in range(min(radius + 1, height)):
         _blur_row(image[i], radius, padded, steps, ring[i])
-    total = flat[0] * f32(radius + 1)
+    total = lines[0] * f32(radius + 1)
     for k in range(1, radius + 1):
-        total += flat[min(k, height - 1)]
+        total += lines[min(k, height - 1)]
     for i in range(height):
         entering = min(i + radius + 1, height - 1)
         if i + radius + 1 < height:
             _blur_row(image[entering], radius, padded, steps, ring[entering % kept])
-        _advance(total, flat[entering % kept], flat[max(i - radius, 0) % kept], scale, rows[i])
+        _advance(total, lines[entering % kept], lines[max(i - radius, 0) % kept], scale, rows[i])
 
 
 @jit
@@ -89,10 +89,10 @@ def _weigh(before, here, after, side, middle, out):
 
 
 @jit
-def soften_row(image, i, amount, padded, out):
-    """Row i, (C, W), of (H, C, W) with its neighbours mixed in, as a blur of `amount` < 1 pixel does; edges repeat.
+def soften_row(image: np.ndarray, i: int, amount: float, padded: np.ndarray, out: np.ndarray) -> None:
+    """Row i, (C, W), of (H, C, W) mixed with its neighbours, as a blur of `amount` < 1 pixel; edges are repeated.
 
-    `padded` (W + 2,) is for scratch.
+    `padded` (W + 2,) is scratch.
     """
     height, channels, width = image.shape
     side, middle = f32(0.25) * amount, f32(1) - f32(0.5) * amount
@@ -104,7 +104,7 @@ def soften_row(image, i, amount, padded, out):
 
 
 @jit
-def blur(image, amount):
+def blur(image: np.ndarray, amount: float) -> None:
     """Blurs in place by about `amount` pixels, at least one."""
     radius = int(amount + f32(0.5))
     box_blur(image, radius)
@@ -112,7 +112,7 @@ def blur(image, amount):
 
 
 @jit
-def soften(image, amount, out):
+def soften(image: np.ndarray, amount: float, out: np.ndarray) -> None:
     """Blurs by `amount` pixels, less than one, into out."""
     padded = np.empty(image.shape[2] + 2, np.float32)
     for row in range(image.shape[0]):
@@ -120,7 +120,7 @@ def soften(image, amount, out):
 
 
 @jit
-def smear(image, motion, out):
+def smear(image: np.ndarray, motion: np.ndarray, out: np.ndarray) -> None:
     """Motion blur: the mean over a straight path of `motion` (2,) pixels, into out."""
     size = image.shape[0]
     taps = int(abs(motion[0]) + abs(motion[1])) + 2
@@ -154,7 +154,7 @@ def _add(line, share, out):
 
 
 @jit
-def develop(image, soft, scene, out):
+def develop(image: np.ndarray, soft: float, scene: Struct, out: np.ndarray) -> None:
     """Exposure, tone curve, vignette, noise and quantisation: linear light to (S, S, 3) uint8.
 
     `soft`: pixels, less than 1, by which the image is blurred first.

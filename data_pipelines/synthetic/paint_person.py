@@ -8,7 +8,7 @@ Shapes: S side of the image, N pixels.
 
 import numpy as np
 
-from data_pipelines.synthetic.compiled import f32, jit
+from data_pipelines.synthetic.compiled import Struct, f32, jit
 from data_pipelines.synthetic.textures import fabric, noise3
 from hmr_jax.rendering.shading import corner_weights
 
@@ -17,7 +17,7 @@ RUN = 1024  # pixels that are coloured together
 
 
 @jit
-def zone_at(x, y, z, look, plan):
+def zone_at(x: float, y: float, z: float, look: Struct, plan: Struct) -> int:
     """What covers the body at a rest-pose position: one of the constants above."""
     side = abs(x)
     if side > plan.shoulder_x and y > plan.arm_y:
@@ -61,14 +61,26 @@ def _face_at(x, y, z, look, plan):
 
 
 @jit
-def paint_person(image, parts, points, faces, owners, face_index, normals, template, scene, look, plan):
+def paint_person(
+    image: np.ndarray,
+    parts: np.ndarray,
+    points: np.ndarray,
+    faces: np.ndarray,
+    owners: np.ndarray,
+    face_index: np.ndarray,
+    normals: np.ndarray,
+    template: np.ndarray,
+    scene: Struct,
+    look: Struct,
+    plan: Struct,
+) -> None:
     """Colours and lights the pixels in which `face_index` (S, S) is a triangle; writes 1 + the owner into `parts`."""
     size = face_index.shape[0]
     rows, columns, count = np.empty(size * size + 1, np.int32), np.empty(size * size + 1, np.int32), 0
-    for row in range(size):
-        for column in range(size):
-            rows[count], columns[count] = row, column
-            count += face_index[row, column] >= 0
+    for i in range(size):
+        for j in range(size):
+            rows[count], columns[count] = i, j
+            count += face_index[i, j] >= 0
     rest, normal, light = np.empty((3, RUN), np.float32), np.empty((3, RUN), np.float32), np.empty((3, RUN), np.float32)
     zone, gloss, fold = np.empty(RUN, np.uint8), np.empty(RUN, np.float32), np.empty(RUN, np.float32)
     colors, relief = _palette(look)
@@ -85,7 +97,7 @@ def paint_person(image, parts, points, faces, owners, face_index, normals, templ
 
 @jit
 def _surface_points(row, column, points, faces, face_index, normals, template, rest, normal, owners, parts):
-    """Rest-pose position and normal (3, N or more) of what the pixels (N,) show, and their parts."""
+    """Rest-pose positions and normals (3, N or more) of the surface at the pixels (N,), and their parts."""
     weight = np.empty(3, np.float32)
     for n in range(row.size):
         face = face_index[row[n], column[n]]
@@ -170,7 +182,7 @@ def _add_lamp(normal, direction, color, light, shine):
 
 @jit
 def _fold(rest, zone, relief, phase, scratch, fold):
-    """Darker and lighter places in cloth and hair (N,) at rest-pose positions (3, N or more); scratch (3, S)."""
+    """Brightness of cloth and hair (N,) at rest-pose positions (3, N or more); scratch (3, N or more)."""
     px, py, pz = phase[0], phase[1], phase[2]
     x, y, z = scratch[0], scratch[1], scratch[2]
     for n in range(fold.size):

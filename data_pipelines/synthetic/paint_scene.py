@@ -8,15 +8,15 @@ Shapes: S side of the image, M side of the shadow map, N pixels of a row.
 
 import numpy as np
 
-from data_pipelines.synthetic.compiled import f32, i32, jit
+from data_pipelines.synthetic.compiled import Struct, f32, i32, jit
 from data_pipelines.synthetic.textures import surface
 
 SKY, BACKDROP, FLOOR, WALL = range(4)
 
 
 @jit
-def paint_background(image, intrinsics, scene, shadow):
-    """Fills the image with sky, wall or backdrop, and the floor with the person's shadow on it."""
+def paint_background(image: np.ndarray, intrinsics: np.ndarray, scene: Struct, shadow: np.ndarray) -> None:
+    """Fills the image with sky, wall or backdrop, and with the floor and the person's shadow on it."""
     size = image.shape[0]
     rx, kind, distance = np.empty(size, np.float32), np.empty(size, np.int32), np.empty(size, np.float32)
     scratch = np.empty((4, size), np.float32)
@@ -62,7 +62,7 @@ def paint_background(image, intrinsics, scene, shadow):
 
 @jit
 def _first_hit(rx, ry, scene, kind, distance):
-    """What the rays of a row meet first, and at which depth."""
+    """The kind of surface that the rays of a row meet first, and its depth."""
     ux, wx, ground, wall = scene.up[0], scene.wall_normal[0], scene.ground, scene.wall
     rise_0, toward_0 = ry * scene.up[1] + scene.up[2], ry * scene.wall_normal[1] + scene.wall_normal[2]
     walled, nothing = scene.enclosure == 1, i32(BACKDROP if scene.enclosure == 1 else SKY)
@@ -71,8 +71,8 @@ def _first_hit(rx, ry, scene, kind, distance):
         floor_at = ground / rise if (rise * ground > f32(1e-9)) & (rise < f32(0)) else f32(1e6)
         wall_at = wall / toward if (toward > f32(1e-6)) & walled else f32(1e6)
         distance[j] = min(floor_at, wall_at)
-        solid = i32(FLOOR) if floor_at < wall_at else i32(WALL)
-        kind[j] = solid if distance[j] <= f32(9e5) else nothing
+        nearest = i32(FLOOR) if floor_at < wall_at else i32(WALL)
+        kind[j] = nearest if distance[j] <= f32(9e5) else nothing
 
 
 @jit
@@ -84,7 +84,7 @@ def _sky(rx, ry, scene, t):
 
 @jit
 def _floor(distance, rx, ry, pitch, scene, u, v, t):
-    """How much of the floor's second colour is where the rays meet it; what is too fine for the pixels fades."""
+    """The share of the floor's second colour where the rays meet it; textures that are too fine for the pixels fade."""
     axes, frequency, ux, rise_0 = scene.axes, scene.floor.frequency, scene.up[0], ry * scene.up[1] + scene.up[2]
     ax, a0 = axes[0, 0] * frequency, (ry * axes[0, 1] + axes[0, 2]) * frequency
     bx, b0 = axes[1, 0] * frequency, (ry * axes[1, 1] + axes[1, 2]) * frequency
@@ -152,7 +152,7 @@ def _shade(shadow, row, start, to_cell, strength, light):
 
 
 @jit
-def paint_shapes(image, shapes, seed, hidden):
+def paint_shapes(image: np.ndarray, shapes: np.ndarray, seed: int, hidden: np.ndarray) -> None:
     """Draws textured boxes, ellipses and bars; sets `hidden` (S, S) to 1 under them."""
     scratch = np.empty((4, image.shape[0]), np.float32)
     for n in range(shapes.shape[0]):
@@ -192,7 +192,7 @@ def _paint_shape(image, shape, seed, hidden, scratch):
 
 @jit
 def _inside(kind, u, v, du, dv, count):
-    """The first of `count` pixels of a row that is in a shape, and the one after the last; (u, v) moves by (du, dv)."""
+    """The first of `count` pixels of a row in a shape and the one after the last; a pixel moves (u, v) by (du, dv)."""
     start, end = 0, count
     while start < end and not _covers(kind, u + f32(start) * du, v + f32(start) * dv):
         start += 1
@@ -214,7 +214,7 @@ def _ramp(first, step, out):
 
 @jit
 def _round(kind, shade, light):
-    """From where pixels are across a shape, -1 to 1, to the light on them: bars are round, the rest is flat."""
+    """Position of pixels across a shape, -1 to 1 -> the light on them: bars are round, other shapes are planes."""
     square, linear, constant = (shade, f32(0), f32(0)) if kind == 3 else (f32(0), f32(0.5) * shade, f32(0.5) * shade)
     for j in range(light.size):
         light[j] = f32(1) - constant - light[j] * (linear + light[j] * square)

@@ -1,8 +1,8 @@
 """Synthetic people with exact labels: a pure function of (seed, index).
 
-Pose, shape, clothes, light, camera and scene come from the other modules of this package; here they are put together:
-parameters for a block of examples with NumPy, then one image at a time in compiled code, a few to a thread. Parameters
-hold the interpreter, so they are made one block after the other, while threads draw the block before.
+Pose, shape, clothes, light, camera and scene come from the other modules of this package and are put together here.
+NumPy makes the parameters of a block of examples; compiled code then draws its images, a few in each thread. NumPy
+holds the interpreter lock, so the blocks are made one after the other, while threads draw the block before.
 
 Shapes: B examples, V vertices, F faces, S side of the image.
 """
@@ -18,10 +18,10 @@ from scipy.spatial.transform import Rotation
 from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic import kernels, lens
 from data_pipelines.synthetic.appearance import body_plan, sample_looks
-from data_pipelines.synthetic.cameras import frame, place, sample_views
+from data_pipelines.synthetic.cameras import frame, sample_views, translations
 from data_pipelines.synthetic.paint_person import paint_person
 from data_pipelines.synthetic.paint_scene import paint_background, paint_shapes
-from data_pipelines.synthetic.poses import PosePrior, rotation_vectors
+from data_pipelines.synthetic.poses import PosePrior
 from data_pipelines.synthetic.scenes import add_sensor, sample_scenes, transmit
 from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.joints import OPENPOSE_25_FROM_45
@@ -29,7 +29,7 @@ from hmr_jax.body.kinematics import forward_kinematics_numpy
 from hmr_jax.config import AugmentConfig
 from hmr_jax.rendering.rasterize import rasterize_into
 
-BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the request
+BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the batch
 PIECE = 4  # examples that a thread draws at a time
 STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0)  # no augmentation
 
@@ -37,7 +37,7 @@ STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0)  # no augmentation
 class SyntheticPeople:
     """Draws people with their labels.
 
-    The image of example i is the same whichever batch it is asked for in, and whatever the number of threads.
+    Example i is the same in every batch and with any number of threads.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SyntheticPeople:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _plan(self, wanted: np.ndarray) -> tuple[tuple, dict[str, np.ndarray]]:
-        """What `_draw` takes before its results, and the labels that are known before anything is drawn."""
+        """The inputs of `_draw`, and the labels that are known before drawing."""
         indices = np.pad(wanted, (0, BLOCK - len(wanted)), mode="edge")
         body = self._body
 
@@ -119,13 +119,12 @@ class SyntheticPeople:
         poses = body.prior.sample(posing)
         betas = posing.normal(shape=(body.num_betas,)).astype(np.float32)
         view = sample_views(filming, self.augment)
-        turned = view.rotation @ Rotation.from_rotvec(poses.pose[:, 0]).as_matrix()
         pose = poses.pose.copy()
-        pose[:, 0] = rotation_vectors(turned)
+        pose[:, 0] = kernels.rotation_vectors(view.rotation @ Rotation.from_rotvec(poses.pose[:, 0]).as_matrix())
         pose = pose.astype(np.float32)
 
         vertices, joints = body.skin(betas, pose)
-        translation = place(view, vertices).astype(np.float32)
+        translation = translations(view, vertices).astype(np.float32)
         vertices += translation[:, None]
         joints = joints + translation[:, None]
         keypoints = body.keypoints(vertices, joints)
@@ -159,7 +158,7 @@ class SyntheticPeople:
 
 
 class _Body:
-    """A body model in the layout that the block computation wants."""
+    """A body model in the layout that the computation of blocks needs."""
 
     def __init__(self, body: BodyModel):
         count, self.num_betas = body.num_vertices, body.num_betas
@@ -178,13 +177,14 @@ class _Body:
         self.owners = weights.argmax(1).astype(np.uint8)
         self._landmarks = np.asarray(body.landmarks)
         j19 = np.asarray(body.regressors["j19"], np.float32)
-        self._j19 = (*np.nonzero(j19), j19[np.nonzero(j19)])
+        rows, columns = np.nonzero(j19)
+        self._j19 = rows, columns, j19[rows, columns]
         self.prior = PosePrior(self._joints.astype(float), body.parents)
-        self.painted = self.template - self._joints[0]  # where on the body a vertex is, whatever the model's origin
+        self.painted = self.template - self._joints[0]  # relative to the pelvis, which is not every model's origin
         self.plan = body_plan(self.painted, self._joints - self._joints[0], self._landmarks)[()]
         rest = self.keypoints(self.template[None], self._joints[None])[0]
         inside = np.linalg.norm(rest[:, None] - self.template, axis=-1).min(1)
-        # A joint is seen through the skin around it: what hides it must be nearer than its own surface can be.
+        # A joint lies below the skin that shows it: only what is nearer than that skin can hide it.
         self.tolerance = (0.06 + 1.7 * inside).astype(np.float32)
 
     def skin(self, betas: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +223,7 @@ def _draw_and_transmit(first: int, last: int, arguments: tuple, out: dict[str, n
 @numba.njit(nogil=True, cache=True)
 def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, looks, plan, pixels, keypoints, tolerance,
           images, masks, depths, parts, visible):  # fmt: skip
-    """Draws the examples first .. last: images and everything that is read off their depth buffers."""
+    """Draws the examples `first` to `last` - 1: images, and the labels that depend on their depth buffers."""
     size, count = images.shape[1], vertices.shape[1]
     scratch = np.empty((3, count, 3), np.float32)
     normals, clothed, points = scratch[0], scratch[1], scratch[2]
@@ -275,7 +275,7 @@ def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, lo
 
 @numba.njit(nogil=True, cache=True)
 def _label(face, nearness, hidden, mask, depth, part):
-    """A row of the dense labels; `part` holds those of the person, seen or not."""
+    """A row of the dense labels; `part` comes with those of the person, hidden or not."""
     for j in range(face.size):
         seen = (face[j] >= 0) & (hidden[j] == 0)
         mask[j] = seen

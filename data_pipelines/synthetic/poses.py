@@ -1,12 +1,12 @@
 """A prior over human poses, made of anatomical angles instead of motion capture.
 
 A pose is drawn in three steps: a stance (what trunk and legs do), what each arm does, and small independent motion of
-everything else. The tables below give each angle as a range in degrees, from which a value is drawn with more weight
-in the middle; `LIMITS` bounds what is composed from them. Of `CANDIDATES` such poses the one whose limbs interpenetrate
-least is kept, and half of all poses are mirrored, so that left and right are alike.
+everything else. The tables below give each angle as a range in degrees, from which a value is drawn, more likely in the
+middle; `LIMITS` bounds what is composed from them. Of `CANDIDATES` such poses the one whose limbs intersect least is
+kept. Half of all poses are mirrored, so that left and right are alike.
 
-Angles, for the left side (the right side mirrors them), 0 in the T-pose unless said:
-    tilt     of the pelvis, forward                    bend, turn, side   of the spine: forward, left, left
+Angles of the left side, which the right side mirrors; they are 0 in the T-pose unless stated:
+    tilt     of the pelvis, forward                    bend, twist, side  of the spine: forward, left, left
     hip      thigh forward of the world's vertical for upright stances, of the trunk for lying ones
     spread   thigh outwards    out  thigh rolled outwards    knee  bent    foot  toes up, from flat on the ground
     lift     upper arm from hanging (0) over horizontal (90) to overhead (180)
@@ -15,9 +15,10 @@ Angles, for the left side (the right side mirrors them), 0 in the T-pose unless 
     elbow    bent    pronate  forearm rolled    wrist  bent
 Joint limits after the American Academy of Orthopaedic Surgeons' ranges of motion, slightly narrowed.
 
-Shapes: B poses, J joints (SMPL's 24).
+Shapes: B poses, K candidates, N spheres.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numba
@@ -25,6 +26,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
+from data_pipelines.synthetic.kernels import rotation_vectors
 from hmr_jax.body.joints import SMPL_24, SMPL_24_FLIP
 from hmr_jax.body.kinematics import forward_kinematics_numpy
 
@@ -47,7 +49,7 @@ class Stance:
     out: Range
     arms: tuple[float, ...]
     foot: Range = (-8, 8)
-    turn: float = 20
+    twist: float = 20
     side: float = 12
     lying: bool = False
 
@@ -101,19 +103,24 @@ ARMS: dict[str, tuple[Range, Range, Range, Range]] = {
 
 @dataclass
 class Poses:
-    """What the prior returns."""
+    """Poses of the prior."""
 
     pose: np.ndarray
-    """(B, 24, 3) axis-angle; row 0 turns the body in the world: Y up, facing about +Z at heading 0."""
+    """(B, 24, 3) axis-angle; row 0 is the body's rotation in the world: Y up, facing +Z at heading 0."""
     stance: np.ndarray
     """(B,) number in `STANCES`."""
 
 
 class PosePrior:
-    """Draws poses; knows the skeleton, to keep limbs out of each other."""
+    """Draws poses of a skeleton whose limbs should not intersect."""
 
     def __init__(self, rest_joints: np.ndarray, parents: tuple[int, ...]):
-        """rest_joints: (24, 3) of the mean body, metres; parents: of SMPL's tree."""
+        """Prepares the skeleton.
+
+        Args:
+            rest_joints: (24, 3) of the mean body, metres.
+            parents: of SMPL's joints, -1 for the root.
+        """
         self._rest, self._parents = rest_joints, parents
         self._spheres = _spheres(rest_joints)
 
@@ -132,33 +139,9 @@ class PosePrior:
         """Metres by which spheres around the bones overlap, (B, K)."""
         pelvis = np.zeros((*rotations.shape[:-3], 3))
         joints = forward_kinematics_numpy(self._parents, rotations, self._rest, root=pelvis)[1]
-        centers = self._spheres.place(joints)
+        centers = self._spheres.centers(joints)
         distance = np.linalg.norm(centers[..., self._spheres.first, :] - centers[..., self._spheres.second, :], axis=-1)
         return np.maximum(self._spheres.reach - distance, 0).sum(-1)
-
-
-@numba.njit(nogil=True, cache=True)
-def rotation_vectors(matrices):
-    """Axis-angle (N, 3) of rotation matrices (N, 3, 3), by way of the quaternion's largest component."""
-    out, q = np.empty((len(matrices), 3)), np.empty(4)
-    for n in range(len(matrices)):
-        m = matrices[n]
-        trace = m[0, 0] + m[1, 1] + m[2, 2]
-        i = 0
-        for k in range(1, 3):
-            i = k if m[k, k] > m[i, i] else i
-        if trace > m[i, i]:
-            q[0], q[1], q[2], q[3] = m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace
-        else:
-            j, k = (i + 1) % 3, (i + 2) % 3
-            q[i], q[j], q[k] = 1 - trace + 2 * m[i, i], m[j, i] + m[i, j], m[k, i] + m[i, k]
-            q[3] = m[k, j] - m[j, k]
-        length = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
-        angle = 2 * np.arctan2(length, abs(q[3]))
-        scale = np.copysign(angle / length if length > 1e-12 * abs(q[3]) else 2 / abs(q[3]), q[3])
-        for k in range(3):
-            out[n, k] = q[k] * scale
-    return out
 
 
 @dataclass
@@ -172,7 +155,7 @@ class _Spheres:
     second: np.ndarray
     reach: np.ndarray
 
-    def place(self, joints: np.ndarray) -> np.ndarray:
+    def centers(self, joints: np.ndarray) -> np.ndarray:
         """Centres (..., N, 3) for joints (..., 24, 3)."""
         start, end = joints[..., self.start, :], joints[..., self.end, :]
         return start + self.fraction[:, None] * (end - start)
@@ -211,7 +194,7 @@ def _spheres(rest: np.ndarray) -> _Spheres:
     ]
     first, second = np.array(pairs).T
     spheres = _Spheres(start, end, fraction, first, second, scale * (radius[first] + radius[second]))
-    centers = spheres.place(rest)
+    centers = spheres.centers(rest)
     apart = np.linalg.norm(centers[first] - centers[second], axis=-1)
     spheres.reach = np.minimum(spheres.reach, apart)  # what touches in the rest pose may always touch
     return spheres
@@ -232,46 +215,46 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
     lying = np.array([s.lying for s in table])[stance]
     local = np.broadcast_to(np.eye(3), (len(stance), 24, 3, 3)).copy()
 
-    def turn(joint: str, order: str, *angles: np.ndarray) -> None:
+    def rotate(joint: str, order: str, *angles: np.ndarray) -> None:
         for axis, angle in zip(order, angles, strict=True):
-            _turn(local[:, JOINT[joint]], "XYZ".index(axis), np.cos(angle), np.sin(angle))
+            _rotate(local[:, JOINT[joint]], "XYZ".index(axis), np.cos(angle), np.sin(angle))
 
     tilt, bend = stance_range(lambda s: s.tilt), stance_range(lambda s: s.bend)
     side = draws.normal(0, np.deg2rad([s.side for s in table])[stance] / 2)
-    twist = draws.normal(0, np.deg2rad([s.turn for s in table])[stance] / 2)
+    twist = draws.normal(0, np.deg2rad([s.twist for s in table])[stance] / 2)
     share = draws.uniform(0.6, 1.4, shape=(3,)) * np.array([0.3, 0.35, 0.35])
     share /= share.sum(1, keepdims=True)
     for k, joint in enumerate(("spine1", "spine2", "spine3")):
-        turn(joint, "YXZ", twist * share[:, k], bend * share[:, k], side * share[:, k])
+        rotate(joint, "YXZ", twist * share[:, k], bend * share[:, k], side * share[:, k])
     # The head partly makes up for the trunk, as if to look ahead, and looks about.
     nod = -draws.uniform(0, 0.7) * np.where(lying, 0, tilt + bend) + np.deg2rad(draws.normal(4, 14))
     look, lean = np.deg2rad(draws.normal(0, 26)), np.deg2rad(draws.normal(0, 8))
     nod, look = np.clip(nod, -0.9, 0.8), np.clip(look, -1.2, 1.2)
     for joint in ("neck", "head"):
-        turn(joint, "YXZ", look / 2, nod / 2, lean / 2)
+        rotate(joint, "YXZ", look / 2, nod / 2, lean / 2)
 
     roll = draws.sign() * np.pi / 2 * draws.choice(np.array([3, 2, 2]))  # on the back, a side, the front
     roll = roll + np.deg2rad(draws.normal(0, 15))
     side_tilt = np.deg2rad(draws.normal(0, 3))
-    turn("pelvis", "XYZ", np.where(lying, tilt - np.pi / 2, tilt), np.where(lying, roll, 0), side_tilt)
+    rotate("pelvis", "XYZ", np.where(lying, tilt - np.pi / 2, tilt), np.where(lying, roll, 0), side_tilt)
 
     for k, s in enumerate(("left", "right")):
         m = 1 - 2 * k
         hip, knee = stance_range(lambda r, k=k: r.hip[k]), stance_range(lambda r, k=k: r.knee[k])
         spread, out = stance_range(lambda r: r.spread), stance_range(lambda r: r.out)
         lean = knee - hip  # of the shin, forward: with the sole on the ground the toes go up by as much
-        flat = np.where(lying | (lean > np.deg2rad(60)), np.deg2rad(-20), lean)
+        toes = np.where(lying | (lean > np.deg2rad(60)), np.deg2rad(-20), lean)
         foot = stance_range(lambda r: r.foot)
         hip = np.where(lying, hip, hip + tilt)
         hip, spread, out, knee = (
             np.clip(a, *np.deg2rad(LIMITS[name]))
             for a, name in ((hip, "hip"), (spread, "spread"), (out, "out"), (knee, "knee"))
         )
-        toes_up = np.clip(flat + foot, *np.deg2rad(LIMITS["foot"]))
-        turn(f"{s}_hip", "XZY", -hip, m * spread, m * out)
-        turn(f"{s}_knee", "XY", knee, m * np.deg2rad(draws.normal(0, 4)))
-        turn(f"{s}_ankle", "XYZ", -toes_up, m * np.deg2rad(draws.normal(3, 7)), -m * spread * 0.5)
-        turn(f"{s}_foot", "X", np.deg2rad(draws.uniform(-30, 3)) * (flat > np.deg2rad(30)))  # heel raised: toes bend
+        toes_up = np.clip(toes + foot, *np.deg2rad(LIMITS["foot"]))
+        rotate(f"{s}_hip", "XZY", -hip, m * spread, m * out)
+        rotate(f"{s}_knee", "XY", knee, m * np.deg2rad(draws.normal(0, 4)))
+        rotate(f"{s}_ankle", "XYZ", -toes_up, m * np.deg2rad(draws.normal(3, 7)), -m * spread * 0.5)
+        rotate(f"{s}_foot", "X", np.deg2rad(draws.uniform(-30, 3)) * (toes > np.deg2rad(30)))  # heel raised: toes bend
 
     weights = np.array([s.arms for s in table])[stance]
     actions = [draws.choice(weights), draws.choice(weights)]
@@ -280,18 +263,18 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
         lift, plane, roll, elbow = (
             _between(draws, *angle) for angle in np.array(list(ARMS.values()), float)[actions[k]].transpose(1, 2, 0)
         )
-        _raise_arm(local, turn, s, lift, plane, roll)
+        _raise_arm(local, rotate, s, lift, plane, roll)
         m = 1 - 2 * k
         pronate = np.deg2rad(draws.normal(0, 30, clip=2))
-        turn(f"{s}_elbow", "YX", -m * np.maximum(elbow, 0), 0.4 * pronate)
-        turn(f"{s}_wrist", "XZY", 0.6 * pronate, m * np.deg2rad(draws.normal(0, 18)), np.deg2rad(draws.normal(0, 10)))
-        turn(f"{s}_hand", "ZY", m * np.deg2rad(draws.normal(-8, 12)), np.deg2rad(draws.normal(0, 5)))
+        rotate(f"{s}_elbow", "YX", -m * np.maximum(elbow, 0), 0.4 * pronate)
+        rotate(f"{s}_wrist", "XZY", 0.6 * pronate, m * np.deg2rad(draws.normal(0, 18)), np.deg2rad(draws.normal(0, 10)))
+        rotate(f"{s}_hand", "ZY", m * np.deg2rad(draws.normal(-8, 12)), np.deg2rad(draws.normal(0, 5)))
     return local
 
 
 @numba.njit(nogil=True, cache=True)
-def _turn(rotations, axis, cosine, sine):
-    """Turns rotations (B, 3, 3) in place about one of their own axes."""
+def _rotate(rotations, axis, cosine, sine):
+    """Rotates (B, 3, 3) in place about one of their own axes."""
     j, k = (axis + 1) % 3, (axis + 2) % 3
     for b in range(len(rotations)):
         for i in range(3):
@@ -299,12 +282,14 @@ def _turn(rotations, axis, cosine, sine):
             rotations[b, i, j], rotations[b, i, k] = cosine[b] * one + sine[b] * two, cosine[b] * two - sine[b] * one
 
 
-def _raise_arm(local: np.ndarray, turn, s: str, lift: np.ndarray, plane: np.ndarray, roll: np.ndarray) -> None:
+def _raise_arm(
+    local: np.ndarray, rotate: Callable[..., None], s: str, lift: np.ndarray, plane: np.ndarray, roll: np.ndarray
+) -> None:
     """Sets collar and shoulder of side `s` so that the upper arm points where lift and plane say."""
     m = 1 if s == "left" else -1
     shrug = 0.22 * np.clip(lift - np.deg2rad(30), 0, None)  # the collar bone takes part of a high lift
     reach = 0.15 * np.sin(plane) * np.sin(lift)
-    turn(f"{s}_collar", "ZY", m * shrug, -m * reach)
+    rotate(f"{s}_collar", "ZY", m * shrug, -m * reach)
     direction = np.stack([m * np.sin(lift) * np.cos(plane), -np.cos(lift), np.sin(lift) * np.sin(plane)], -1)
     direction = np.einsum("bji,bj->bi", local[:, JOINT[f"{s}_collar"]], direction)
     start = np.array([m, 0.0, 0.0])
@@ -312,4 +297,4 @@ def _raise_arm(local: np.ndarray, turn, s: str, lift: np.ndarray, plane: np.ndar
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = np.arctan2(sine, direction @ start[:, None])
     local[:, JOINT[f"{s}_shoulder"]] = Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * angle).as_matrix()
-    turn(f"{s}_shoulder", "X", roll)
+    rotate(f"{s}_shoulder", "X", roll)

@@ -1,7 +1,7 @@
-"""The world around the person: light, ground, walls, clutter behind, occluders before, and the sensor's faults.
+"""The world around the person: light, ground, walls, clutter behind, occluders in front, and the sensor's faults.
 
-Everything is sampled as one record per image that `kernels` draws from. Colours are linear-light RGB; image lengths
-are in units of the image's side, so a scene looks the same at any size.
+Everything is sampled as one record per image, from which `paint_scene` and `lens` draw. Colours are linear-light RGB.
+Lengths in the image are in units of its side, so a scene looks the same at any size.
 
 Shapes: B examples.
 """
@@ -43,10 +43,10 @@ def sample_scenes(draws: Draws, up: np.ndarray, floor: np.ndarray, person: np.nd
     Args:
         draws: of the "scene" stream.
         up: (B, 3) the world's vertical in camera axes.
-        floor: (B,) height along `up` on which the person rests.
-        person: (B, 3) the person's pelvis.
-        cloth: (B, 3) a colour that is worn, which the background sometimes repeats.
-        box: (B, 3) centre and side of the person's box in units of the image's side, where occluders aim.
+        floor: (B,) height along `up` of the person's lowest point, metres.
+        person: (B, 3) the person's pelvis, metres.
+        cloth: (B, 3) a colour of the clothes, which the background sometimes repeats.
+        box: (B, 3) centre and side of the person's box in units of the image's side: occluders hide a part of it.
     """
     count = len(up)
     scenes = np.zeros(count, SCENE)
@@ -55,8 +55,8 @@ def sample_scenes(draws: Draws, up: np.ndarray, floor: np.ndarray, person: np.nd
     ahead = person - np.einsum("bi,bi->b", person, up)[:, None] * up
     ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-6)
     aside = np.cross(up, ahead)
-    turn = draws.uniform(-0.7, 0.7)[:, None]
-    axes = np.stack([np.cos(turn) * aside + np.sin(turn) * ahead, np.cos(turn) * ahead - np.sin(turn) * aside], 1)
+    angle = draws.uniform(-0.7, 0.7)[:, None]
+    axes = np.stack([np.cos(angle) * aside + np.sin(angle) * ahead, np.cos(angle) * ahead - np.sin(angle) * aside], 1)
     scenes["axes"], scenes["wall_normal"] = axes, axes[:, 1]
     scenes["wall"] = np.einsum("bi,bi->b", axes[:, 1], person) + draws.log_uniform(0.7, 6)
     scenes["enclosure"] = draws.choice(np.array([0.4, 0.4, 0.2]))
@@ -98,7 +98,7 @@ def add_sensor(draws: Draws, scenes: np.ndarray, color: float) -> None:
 
 
 def transmit(image: np.ndarray, scene: np.void) -> np.ndarray:
-    """What low resolution and JPEG leave of an (S, S, 3) uint8 image."""
+    """An image (S, S, 3) uint8 after low resolution and JPEG compression."""
     if scene["coarse"] == 1 and scene["jpeg"] == 0:
         return image
     received: Image.Image = Image.fromarray(image)
@@ -138,7 +138,7 @@ def _muted(draws: Draws) -> np.ndarray:
 
 
 def _shapes(draws: Draws, slots: int, used: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-    """(B, slots) SHAPE records; with a `box` (B, 3) they are placed to hide a part of what is in it."""
+    """(B, slots) SHAPE records; with a `box` (B, 3) they hide a part of it."""
     shapes = np.zeros((len(used), slots), SHAPE)
     for k in range(slots):
         shape = shapes[:, k]

@@ -11,13 +11,13 @@ from data_pipelines.loading.background import BatchStream, Prefetch, in_processe
 from data_pipelines.loading.echoing import echoed
 from data_pipelines.loading.index_stream import batch_numbers
 from data_pipelines.loading.pseudo_depth import pseudo_depth
+from data_pipelines.random_streams import split_seed
 from data_pipelines.synthetic.people import STILL, SyntheticPeople
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import Config
 
-SPLITS = ("train", "validation", "test")
 EVALUATION_EXAMPLES = 1000  # of a split that is not for training, unless said otherwise
 ECHO_POOL = 8192  # people kept to be shown again
 
@@ -79,7 +79,7 @@ class _BatchMaker:
         self.people = SyntheticPeople(
             load_body_model(config.model.body),
             size=config.data.crop_size,
-            seed=len(SPLITS) * config.seed + SPLITS.index(split),
+            seed=split_seed(config.seed, split),
             augment=config.data.augment if self._training else STILL,
             workers=workers,
         )

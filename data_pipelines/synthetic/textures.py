@@ -1,12 +1,15 @@
 """Compiled procedural textures: value noise, fabric patterns and surfaces.
 
 Loops over one row of an image stand in functions of their own, without branches, calls or divisions where possible:
-there the compiler sees that arrays do not overlap, and vectorises.
+there the compiler sees that arrays do not overlap, and vectorises. Numba widens whole numbers, so they are cast back to
+32 bits after each operation.
+
+Shapes: N points of a row.
 """
 
 import numpy as np
 
-from data_pipelines.synthetic.compiled import f32, i32, jit, part, u32
+from data_pipelines.synthetic.compiled import Number, f32, i32, jit, part, u32
 
 _PRIMES = (u32(0x9E3779B1), u32(0x85EBCA77), u32(0xC2B2AE3D))
 _MIX = u32(0x2C1B3C6D)
@@ -38,13 +41,13 @@ def _tone(i, j, seed):
 
 
 @part
-def smooth(t):
-    """The cubic step: 0 and 1 stay, with no slope there."""
+def smooth(t: Number) -> Number:
+    """The cubic step from 0 to 1, with slope 0 at both ends."""
     return t * t * (f32(3) - f32(2) * t)
 
 
 @part
-def noise2(x, y, seed):
+def noise2(x: Number, y: Number, seed: Number) -> Number:
     """Value noise in the plane, [0, 1), one feature per unit."""
     x, y = f32(x), f32(y)
     fx, fy = np.floor(x), np.floor(y)
@@ -58,7 +61,7 @@ def noise2(x, y, seed):
 
 
 @part
-def noise3(x, y, z):
+def noise3(x: Number, y: Number, z: Number) -> Number:
     """Value noise in space, [0, 1), one feature per unit."""
     z = f32(z)
     fz = np.floor(z)
@@ -67,8 +70,10 @@ def noise3(x, y, z):
 
 
 @jit
-def fabric(pattern, x, y, z, directions, garment, frequency):
-    """How much of a fabric's second colour is at a rest-pose position, 0 to 1; patterns as `appearance.PATTERNS`."""
+def fabric(
+    pattern: int, x: float, y: float, z: float, directions: np.ndarray, garment: int, frequency: float
+) -> Number:
+    """The share of a fabric's second colour at a rest-pose position, 0 to 1; patterns as `appearance.PATTERNS`."""
     if pattern == 0:
         return f32(0)
     if pattern == 5:  # a printed panel on the chest
@@ -89,8 +94,8 @@ def fabric(pattern, x, y, z, directions, garment, frequency):
 
 
 @jit
-def surface(texture, x, y, seed, out):
-    """How much of a surface's second colour is at the points (x, y) of a row, 0 to 1; textures as `scenes.TEXTURES`."""
+def surface(texture: int, x: np.ndarray, y: np.ndarray, seed: int, out: np.ndarray) -> None:
+    """The share of a surface's second colour at the points (x, y) of a row, 0 to 1; textures as `scenes.TEXTURES`."""
     if texture == 0:
         for n in range(out.size):
             out[n] = f32(0.3) * noise2(x[n] * f32(0.7), y[n] * f32(0.7), seed)

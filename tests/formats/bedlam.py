@@ -30,9 +30,9 @@ def write(folder: Path, kind: str = "smplx", columns: int = 127, **changes) -> d
         for row, image in enumerate(people["image"]):
             path = folder / "training_images" / scene / "png" / name_of(row)
             path.parent.mkdir(parents=True, exist_ok=True)
-            turned = np.rot90(image, 1) if scene == CLOSEUP else image  # 90 degrees clockwise bring it upright
+            rotated = np.rot90(image, 1) if scene == CLOSEUP else image  # 90 degrees clockwise bring it upright
             file = io.BytesIO()
-            Image.fromarray(np.ascontiguousarray(turned)).save(file, "PNG", compress_level=1)
+            Image.fromarray(np.ascontiguousarray(rotated)).save(file, "PNG", compress_level=1)
             path.write_bytes(file.getvalue())
     return drawn
 
@@ -45,14 +45,14 @@ def table(people: dict[str, np.ndarray], kind: str, columns: int) -> dict[str, n
     count = len(people["pose"])
     cameras = world_cameras(count)
     points = smplx.joints(people) @ people["intrinsics"].transpose(0, 2, 1)
-    flat = points[..., :2] / points[..., 2:]
+    pixels = points[..., :2] / points[..., 2:]
     gtkps = np.ones((count, columns, 3))
-    gtkps[:, :24, :2] = flat
+    gtkps[:, :24, :2] = pixels
     if kind == "smplx":
         gtkps[:, 22:, :2] = 7  # jaw, eyes, fingers, face: not read
     if columns == 44:
         gtkps = people["keypoints_2d"]
-    low, high = flat[:, :22].min(1), flat[:, :22].max(1)
+    low, high = pixels[:, :22].min(1), pixels[:, :22].max(1)
     pose = people["pose"].astype(np.float32)
     whole = pose if kind == "smpl" else np.concatenate([pose[:, :66], np.zeros((count, 99), np.float32)], 1)
     return {

@@ -1,4 +1,4 @@
-"""CameraHMR's releases: one flat npz, images beside it."""
+"""CameraHMR's releases: one npz file, and images next to it."""
 
 from pathlib import Path
 

@@ -58,11 +58,11 @@ def check_truth(record: dict, truth: dict, *, translation: bool = True, keypoint
     if translation:
         np.testing.assert_allclose(record["smpl/translation"], truth["translation"], atol=rel, rtol=rel)
     if keypoints_3d:
-        solid, true = record["keypoints_3d"], truth["keypoints_3d"]
-        seen = solid[:, 3] > 0
+        found, true = record["keypoints_3d"], truth["keypoints_3d"]
+        seen = found[:, 3] > 0
         if not translation:
-            solid, true = solid - solid[39], true - true[39]
-        np.testing.assert_allclose(solid[seen, :3], true[seen, :3], atol=rel, rtol=rel)
+            found, true = found - found[39], true - true[39]
+        np.testing.assert_allclose(found[seen, :3], true[seen, :3], atol=rel, rtol=rel)
     seen = record["keypoints_2d"][:, 2] > 0
     points = source_points(record, record["keypoints_2d"][seen, :2])
     np.testing.assert_allclose(points, truth["keypoints_2d"][seen, :2], atol=1e-3)
@@ -72,8 +72,8 @@ def check_labels_land_on_the_image(record: dict, body: str = "default") -> None:
     """Keypoints drawn from body parameters and camera are within 1 px of the stored 2-D ones."""
     pose = np.concatenate([record["smpl/global_orient"], record["smpl/body_pose"]])[None]
     betas, translation = record["smpl/betas"][None], record["smpl/translation"][None]
-    solid = load_labelled_bodies(body).keypoints("n", pose, betas, translation)[0]
-    points = solid @ record["camera/intrinsics"].T
+    found = load_labelled_bodies(body).keypoints("n", pose, betas, translation)[0]
+    points = found @ record["camera/intrinsics"].T
     seen = record["keypoints_2d"][:, 2] > 0
     assert seen.sum() > 4
     error = np.linalg.norm(points[seen, :2] / points[seen, 2:] - record["keypoints_2d"][seen, :2], axis=1)

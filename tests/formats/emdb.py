@@ -16,19 +16,19 @@ def write(folder: Path, **changes) -> dict[str, np.ndarray]:
     """A sequence of EMDB 1 and one of EMDB 2, of the same person; returns the person's truth."""
     person = {name: values[0] for name, values in people().items()}
     for name, first in (("14_outdoor_climb", True), ("19_indoor_walk", False)):
-        place = folder / "P1" / name
-        (place / "images").mkdir(parents=True, exist_ok=True)
+        home = folder / "P1" / name
+        (home / "images").mkdir(parents=True, exist_ok=True)
         data = sequence(person, f"P1_{name}") | {"emdb1": first, "emdb2": not first} | changes
-        (place / f"P1_{name}_data.pkl").write_bytes(pickle.dumps(data, 4))
+        (home / f"P1_{name}_data.pkl").write_bytes(pickle.dumps(data, 4))
         for frame in range(FRAMES):
-            (place / "images" / f"{frame:05d}.jpg").write_bytes(jpeg(person["image"]))
+            (home / "images" / f"{frame:05d}.jpg").write_bytes(jpeg(person["image"]))
     return person
 
 
 def sequence(person: dict[str, np.ndarray], name: str) -> dict:
     cameras = world_cameras(FRAMES, 3)
     repeated = {key: np.repeat(values[None], FRAMES, 0) for key, values in person.items()}
-    pose, place = to_world(repeated, cameras)
+    pose, translation = to_world(repeated, cameras)
     points = smplx.joints(repeated) @ person["intrinsics"].T
     points = points[..., :2] / points[..., 2:]
     good = np.arange(FRAMES) != BAD
@@ -39,7 +39,7 @@ def sequence(person: dict[str, np.ndarray], name: str) -> dict:
         "good_frames_mask": good,
         "camera": {"intrinsics": person["intrinsics"], "extrinsics": cameras, "width": 160, "height": 160},
         "smpl": {
-            "poses_root": pose[:, :3], "poses_body": pose[:, 3:], "trans": place, "betas": person["betas"],
+            "poses_root": pose[:, :3], "poses_body": pose[:, 3:], "trans": translation, "betas": person["betas"],
         },
         "kp2d": points,
         "bboxes": {

@@ -9,7 +9,7 @@ from formats.camerahmr_npz import write_images
 from formats.people import people
 
 H36M_17_OF_32 = [11, 6, 7, 8, 1, 2, 3, 12, 24, 14, 15, 17, 18, 19, 25, 26, 27]
-GLOBAL = [14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6]  # their places among SPIN's 24
+GLOBAL = [14, 3, 4, 5, 2, 1, 0, 16, 12, 17, 18, 9, 10, 11, 8, 7, 6]  # their rows among SPIN's 24
 STEM = "S9/MyPoseFeatures"
 
 
@@ -34,7 +34,7 @@ def cdf(values: np.ndarray) -> bytes:
     return struct.pack(">II", 0xCDF30001, 0x0000FFFF) + cdr + gdr + zvdr + name + sizes + vxr + vvr
 
 
-def write(folder: Path, frames: int = 11, boxes: bool = True, flat: bool = True) -> dict:
+def write(folder: Path, frames: int = 11, boxes: bool = True, points_2d: bool = True) -> dict:
     """A video of S9 with a person who is another one every frame; every fifth frame is a file. Returns label truth."""
     import h5py
 
@@ -42,17 +42,17 @@ def write(folder: Path, frames: int = 11, boxes: bool = True, flat: bool = True)
     name = "Walking 1.60457274"
     part = {label: values[:frames] for label, values in drawn.items()}
     spin = part["keypoints_3d"][:, 25:44]
-    solid, points = np.zeros((frames, 32, 3)), np.zeros((frames, 32, 2))
-    for source, place in zip(H36M_17_OF_32, GLOBAL, strict=True):
-        if place < 19:
-            solid[:, source] = 1000 * spin[:, place, :3]
-            points[:, source] = part["keypoints_2d"][:, 25 + place, :2]
+    points_3d, points = np.zeros((frames, 32, 3)), np.zeros((frames, 32, 2))
+    for source, row in zip(H36M_17_OF_32, GLOBAL, strict=True):
+        if row < 19:
+            points_3d[:, source] = 1000 * spin[:, row, :3]
+            points[:, source] = part["keypoints_2d"][:, 25 + row, :2]
     features = folder / "S9" / "MyPoseFeatures"
     for kind, values in (
-        ("D3_Positions_mono", solid.reshape(frames, 96)),
+        ("D3_Positions_mono", points_3d.reshape(frames, 96)),
         ("D2_Positions", points.reshape(frames, 64)),
     ):
-        if kind == "D2_Positions" and not flat:
+        if kind == "D2_Positions" and not points_2d:
             continue
         (features / kind).mkdir(parents=True, exist_ok=True)
         (features / kind / f"{name}.cdf").write_bytes(cdf(values))

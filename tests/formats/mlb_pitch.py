@@ -19,7 +19,7 @@ def document(count: int = 2) -> tuple[dict, dict[str, np.ndarray]]:
     """The contents of a file and the people in it."""
     drawn = {name: values[:count] for name, values in people().items()}
     outer = world_cameras(1, 4)[0]
-    places = (drawn["keypoints_3d"][:, IN_44, :3] - outer[:3, 3]) @ outer[:3, :3] / FOOT
+    points_3d = (drawn["keypoints_3d"][:, IN_44, :3] - outer[:3, 3]) @ outer[:3, :3] / FOOT
     points = drawn["keypoints_2d"][:, IN_44] + [0.5, 0.5, 0]
     cameras = {
         f"camera{row}": {
@@ -32,7 +32,7 @@ def document(count: int = 2) -> tuple[dict, dict[str, np.ndarray]]:
     persons = [
         {
             "image": f"images/{row:04d}.jpg", "camera": f"camera{row}", "id": "pitcher",
-            "keypoints_2d": points[row].tolist(), "keypoints_3d": places[row].tolist(),
+            "keypoints_2d": points[row].tolist(), "keypoints_3d": points_3d[row].tolist(),
         }
         for row in range(count)
     ]  # fmt: skip

@@ -11,19 +11,19 @@ from data_pipelines.builders.labels.keypoints import H36M_17_TO_SPIN
 from formats.people import jpeg, people
 
 FRAMES = 21
-IN_44 = [25 + place for place in H36M_17_TO_SPIN]
+IN_44 = [25 + row for row in H36M_17_TO_SPIN]
 """Where the 17 points of Human3.6M's order are among our 44."""
 
 
 def write(folder: Path, cameras=(0, 8), **changes) -> dict[str, np.ndarray]:
     """A training sequence of one person who stands still, seen by two cameras alike, and a test sequence."""
     person = {name: values[0] for name, values in people().items()}
-    flat, solid = person["keypoints_2d"][IN_44, :2], 1000 * person["keypoints_3d"][IN_44, :3]
+    pixels, millimetres = person["keypoints_2d"][IN_44, :2], 1000 * person["keypoints_3d"][IN_44, :3]
     sequence = folder / "S1" / "Seq1"
     sequence.mkdir(parents=True, exist_ok=True)
     cells = {name: np.empty((14, 1), object) for name in ("annot2", "annot3")}
     for camera in range(14):
-        for name, values in (("annot2", flat), ("annot3", solid)):
+        for name, values in (("annot2", pixels), ("annot3", millimetres)):
             joints = np.full((FRAMES, 28, values.shape[1]), 17.0)
             joints[:, FROM_28] = values
             cells[name][camera, 0] = joints.reshape(FRAMES, -1)
@@ -47,7 +47,7 @@ def write(folder: Path, cameras=(0, 8), **changes) -> dict[str, np.ndarray]:
     test = folder / "TS1"
     (test / "imageSequence").mkdir(parents=True, exist_ok=True)
     arrays = {}
-    for name, values in (("annot2", flat), ("univ_annot3", solid)):
+    for name, values in (("annot2", pixels), ("univ_annot3", millimetres)):
         arrays[name] = np.zeros((3, 1, 17, values.shape[1]))
         arrays[name][:, 0, list(FROM_TEST_17)] = values
     with h5py.File(test / "annot_data.mat", "w") as file:

@@ -25,10 +25,10 @@ def people(count: int = 6, seed: int = 5, size: int = SIZE) -> dict[str, np.ndar
     drawn["intrinsics"][:, :2, 2] -= 0.5
     drawn["box_center"] = drawn["box_center"] - 0.5
     drawn["pose"] = drawn["pose"].reshape(count, 72)
-    solid = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
-    points = solid @ drawn["intrinsics"].transpose(0, 2, 1)
+    keypoints = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
+    points = keypoints @ drawn["intrinsics"].transpose(0, 2, 1)
     ones = np.ones((count, 44, 1))
-    drawn["keypoints_3d"] = np.concatenate([solid, ones], 2)
+    drawn["keypoints_3d"] = np.concatenate([keypoints, ones], 2)
     drawn["keypoints_2d"] = np.concatenate([points[..., :2] / points[..., 2:], ones], 2)
     return drawn
 
@@ -56,8 +56,8 @@ def to_world(drawn: dict[str, np.ndarray], cameras: np.ndarray) -> tuple[np.ndar
     inverse = rotation.transpose(0, 2, 1)
     pose[:, :3] = (Rotation.from_matrix(inverse) * Rotation.from_rotvec(pose[:, :3])).as_rotvec()
     # The root joint, in the camera at j0 + t, is the same point of the world.
-    place = np.einsum("nij,nj->ni", inverse, root + drawn["translation"] - shift) - root
-    return pose, place
+    translation = np.einsum("nij,nj->ni", inverse, root + drawn["translation"] - shift) - root
+    return pose, translation
 
 
 def python2_pickle(value) -> bytes:

@@ -27,7 +27,7 @@ XML = """<?xml version="1.0"?>
 def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict[str, np.ndarray]:
     """One person in two frames, seen by two cameras; returns the truth for camera 0, which sees the person whole.
 
-    Camera 1 is camera 0 turned by 90 degrees about its axis, with the image turned alike.
+    Camera 1 is camera 0 rotated by 90 degrees about its axis, and so is its image.
 
     Args:
         folder: The manual folder.
@@ -37,9 +37,9 @@ def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict
     """
     person = {name: values[:1] for name, values in smplx.showable().items()}
     cameras = world_cameras(1, 9)
-    pose, place = to_world(person, cameras)
+    pose, translation = to_world(person, cameras)
     body = {
-        "transl": place,
+        "transl": translation,
         "global_orient": pose[:, :3],
         "body_pose": pose[:, 3:66],
         "betas": person["betas"],
@@ -52,11 +52,11 @@ def write(folder: Path, split: str = "test", frames=(17, 18), **changes) -> dict
     }
     body = {key: value.astype(np.float32) for key, value in body.items()} | changes
     size = person["image"].shape[1]
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix()
-    last = np.array([[0, -1, size - 1], [1, 0, 0], [0, 0, 1]])  # px of the turned image
+    rotation = np.eye(4)
+    rotation[:3, :3] = Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix()
+    last = np.array([[0, -1, size - 1], [1, 0, 0], [0, 0, 1]])  # px of the rotated image
     inner = person["intrinsics"][0]
-    calibrations = {0: (cameras[0], inner), 1: (turn @ cameras[0], last @ inner @ turn[:3, :3].T)}
+    calibrations = {0: (cameras[0], inner), 1: (rotation @ cameras[0], last @ inner @ rotation[:3, :3].T)}
     for frame in frames:
         path = folder / "bodies" / split / SEQUENCE / f"{frame:05d}" / "017.pkl"
         path.parent.mkdir(parents=True, exist_ok=True)

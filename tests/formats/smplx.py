@@ -36,13 +36,13 @@ def model(wide: bool = False) -> tuple[dict[str, np.ndarray], scipy.sparse.csr_m
     """Arrays of the file and the map; wide: with 300 betas and 100 expressions, else with ten of each."""
     body, rng = load_body_model(), np.random.default_rng(0)
     count = body.num_vertices
-    order = rng.permutation(count + EXTRA)  # place of each vertex in the file
+    order = rng.permutation(count + EXTRA)  # position of each vertex in the file
     extra = rng.integers(0, count, EXTRA)  # copies that the map does not use
 
     def spread(values: np.ndarray) -> np.ndarray:
-        placed = np.empty((count + EXTRA, *values.shape[1:]), np.float32)
-        placed[order] = np.concatenate([values, values[extra]])
-        return placed
+        ordered = np.empty((count + EXTRA, *values.shape[1:]), np.float32)
+        ordered[order] = np.concatenate([values, values[extra]])
+        return ordered
 
     weights = np.zeros((count, 55))
     weights[:, :22] = body.skinning_weights[:, :22]
@@ -82,10 +82,10 @@ def showable(count: int = 4) -> dict[str, np.ndarray]:
     drawn = dict(people(count))
     drawn["pose"] = drawn["pose"].copy()
     drawn["pose"][:, FLAT] = 0
-    solid = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
-    points = solid @ drawn["intrinsics"].transpose(0, 2, 1)
+    keypoints = load_labelled_bodies("default").keypoints("n", drawn["pose"], drawn["betas"], drawn["translation"])
+    points = keypoints @ drawn["intrinsics"].transpose(0, 2, 1)
     ones = np.ones((count, 44, 1))
-    drawn["keypoints_3d"] = np.concatenate([solid, ones], 2)
+    drawn["keypoints_3d"] = np.concatenate([keypoints, ones], 2)
     drawn["keypoints_2d"] = np.concatenate([points[..., :2] / points[..., 2:], ones], 2)
     return drawn
 

@@ -54,11 +54,11 @@ def write_eft(folder: Path, file: str, names: list[str]) -> dict:
     data = []
     for n, name in enumerate(names):
         size = float(part["box_size"][n])
-        solid, flat = part["keypoints_3d"][n, :, :3] - part["translation"][n], part["keypoints_2d"][n]
-        x = (flat[:, :2] - part["box_center"][n]) * 2 / size  # crop of [-1, 1]
-        scale = np.ptp(x[:, 1]) / np.ptp(solid[:, 1])
-        shift = (x / scale - solid[:, :2]).mean(0)
-        both = np.concatenate([flat[:25], flat[SPIN_OF_44 + FACE_OF_44]])
+        points_3d, points_2d = part["keypoints_3d"][n, :, :3] - part["translation"][n], part["keypoints_2d"][n]
+        x = (points_2d[:, :2] - part["box_center"][n]) * 2 / size  # crop of [-1, 1]
+        scale = np.ptp(x[:, 1]) / np.ptp(points_3d[:, 1])
+        shift = (x / scale - points_3d[:, :2]).mean(0)
+        both = np.concatenate([points_2d[:25], points_2d[SPIN_OF_44 + FACE_OF_44]])
         data.append(
             {
                 "parm_pose": Rotation.from_rotvec(part["pose"][n].reshape(24, 3)).as_matrix().tolist(),

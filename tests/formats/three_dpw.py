@@ -11,7 +11,7 @@ FRAMES = 3
 
 
 def write(folder: Path, splits=("train", "validation", "test"), **changes) -> dict[str, dict]:
-    """One sequence a split: a person who stands still before a camera that turns the world around both.
+    """One sequence a split: a still person and a camera that rotates the world around both.
 
     The second track of each file has no valid camera and no points, as in the original.
 
@@ -43,16 +43,16 @@ def sequence(person: dict[str, np.ndarray], name: str, seed: int) -> dict:
     """The contents of a pickle."""
     cameras = world_cameras(FRAMES, seed)
     repeated = {key: np.repeat(person[key][None], FRAMES, 0) for key in ("pose", "betas", "translation")}
-    pose, place = to_world(repeated, cameras)
+    pose, translation = to_world(repeated, cameras)
     points = np.repeat(person["keypoints_2d"][COCO_18_OF_44].T[None], FRAMES, 0)  # (F, 3, 18)
     long = np.concatenate([person["betas"].astype(np.float64), np.zeros(290)])
     return {
         "sequence": name,
         "poses": [pose, np.zeros((FRAMES, 72))],
         "betas": [long, np.zeros(10)],
-        "trans": [place, np.zeros((FRAMES, 3))],
+        "trans": [translation, np.zeros((FRAMES, 3))],
         "poses_60Hz": [pose.repeat(2, 0)],
-        "trans_60Hz": [place.repeat(2, 0)],
+        "trans_60Hz": [translation.repeat(2, 0)],
         "img_frame_ids": np.arange(FRAMES) * 2,
         "genders": ["m", "f"],
         "poses2d": [points, np.zeros_like(points)],

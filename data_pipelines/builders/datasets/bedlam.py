@@ -61,7 +61,7 @@ class Bedlam(SmplxBuilder):
         keep: float = 1.0,
         **kwargs: Any,
     ):
-        """Says where things are and what is kept.
+        """Sets where the files are and which rows are kept.
 
         Args:
             labels: folder of the npz files, or of the folders of the splits.

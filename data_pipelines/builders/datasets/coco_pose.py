@@ -45,7 +45,7 @@ class CocoPose(PseudoLabelled):
     HOMEPAGE = "https://cocodataset.org"
 
     def __init__(self, *, year: int = 2014, **kwargs: Any):
-        """Says which release to read.
+        """Sets the release that is read.
 
         Args:
             year: 2014 or 2017; of the configuration "annotations".

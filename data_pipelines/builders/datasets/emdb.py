@@ -43,7 +43,7 @@ class Emdb(RecordBuilder):
     HOMEPAGE = "https://eth-ait.github.io/emdb"
 
     def __init__(self, *, body: str = "", box: Literal["emdb", "joints"] = "emdb", **kwargs: Any):
-        """Says where the body models are, and which boxes to use.
+        """Sets where the body models are, and the kind of boxes.
 
         Args:
             body: folder with SMPL_MALE, SMPL_FEMALE and SMPL_NEUTRAL, "default", or "": then records have neither

@@ -68,7 +68,7 @@ class Human36m(RecordBuilder):
         step: int = 5,
         **kwargs: Any,
     ):
-        """Says what is read.
+        """Sets what is read.
 
         Args:
             body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,

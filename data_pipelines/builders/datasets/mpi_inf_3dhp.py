@@ -48,7 +48,7 @@ class MpiInf3dhp(RecordBuilder):
     def __init__(
         self, *, stride: int = STRIDE, cameras: Sequence[int] = CAMERAS, frames: str = "imageFrames", **kwargs: Any
     ):
-        """Says what is kept.
+        """Sets what is kept.
 
         Args:
             stride: every `stride`-th frame of the training set is taken. Of the test set all valid frames are.

@@ -59,7 +59,7 @@ class Rich(SmplxBuilder):
     HOMEPAGE = "https://rich.is.tue.mpg.de"
 
     def __init__(self, *, genders: str = "resource/gender.json", stride: int = 1, hands: bool = True, **kwargs: Any):
-        """Says what is kept.
+        """Sets what is kept.
 
         Args:
             genders: JSON file with the gender of each subject's number, relative to the manual folder.

@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 
 from data_pipelines import records
 from data_pipelines.builders.report import Report
+from data_pipelines.random_streams import SPLITS, split_seed
 from data_pipelines.records import Record
 
-SPLITS = ("train", "validation", "test")
 EXAMPLES = {"train": 12_000, "validation": 500, "test": 1000}
 BLOCK = 64  # examples drawn together
 
@@ -34,7 +34,7 @@ class SyntheticPeople(tfds.core.GeneratorBasedBuilder):
         seed: int = 0,
         **kwargs: Any,
     ):
-        """Says what to draw.
+        """Sets what is drawn.
 
         Args:
             examples: split: number of examples.
@@ -68,8 +68,7 @@ class SyntheticPeople(tfds.core.GeneratorBasedBuilder):
         from hmr_jax.body import load_body_model
 
         body = load_body_model(self.body)
-        # The splits of a seed and the splits of all other seeds are streams of their own.
-        people = People(body, size=self.size, seed=len(SPLITS) * self.seed + SPLITS.index(split), margin=self.margin)
+        people = People(body, size=self.size, seed=split_seed(self.seed, split), margin=self.margin)
         blocks = [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
         with ThreadPoolExecutor(cpu_count()) as encoders, ThreadPoolExecutor(1) as drawer:
             ahead = drawer.submit(people.batch, blocks[0])

@@ -38,7 +38,7 @@ class ThreeDpw(RecordBuilder):
     HOMEPAGE = "https://virtualhumans.mpi-inf.mpg.de/3DPW"
 
     def __init__(self, *, body: str = "", **kwargs: Any):
-        """Says where the body models are.
+        """Sets where the body models are.
 
         Args:
             body: folder with SMPL_MALE and SMPL_FEMALE, "default" for labels of the built-in body, or "": then records

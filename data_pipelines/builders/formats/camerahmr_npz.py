@@ -49,7 +49,7 @@ class CamerahmrNpz(RecordBuilder):
     HOMEPAGE = "https://camerahmr.is.tue.mpg.de"
 
     def __init__(self, *, body: str = "", images: str = "", scale_unit: int = 0, **kwargs: Any):
-        """Says where things are.
+        """Sets where the files are.
 
         Args:
             body: folder with SMPL_NEUTRAL or its file, "default" for labels of the built-in body, or "": then records

@@ -55,7 +55,7 @@ class Hmr2EvalNpz(RecordBuilder):
     HOMEPAGE = "https://github.com/shubham-goel/4D-Humans"
 
     def __init__(self, *, body: str = "", images: str = "", scale_unit: int = 0, **kwargs: Any):
-        """Says where things are.
+        """Sets where the files are.
 
         Args:
             body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,

@@ -96,7 +96,7 @@ class Hmr2Tars(RecordBuilder):
         skip: tuple[int, ...] | None = None,
         **kwargs: Any,
     ):
-        """Says what is kept.
+        """Sets what is kept.
 
         Args:
             body: source of SMPL's bodies, which checks heights; "default" for labels of the built-in body; "": SMPL's,

@@ -28,7 +28,7 @@ class PseudoLabelled(RecordBuilder, skip_registration=True):  # type: ignore[cal
     """Configuration of pseudo labels: name of its file."""
 
     def __init__(self, *, body: str = "", images: str = "", labels: str = "", scale_unit: int = 0, **kwargs: Any):
-        """Says where things are.
+        """Sets where the files are.
 
         Args:
             body: source of an SMPL body, which checks fits and makes 3-D keypoints of CLIFF's; "default" for labels of

@@ -3,8 +3,9 @@
     <manual>/rich_test.npz
     <manual>/images/...                                   or the folder of the option `images`
 
-Columns: imgname, center (N, 2) px, scale (N,) in units of 200 px, pose_cam (N, 66 or more) SMPL-X axis-angle with the root in
-camera axes, shape (N, 10), gender. The truth is the gendered SMPL-X body with flat hands, mapped to SMPL's vertices.
+Columns: imgname, center (N, 2) px, scale (N,) in units of 200 px, pose_cam (N, 66 or more) SMPL-X axis-angle with the
+root in camera axes, shape (N, 10), gender. The truth is the gendered SMPL-X body with flat hands, mapped to SMPL's
+vertices.
 The file has neither cameras nor translations, so records have none, and 3-D keypoints are relative to the pelvis.
 
 Shapes: N people.
@@ -40,7 +41,7 @@ class RichEvalNpz(SmplxBuilder):
     HOMEPAGE = "https://rich.is.tue.mpg.de"
 
     def __init__(self, *, images: str = "", image_scale: float = 1.0, **kwargs: Any):
-        """Says where things are.
+        """Sets where the files are.
 
         Args:
             images: folder of the images; "": <manual>/images.

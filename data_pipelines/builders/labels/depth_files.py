@@ -27,7 +27,7 @@ class DepthFiles:
     """Cuts people's depth out of the maps; keeps the last map, as people of one image are neighbours."""
 
     def __init__(self, source: str):
-        """Says where the maps are.
+        """Opens the folder of the maps.
 
         Args:
             source: a folder, or "disk-metric:FOLDER" where .npy and .png files hold metres.
@@ -50,7 +50,7 @@ class DepthFiles:
     def __call__(
         self, image: SourceImage, source_box: np.ndarray, size: int, roots: Sequence[epath.Path]
     ) -> dict[str, Any]:
-        """Arguments of `records.encode` for a person's depth, or none; `counts` says which.
+        """Arguments of `records.encode` for a person's depth, empty where there is none; counted in `counts`.
 
         Args:
             image: the whole image.

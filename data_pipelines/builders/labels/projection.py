@@ -12,7 +12,7 @@ NEAR = 0.1
 
 
 def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """(..., K, 3) camera axes -> (..., K, 3) px and confidence: 1, and 0 for points behind the camera or too near to it.
+    """(..., K, 3) camera axes -> (..., K, 3) px and confidence: 1, or 0 for points that are not in front of the camera.
 
     Args:
         points: metres.

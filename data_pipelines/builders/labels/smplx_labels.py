@@ -25,7 +25,7 @@ BATCH = 32
 
 
 class SmplLabels(NamedTuple):
-    """Of the neutral SMPL body."""
+    """Labels of the neutral SMPL body."""
 
     pose: np.ndarray
     """(N, 72) axis-angle in the axes of the SMPL-X labels."""
@@ -40,16 +40,16 @@ class SmplLabels(NamedTuple):
 
 
 class SmplxFitter:
-    """Everything that the way from SMPL-X to SMPL needs, read once."""
+    """Makes SMPL labels of SMPL-X labels; reads the files that this needs once."""
 
     def __init__(self, smplx: str, vertex_map: str, body: str):
         """Reads the vertex map; body models are read when they are needed.
 
         Args:
-            smplx: folder with SMPLX_NEUTRAL, SMPLX_MALE and SMPLX_FEMALE as .npz or .pkl, or one file, then of the
-                neutral body.
+            smplx: folder with SMPLX_NEUTRAL, SMPLX_MALE and SMPLX_FEMALE as .npz or .pkl, or the file of the neutral
+                body.
             vertex_map: smplx2smpl.pkl, or smplx2smpl.npz of `python -m hmr_jax.body.prepare`.
-            body: of the labels to be made, see `LabelledBodies`.
+            body: source of the bodies of the new labels, see `LabelledBodies`.
 
         Raises:
             ValueError: one of them is not given.
@@ -109,8 +109,8 @@ class SmplxFitter:
             surface = smplx_surface(model, betas[rows], pose[rows], translation[rows], face)
             skin = np.stack([self._map @ vertices for vertices in np.asarray(surface.vertices)])
             fit = fit_body(self.bodies.model("n"), skin, batch=BATCH)
-            turned = np.asarray(matrix_to_axis_angle(jnp.asarray(fit.rotations))).reshape(BATCH, 72)
-            labels = (turned, fit.betas, fit.translation, fit.mean_error, np.asarray(surface.joints))
+            axis_angle = np.asarray(matrix_to_axis_angle(jnp.asarray(fit.rotations))).reshape(BATCH, 72)
+            labels = (axis_angle, fit.betas, fit.translation, fit.mean_error, np.asarray(surface.joints))
             parts.append([values[: count - start] for values in labels])
         if not parts:
             return SmplLabels(*(np.zeros((0, *shape)) for shape in ((72,), (10,), (3,), (), (55, 3))))

@@ -116,7 +116,7 @@ class ImageFinder:
     """Finds images by the names in label files; keeps the last one, as people of one image are neighbours."""
 
     def __init__(self, *folders: epath.Path, endings: Sequence[str] = (), rotation: int = 0):
-        """Says where images may be.
+        """Sets the folders to search.
 
         Args:
             *folders: searched in this order.
