@@ -171,7 +171,7 @@ class _Body:
         self._joints = regressor @ self.template
         self._joint_shapes = np.einsum("jv,vcs->jcs", regressor, np.asarray(body.shapedirs, np.float32))
         weights = np.asarray(body.skinning_weights, np.float32)
-        used = max(1, int((weights > 0).sum(1).max()))
+        used = max(1, int(np.max((weights > 0).sum(1))))
         self._joint = np.argsort(-weights, 1, kind="stable")[:, :used].astype(np.int32)
         self._weight = np.take_along_axis(weights, self._joint, 1)
         self.owners = weights.argmax(1).astype(np.uint8)

@@ -173,5 +173,5 @@ class _Boxes:
         rows, columns = np.nonzero(mask)
         if not len(rows):
             return None
-        low, high = np.array([columns.min(), rows.min()]), np.array([columns.max(), rows.max()]) + 1
-        return (low + high) / 2, BOX_SHRINK * float((high - low).max())
+        low, high = np.min([columns, rows], 1), np.max([columns, rows], 1) + 1
+        return (low + high) / 2, BOX_SHRINK * float(np.max(high - low))

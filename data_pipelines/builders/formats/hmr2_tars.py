@@ -226,7 +226,7 @@ def _parse(person: Any) -> dict[str, Any] | str:
         "keypoints_2d": arrays["keypoints_2d"],
         "keypoints_3d": arrays["keypoints_3d"],
         "center": arrays["center"],
-        "size": 200 * scale.max(),
+        "size": 200 * np.max(scale),
         "pose": arrays["body_pose"],
         "betas": arrays["betas"],
         "has_pose": flags["body_pose"],
