@@ -1,4 +1,4 @@
-"""Fuzzes the readers of files from the internet: pickles, npz, npy and tars.
+"""Fuzzes the readers of files from the internet: pickles, npz, npy, tars and TensorFlow Lite.
 
     python tests/fuzz.py --minutes 10
 
@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
 from hmr_jax.io import safe_pickle
 from hmr_jax.io.research_files import _read_npy, _read_npz, _resolve
+from hmr_jax.weights.tflite_file import parse_tflite
 
 # Not "compile": NumPy parses the headers of its files with ast.literal_eval.
 FORBIDDEN = ("os.", "subprocess.", "exec", "import", "open", "socket.", "shutil.", "ctypes.", "marshal.")
@@ -63,7 +64,7 @@ def seeds() -> dict[str, list[bytes]]:
             archive.addfile(member, io.BytesIO(data))
     return {
         "pickle": pickles, "npz": [npz.getvalue()], "npy": [npy.getvalue()], "masks": [masks.getvalue()],
-        "tar": [tar.getvalue()],
+        "tar": [tar.getvalue()], "tflite": [(Path(__file__).parent / "data" / "blazepose_start.tflite").read_bytes()],
     }  # fmt: skip
 
 
@@ -73,6 +74,7 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "npy": lambda data: _read_npy(io.BytesIO(data)),
     "masks": lambda data: read_masks(data, [0, 1]),
     "tar": lambda data: list(samples(io.BytesIO(data))),
+    "tflite": parse_tflite,
 }
 # `read_contents` turns every exception of these two into ValueError; what counts here is what they do until then.
 OPEN_READERS = ("npz", "npy")

@@ -1,8 +1,8 @@
 """Convert published weights: `python -m hmr_jax.weights.convert SOURCE --to OUT`.
 
-The kind of the source (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet; PyTorch, safetensors or a folder of Hugging
-Face) is recognised by its content. OUT is a folder that `predict.py --checkpoint`, `eval.py --checkpoint`,
-`train.py --init-from`, `load_for_inference` and `load_network` read. It is written atomically.
+The kind of the source (ViTPose, HMR2.0, Depth Anything, ResNet, HRNet, BlazePose; PyTorch, safetensors, TensorFlow
+Lite or a folder of Hugging Face) is recognised by its content. OUT is a folder that `predict.py --checkpoint`,
+`eval.py --checkpoint`, `train.py --init-from`, `load_for_inference` and `load_network` read. It is written atomically.
 """
 
 import hashlib
@@ -24,11 +24,14 @@ from hmr_jax.checkpoints.converted import BACKBONE, DEPTH_ANYTHING, check_new, s
 from hmr_jax.config import Config, to_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.models import build_model
+from hmr_jax.models.backbones.blazepose import IMAGE_SIZE, BlazePose
 from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.deforhmr import build_encoder
 from hmr_jax.models.depth_anything import DepthAnything
+from hmr_jax.weights.blazepose import convert_blazepose
 from hmr_jax.weights.detect import Converted, Options, convert_state
+from hmr_jax.weights.tflite_file import is_tflite, read_tflite
 from hmr_jax.weights.torch_files import checkpoint_files, read_torch_checkpoint
 
 
@@ -36,7 +39,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
     """Converts a checkpoint.
 
     Args:
-        source: see `read_torch_checkpoint`.
+        source: see `read_torch_checkpoint`; or a .tflite file of BlazePose.
         out: folder for the result; must not exist.
         options: settings that the file does not contain.
 
@@ -49,8 +52,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         KeyError: a tensor is missing.
     """
     check_new(out)
-    state = read_torch_checkpoint(source)
-    converted = convert_state(state, options, _hints(source))
+    state, converted = _read(source, options)
     check_shapes(converted)
     checksums = {path.name: file_hash(path) for path in checkpoint_files(source)}
     described = {
@@ -63,6 +65,22 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
     report = _report(source, out, state, converted, described)
     save_converted(out, _config_values(converted.config), converted.params, described)
     return report
+
+
+def _read(source: Path, options: Options | None) -> tuple[dict[str, np.ndarray], Converted]:
+    """The tensors of a checkpoint by name, and what they are converted to."""
+    if source.is_file() and is_tflite(_head(source)):
+        graph = read_tflite(source)
+        variant, params = convert_blazepose(graph)
+        state = {str(number): array for number, array in graph.constants.items()}
+        return state, Converted(f"BlazePose ({variant})", {"name": f"blazepose_{variant}"}, {"encoder": params})
+    state = read_torch_checkpoint(source)
+    return state, convert_state(state, options, _hints(source))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
 
 
 def _config_values(config: Any) -> dict:
@@ -95,6 +113,9 @@ def _model_shapes(config: Any) -> Any:
     if isinstance(config, DepthAnythingConfig):
         side = config.patch_size * config.grid
         return _shapes(DepthAnything(config), (1, side, side, 3))
+    if config["name"].startswith("blazepose_"):
+        network = BlazePose(config["name"].removeprefix("blazepose_"))
+        return {"encoder": _shapes(network, (1, IMAGE_SIZE, IMAGE_SIZE, 3))}
     number: Any = int(re.findall(r"\d+$", config["name"])[0])
     backbone: Any = ResNet(number) if config["name"].startswith("resnet") else HRNet(number)
     shapes = jax.eval_shape(backbone.init, jax.random.key(0), np.zeros((1, 64, 64, 3), np.float32))
@@ -167,7 +188,7 @@ def main(
     """Converts a published checkpoint.
 
     Args:
-        source: a .pth, .pt, .ckpt, .bin or .safetensors file, or a folder of Hugging Face.
+        source: a .pth, .pt, .ckpt, .bin, .safetensors or .tflite file, or a folder of Hugging Face.
         to: folder for the result; must not exist.
         heads: attention heads of the encoder, where its width is not a published one.
         head_dim: width of an attention head of HMR2.0's decoder.

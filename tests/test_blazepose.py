@@ -1,0 +1,99 @@
+"""BlazePose: files of TensorFlow Lite are read strictly, and the network equals the original runtime."""
+
+import struct
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tflite_skeleton import fill, image
+
+from hmr_jax.checkpoints import load_for_inference
+from hmr_jax.checkpoints.converted import BACKBONE, load_network
+from hmr_jax.models.backbones.blazepose import SIZES, BlazePose
+from hmr_jax.weights.blazepose import convert_blazepose
+from hmr_jax.weights.convert import convert
+from hmr_jax.weights.tflite_file import parse_tflite, read_tflite
+
+START = Path(__file__).parent / "data" / "blazepose_start.tflite"  # the first operators of a published file
+
+
+@pytest.fixture
+def case(reference):
+    """The reference of one variant: a file without weights, and the outputs of the original runtime."""
+    stored = reference("blazepose")
+    return lambda variant: {
+        name.split("/")[1]: array for name, array in stored.items() if name.startswith(f"{variant}/")
+    }
+
+
+@pytest.mark.parametrize(("variant", "parameters"), [("lite", 1_363_089), ("full", 3_169_489), ("heavy", 13_751_073)])
+def test_outputs_equal_the_original_runtime(case, variant, parameters):
+    wanted = case(variant)
+    found, params = convert_blazepose(parse_tflite(fill(wanted)))
+    assert found == variant
+    assert sum(array.size for array in jax.tree.leaves(params)) == parameters
+    output = jax.jit(BlazePose(variant).apply)({"params": params}, image())
+    given = {
+        "landmarks": output.landmarks.reshape(1, -1),
+        "world": output.world.reshape(1, -1),
+        "presence": output.presence[:, None],
+        "heat_maps": output.heat_maps[:, ::8, ::8],
+        "mask": output.mask[:, ::8, ::8, None],
+    }
+    for name, array in given.items():
+        assert array.shape == wanted[name].shape, name
+        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=1e-4, err_msg=name)
+        assert np.std(wanted[name]) > 0.1 or name == "presence"
+    sides = {stride: feature.shape[1:3] for stride, feature in output.features.items()}
+    assert sides == {stride: (256 // stride,) * 2 for stride in (4, 8, 16, 32)}
+
+
+def test_parameters_of_the_module_are_those_of_the_file(case):
+    for variant in SIZES:
+        shapes = jax.eval_shape(BlazePose(variant).init, jax.random.key(0), image())["params"]
+        _, params = convert_blazepose(parse_tflite(fill(case(variant))))
+        assert jax.tree.map(np.shape, params) == jax.tree.map(lambda leaf: leaf.shape, dict(shapes))
+
+
+def test_convert_writes_a_backbone(case, tmp_path):
+    source = tmp_path / "pose_landmark_lite.tflite"
+    source.write_bytes(fill(case("lite")))
+    report = convert(source, tmp_path / "out")
+    assert "BlazePose (lite)" in report
+    described, params = load_network(tmp_path / "out", BACKBONE)
+    assert described == {"name": "blazepose_lite"}
+    _, wanted = convert_blazepose(read_tflite(source))
+    assert jax.tree.all(jax.tree.map(np.array_equal, params["encoder"], wanted))
+    with pytest.raises(ValueError, match="predicts no bodies"):
+        load_for_inference(tmp_path / "out")
+
+
+def test_operators_and_constants_of_a_file():
+    graph = read_tflite(START)
+    assert [operator.kind for operator in graph.operators][:3] == ["PAD", "CONV_2D", "DEPTHWISE_CONV_2D"]
+    stem = graph.operators[1]
+    assert stem.options == {"padding": "VALID", "stride": (2, 2), "activation": "relu6", "dilation": (1, 1)}
+    kernel, bias = (graph.constants[number] for number in stem.inputs[1:])
+    assert kernel.shape == (24, 3, 3, 3)
+    assert kernel.dtype == bias.dtype == np.float32
+    assert graph.constants[graph.operators[0].inputs[1]].tolist() == [[0, 0], [1, 1], [1, 1], [0, 0]]
+
+
+def test_other_and_damaged_files_are_refused(tmp_path):
+    whole = START.read_bytes()
+    path = tmp_path / "file.tflite"
+    cases = {
+        "not a TensorFlow Lite file": whole[:4] + b"TFL2" + whole[8:],
+        "cut off or damaged": whole[: len(whole) // 2],
+        "offset": struct.pack("<I", 1 << 31) + whole[4:],
+    }
+    for message, data in cases.items():
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=message if message != "offset" else "damaged"):
+            read_tflite(path)
+        assert not (tmp_path / "out").exists()
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"not of BlazePose's landmarks \(lite, full, heavy\)"):
+        convert(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
