@@ -116,6 +116,10 @@ def test_every_second_frame_can_be_taken(files, tmp_path):
     build("rich", tmp_path / "o", tmp_path / "m", stride=2, **files)
     keys = [record["key"] for record in read(tmp_path / "o", "rich", "test")]
     assert {key.split("-")[2] for key in keys} == {"00003", "00009"}
+    for name in ("rich", "mpi_inf_3dhp"):
+        with pytest.raises(ValueError, match="stride must be at least 1, not 0"):
+            build(name, tmp_path / "none", tmp_path / "m", stride=0, **(files if name == "rich" else {}))
+    assert not (tmp_path / "none").exists()
 
 
 def test_bedlams_evaluation_file_gives_the_bodies_of_the_protocol(files, tmp_path):

@@ -28,6 +28,12 @@ Block = tuple[str | int, ...]
 """Names a part of a split, such as a file or a range of rows, by plain values that can go to another process."""
 
 
+def check_stride(stride: int) -> None:
+    """Raises ValueError if a builder cannot take every `stride`-th frame."""
+    if stride < 1:
+        raise ValueError(f"stride must be at least 1, not {stride}.")
+
+
 class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set of people, built block by block."""
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.base import Block, RecordBuilder
+from data_pipelines.builders.base import Block, RecordBuilder, check_stride
 from data_pipelines.builders.labels.keypoints import box_of_points, from_h36m_17
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.builders.labels.source_images import open_image
@@ -60,8 +60,7 @@ class MpiInf3dhp(RecordBuilder):
             ValueError: the stride is not positive.
         """
         super().__init__(**kwargs)
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, not {stride}.")
+        check_stride(stride)
         self.stride, self.cameras, self.frames = stride, tuple(cameras), frames
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:

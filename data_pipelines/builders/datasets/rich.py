@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.base import Block
+from data_pipelines.builders.base import Block, check_stride
 from data_pipelines.builders.formats.label_pickle import read_labels
 from data_pipelines.builders.labels.cameras import bodies_in_camera
 from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
@@ -71,8 +71,7 @@ class Rich(SmplxBuilder):
             ValueError: the stride is not positive.
         """
         super().__init__(**kwargs)
-        if stride < 1:
-            raise ValueError(f"stride must be at least 1, not {stride}.")
+        check_stride(stride)
         self.genders, self.stride, self.hands = genders, stride, hands
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
