@@ -37,6 +37,9 @@ BROKE = {
         "pickle", b"\x80\x02Nr" + (2**30).to_bytes(4, "little") + b".",
     ),
     "the same as text": ("pickle", b"Np99999999999\n."),
+    "a header with open brackets, on which Python's tokenizer looks for its source text": (
+        "npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{'shape': (3, e, 'shape': (3, 4), }".ljust(117) + b"\n" + bytes(96),
+    ),
 }  # fmt: skip
 
 
