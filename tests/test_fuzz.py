@@ -37,9 +37,6 @@ BROKE = {
         "pickle", b"\x80\x02Nr" + (2**30).to_bytes(4, "little") + b".",
     ),
     "the same as text": ("pickle", b"Np99999999999\n."),
-    "a header with open brackets, on which Python's tokenizer looks for its source text": (
-        "npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{'shape': (3, e, 'shape': (3, 4), }".ljust(117) + b"\n" + bytes(96),
-    ),
 }  # fmt: skip
 
 
@@ -49,6 +46,12 @@ def test_files_that_once_broke_a_reader_are_refused(name):
     with pytest.raises(ValueError):  # noqa: PT011
         fuzz.READERS[kind](data)
     fuzz.check(kind, data)
+
+
+def test_a_search_of_python_for_its_own_source_text_is_harmless():
+    # Python 3.12's tokenizer looks for a file named "<string>" when a header's brackets stay open.
+    header = b"{'shape': (3, e, 'shape': (3, 4), }".ljust(117) + b"\n"
+    fuzz.check("npy", b"\x93NUMPY\x01\x00\x76\x00" + header + bytes(96))
 
 
 def test_many_stored_objects_are_no_reason_to_refuse():
