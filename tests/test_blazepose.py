@@ -1,6 +1,7 @@
 """BlazePose: files of TensorFlow Lite are read strictly, and the network equals the original runtime."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -97,3 +98,38 @@ def test_other_and_damaged_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"not of BlazePose's landmarks \(lite, full, heavy\)"):
         convert(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_graphs_that_compute_something_else_are_refused(case):
+    graph = parse_tflite(fill(case("lite")))
+    kinds = [operator.kind for operator in graph.operators]
+    resize, convolution = kinds.index("RESIZE_BILINEAR"), kinds.index("CONV_2D")
+    kernel = graph.operators[convolution].inputs[1]
+
+    def changed(index, **changes):
+        operators = list(graph.operators)
+        operators[index] = replace(operators[index], **changes)
+        return replace(graph, operators=tuple(operators))
+
+    others = [
+        changed(resize, options={"align_corners": False, "half_pixel_centers": False}),
+        changed(convolution, options=graph.operators[convolution].options | {"dilation": (2, 2)}),
+        changed(convolution, inputs=graph.operators[convolution].inputs[:1]),
+        replace(graph, constants=graph.constants | {kernel: graph.constants[kernel].astype(np.int8)}),
+        replace(graph, operators=graph.operators[:-1]),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="not of BlazePose's landmarks"):
+            convert_blazepose(other)
+
+
+def test_quantised_weights_are_refused():
+    whole = START.read_bytes()
+    messages = set()
+    for place in range(len(whole)):
+        if whole[place] == 1:  # where this is a tensor's type, float16 becomes int16
+            try:
+                parse_tflite(whole[:place] + b"\x07" + whole[place + 1 :])
+            except ValueError as error:
+                messages.add(str(error))
+    assert "it is quantised: take the float version of the network." in messages

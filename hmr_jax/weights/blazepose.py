@@ -1,24 +1,41 @@
 """Convert MediaPipe's pose_landmark_{lite,full,heavy}.tflite to the parameters of `models.backbones.blazepose`."""
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from hmr_jax.models.backbones.blazepose import SIZES, BlazePoseSizes
-from hmr_jax.weights.tflite_file import Graph, Operator
+from hmr_jax.weights.tflite_file import Graph
 
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D")
-_Shape = tuple[str, tuple[int, ...], int, str | None]  # kind, kernel, stride, activation
-_Block = tuple[str, _Shape]  # place of the parameters, and what the file has there
+_STRUCTURES = {
+    "a47ff9e6946c4afd47d432c6ddc4c6ea54ded6b73c844186a0adab23668a53df": "lite",
+    "5546e70814d9d7a47f84652746d37123509483dde0e3238ed89ac8a4d6a93f7c": "full",
+    "4f37b0779f077fb14ff32e1b9fc0cd265f787961ebfa38832454b38fe9d66ca8": "heavy",
+}
+"""`structure` of the files of the npm package @mediapipe/pose 0.5.1675469404."""
 
 
-def identify_blazepose(graph: Graph) -> str | None:
-    """The variant of BlazePose whose blocks a graph has, or None."""
-    blocks = [_shape(graph, operator) for operator in graph.operators if operator.kind in _WEIGHTED]
-    for variant, sizes in SIZES.items():
-        if blocks == [shape for _, shape in _blocks(sizes)]:
-            return variant
-    return None
+def structure(graph: Graph) -> str:
+    """SHA-256 of what a graph computes apart from its weights.
+
+    It covers operators, options and wiring, and the constants' shapes and types. Tensors are numbered by their first use, so that other numbers in a file do not matter.
+    """
+    numbers: dict[int, int] = {}
+
+    def described(number: int) -> object:
+        constant = graph.constants.get(number)
+        if constant is None:
+            return numbers.setdefault(number, len(numbers))
+        integers = constant.tolist() if constant.dtype.kind == "i" else None  # sizes and padding
+        return str(constant.dtype), constant.shape, integers
+
+    lines = [
+        (operator.kind, sorted(operator.options.items()), *map(described, (*operator.inputs, *operator.outputs)))
+        for operator in graph.operators
+    ]
+    ends = [[described(number) for number in tensors] for tensors in (graph.inputs, graph.outputs)]
+    return hashlib.sha256(repr((lines, ends)).encode()).hexdigest()
 
 
 def convert_blazepose(graph: Graph) -> tuple[str, dict]:
@@ -27,12 +44,12 @@ def convert_blazepose(graph: Graph) -> tuple[str, dict]:
     Raises:
         ValueError: the graph is not of a known variant.
     """
-    variant = identify_blazepose(graph)
+    variant = _STRUCTURES.get(structure(graph))
     if variant is None:
         raise ValueError(f"The TensorFlow Lite file is not of BlazePose's landmarks ({', '.join(SIZES)}).")
     params: dict = {}
-    operators = [operator for operator in graph.operators if operator.kind in _WEIGHTED]
-    for operator, (path, _) in zip(operators, _blocks(SIZES[variant]), strict=True):
+    convolutions = [operator for operator in graph.operators if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    for operator, path in zip(convolutions, _paths(SIZES[variant]), strict=True):
         kernel, bias = (graph.constants[number] for number in operator.inputs[1:])
         place = params
         for name in path.split("/"):
@@ -45,74 +62,43 @@ def convert_blazepose(graph: Graph) -> tuple[str, dict]:
     return variant, params
 
 
-def _shape(graph: Graph, operator: Operator) -> _Shape:
-    kernel = graph.constants[operator.inputs[1]].shape if operator.inputs[1] in graph.constants else ()
-    return operator.kind, kernel, operator.options["stride"][0], operator.options["activation"]
-
-
-def _blocks(sizes: BlazePoseSizes) -> Iterator[_Block]:
-    """The convolutions of a variant in the file's order, with the places of their parameters."""
-
-    def conv(path: str, source: int, features: int, relu6: bool = False, kernel: int = 1, stride: int = 1) -> _Block:
-        shape = (features, kernel, kernel, source)
-        return f"{path}/conv", ("CONV_2D", shape, stride, "relu6" if relu6 else None)
-
-    def depthwise(path: str, source: int, kernel: int = 3, stride: int = 1) -> _Block:
-        return path, ("DEPTHWISE_CONV_2D", (1, kernel, kernel, source), stride, "relu6")
-
-    def separable(path: str, source: int, features: int, relu6: bool = True, stride: int = 1) -> Iterator[_Block]:
-        yield depthwise(f"{path}/depthwise", source, stride=stride)
-        yield conv(f"{path}/pointwise", source, features, relu6)
-
-    def residuals(path: str, features: int, count: int) -> Iterator[_Block]:
-        for i in range(count):
-            yield from separable(f"{path}_{i}", features, features, relu6=False)
-
-    yield conv("stem", 3, 24, True, 3, 2)
-    yield depthwise("stem_depthwise", 24)
-    yield conv("stem_project", 24, sizes.stem)
-    source, width = sizes.stem, sizes.width
+def _paths(sizes: BlazePoseSizes) -> Iterator[str]:
+    """Places of the parameters of a variant's convolutions, in the file's order."""
+    yield from ("stem/conv", "stem_depthwise", "stem_project/conv")
     for stage, blocks in enumerate(sizes.stages):
-        for i, (kernel, hidden, features) in enumerate(blocks):
-            path = f"stage{stage}_{i}"
-            yield conv(f"{path}/expand", source, hidden, True)
+        for i in range(len(blocks)):
+            yield f"stage{stage}_{i}/expand/conv"
             if i == 0:  # the sides of the map before stand between the parts of the block that halves it
-                yield from _sides(sizes, 2 << stage, source, separable)
-            yield depthwise(f"{path}/depthwise", hidden, kernel, 1 if i else 2)
-            yield conv(f"{path}/project", hidden, features)
-            source = features
-    end = sizes.stages[-1][-1].hidden
-    yield conv("end_expand", source, end, True)
-    yield depthwise("end_depthwise", end)
-    yield from separable("lateral_32", end, sizes.pyramid)
-    widths = [features for features, _ in sizes.second]
+                stride = 2 << stage
+                yield from _separable(f"lateral_{stride}")
+                if stride in [8 << second for second in range(len(sizes.second))]:
+                    yield from _separable(f"side_{stride}")
+            yield f"stage{stage}_{i}/depthwise"
+            yield f"stage{stage}_{i}/project/conv"
+    yield from ("end_expand/conv", "end_depthwise")
+    yield from _separable("lateral_32")
     if sizes.second:
-        yield from separable("second0_down", sizes.pyramid, widths[0], False, 2)
-    yield from separable("mask", sizes.pyramid, 8)
-    yield from residuals("mask0", 8, 2)
-    yield from residuals("mask1", 8, 2)
-    yield conv("mask_end", 8, 1, kernel=3)
-    for stage, (features, count) in enumerate(sizes.second):
+        yield from _separable("second0_down")
+    yield from _separable("mask")
+    yield from _residuals("mask0", 2)
+    yield from _residuals("mask1", 2)
+    yield "mask_end/conv"
+    for stage, (_, count) in enumerate(sizes.second):
         if stage:
-            yield from separable(f"second{stage}_down", widths[stage - 1], features, False, 2)
-        yield from residuals(f"second{stage}", features, count)
-    yield conv("heat_maps", sizes.pyramid, 39)
-    yield from separable("side_32", end, width)
+            yield from _separable(f"second{stage}_down")
+        yield from _residuals(f"second{stage}", count)
+    yield "heat_maps/conv"
+    yield from _separable("side_32")
     for stage, count in enumerate(sizes.landmarks):
-        yield from separable(f"landmarks{stage}_down", width, width, False, 2)
-        yield from residuals(f"landmarks{stage}", width, count)
-    for name, features in (("landmarks", 195), ("world", 117), ("presence", 1)):
-        yield name, ("CONV_2D", (features, 2, 2, width), 1, None)
+        yield from _separable(f"landmarks{stage}_down")
+        yield from _residuals(f"landmarks{stage}", count)
+    yield from ("landmarks", "world", "presence")
 
 
-def _sides(
-    sizes: BlazePoseSizes, stride: int, source: int, separable: Callable[..., Iterator[_Block]]
-) -> Iterator[_Block]:
-    """The sides of the map of a stride: to the way back or the mask, and to the second encoder."""
-    if stride == 2:
-        yield from separable("lateral_2", source, 8, not sizes.residual_skip)
-        return
-    yield from separable(f"lateral_{stride}", source, sizes.pyramid)
-    second = {8 << stage: features for stage, (features, _) in enumerate(sizes.second)}
-    if stride in second:
-        yield from separable(f"side_{stride}", source, second[stride])
+def _separable(path: str) -> tuple[str, str]:
+    return f"{path}/depthwise", f"{path}/pointwise/conv"
+
+
+def _residuals(path: str, count: int) -> Iterator[str]:
+    for i in range(count):
+        yield from _separable(f"{path}_{i}")

@@ -70,9 +70,8 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
 def _read(source: Path, options: Options | None) -> tuple[dict[str, np.ndarray], Converted]:
     """The tensors of a checkpoint by name, and what they are converted to."""
     if source.is_file() and is_tflite(_head(source)):
-        graph = read_tflite(source)
-        variant, params = convert_blazepose(graph)
-        state = {str(number): array for number, array in graph.constants.items()}
+        variant, params = convert_blazepose(read_tflite(source))
+        state = flax.traverse_util.flatten_dict(params, sep="/")
         return state, Converted(f"BlazePose ({variant})", {"name": f"blazepose_{variant}"}, {"encoder": params})
     state = read_torch_checkpoint(source)
     return state, convert_state(state, options, _hints(source))

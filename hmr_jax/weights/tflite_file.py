@@ -35,7 +35,6 @@ _KINDS: dict[int, tuple[str, dict[str, tuple[int, str, Any]]]] = {
             "activation": (4, "b", 0), "dilation": (6, "i", 1), "dilation_width": (5, "i", 1),
         },
     ),
-    2: ("CONCATENATION", {"axis": (0, "i", 0), "activation": (1, "b", 0)}),
     6: ("DEQUANTIZE", {}),
     14: ("LOGISTIC", {}),
     17: (
@@ -45,12 +44,9 @@ _KINDS: dict[int, tuple[str, dict[str, tuple[int, str, Any]]]] = {
             "size_width": (3, "i", 0), "activation": (5, "b", 0),
         },
     ),
-    19: ("RELU", {}),
-    21: ("RELU6", {}),
     22: ("RESHAPE", {}),
     23: ("RESIZE_BILINEAR", {"align_corners": (2, "?", False), "half_pixel_centers": (3, "?", False)}),
     34: ("PAD", {}),
-    114: ("QUANTIZE", {}),
 }  # fmt: skip
 _NAMES: dict[str, dict[int, str | None]] = {
     "padding": {0: "SAME", 1: "VALID"},
@@ -193,10 +189,13 @@ def _graph(model: _Table) -> Graph:
     operators = []
     for table in graphs[0].tables(3):
         operator = _operator(table, kinds, len(shapes))
-        if operator.kind == "DEQUANTIZE" and operator.inputs[0] in constants:
-            constants[operator.outputs[0]] = constants[operator.inputs[0]].astype(np.float32)
-        else:
+        if operator.kind != "DEQUANTIZE":
             operators.append(operator)
+            continue
+        narrow = constants.get(operator.inputs[0])
+        if narrow is None or narrow.dtype != np.float16:
+            raise ValueError("it is quantised: take the float version of the network.")
+        constants[operator.outputs[0]] = narrow.astype(np.float32)
     inputs, outputs = (_numbers(graphs[0], field, len(shapes)) for field in (1, 2))
     return Graph(inputs, outputs, tuple(operators), shapes, constants)
 
