@@ -19,7 +19,8 @@ _STRUCTURES = {
 def structure(graph: Graph) -> str:
     """SHA-256 of what a graph computes apart from its weights.
 
-    It covers operators, options and wiring, and the constants' shapes and types. Tensors are numbered by their first use, so that other numbers in a file do not matter.
+    It covers operators, options and wiring, and the constants' shapes and types. Tensors are numbered by their first
+    use, so that other numbers in a file do not matter.
     """
     numbers: dict[int, int] = {}
 
