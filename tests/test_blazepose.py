@@ -133,3 +133,11 @@ def test_quantised_weights_are_refused():
             except ValueError as error:
                 messages.add(str(error))
     assert "it is quantised: take the float version of the network." in messages
+
+
+def test_other_images_and_variants_are_refused():
+    for images in (image()[:, :224, :224], image()[0], (255 * image()).astype(np.uint8)):
+        with pytest.raises(ValueError, match=r"takes images \(B, 256, 256, 3\) of floats in \[0, 1\]"):
+            jax.eval_shape(BlazePose("lite").init, jax.random.key(0), images)
+    with pytest.raises(ValueError, match="no variant 'large': choose lite, full, heavy"):
+        jax.eval_shape(BlazePose("large").init, jax.random.key(0), image())

@@ -205,7 +205,18 @@ class BlazePose(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> BlazePoseOutput:
-        """(B, 256, 256, 3) RGB in [0, 1] -> what the network finds."""
+        """(B, 256, 256, 3) RGB in [0, 1] -> what the network finds.
+
+        Raises:
+            ValueError: the images have another shape or are integers, or the variant is not known.
+        """
+        if self.variant not in SIZES:
+            raise ValueError(f"BlazePose has no variant '{self.variant}': choose {', '.join(SIZES)}.")
+        if image.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3) or not jnp.issubdtype(image.dtype, jnp.floating):
+            raise ValueError(
+                f"BlazePose takes images (B, {IMAGE_SIZE}, {IMAGE_SIZE}, 3) of floats in [0, 1], not {image.shape} of "
+                f"{image.dtype}: resize them, and divide bytes by 255."
+            )
         sizes, dtype = SIZES[self.variant], self.dtype
         x = Convolution(24, 3, 2, relu6=True, dtype=dtype, name="stem")(image)
         x = DepthwiseConvolution(dtype=dtype, name="stem_depthwise")(x)
