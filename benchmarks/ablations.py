@@ -130,7 +130,7 @@ def _shipped_encoder(config: Config) -> Callable[[Batch], Batch]:
 
     @jax.jit
     def features(images: jax.Array) -> jax.Array:
-        return encoder.apply({"params": params}, normalize_crop(images, settings.encoder.image_size), False)
+        return encoder.apply({"params": params}, normalize_crop(images, settings.encoder), False)
 
     def encode(batch: Batch) -> Batch:
         blank.setdefault("image", jnp.zeros_like(batch["image"]))

@@ -132,7 +132,7 @@ def compare(folder: Path, depth: int) -> None:
     import jax.numpy as jnp
 
     from hmr_jax.checkpoints import load_for_inference
-    from hmr_jax.models.deforhmr import build_encoder
+    from hmr_jax.models.encoders import build_encoder
 
     config, params = load_for_inference(folder / "converted")
     encoder = build_encoder(config.model.encoder, "xla", jnp.float32)

@@ -14,7 +14,8 @@ from flax import struct
 
 Batch = Mapping[str, Any]  # of arrays: NumPy's on the host, JAX's inside a step
 
-# name: (shape without B, dtype). Sides in px: "S" of the square crop, "D" of dense targets, "P" of stored images.
+# name: (shape without B, dtype). Sides in px: "S" of the square crop, "D" of dense targets, "P" of stored images;
+# of features: "h" and "w" of the map, "C" channels, "M" landmarks.
 REQUIRED: dict[str, tuple[tuple[int | str, ...], str]] = {
     "image": (("S", "S", 3), "uint8"),  # RGB
     "keypoints_2d": ((44, 3), "float32"),  # x, y in crop coordinates, confidence (0 = absent)
@@ -39,6 +40,8 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "stored_affine": ((2, 3), "float32"),  # from px of the crop to px of "stored"
     "stored_gain": ((3,), "float32"),  # of each channel
     "crop_size": ((), "int32"),  # S
+    "features": (("h", "w", "C"), "float16"),  # instead of "image": of a frozen encoder, see training.feature_cache
+    "landmarks": (("M", 8), "float32"),  # with "features": see models.pyramid.Encoded
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image
     "image_size": ((2,), "float32"),  # width, height of the source image, px
@@ -49,6 +52,8 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
 
 MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 """Entries with the rows and columns of the crop, or of a coarser grid over it."""
+ENCODED = ("features", "landmarks")
+"""What a frozen encoder computed earlier, in place of "image"."""
 STORED = ("stored", "stored_affine", "stored_gain", "crop_size")
 """What the host sends instead of "image" with data.warp = "device"; `distributed.to_global` cuts the crops from it."""
 
@@ -77,7 +82,7 @@ def check(batch: Batch) -> None:
     """Raises ValueError, which names the key, if a batch breaks the contract."""
     schema = REQUIRED | OPTIONAL
     for name in REQUIRED:
-        if name not in batch and not (name == "image" and "stored" in batch):
+        if name not in batch and not (name == "image" and ("stored" in batch or "features" in batch)):
             raise ValueError(f"The batch has no '{name}'; it must hold {', '.join(REQUIRED)}.")
     size = len(batch["index"])
     sides: dict[str, int] = {"S": batch["image"].shape[1]} if "image" in batch else {}
@@ -85,9 +90,9 @@ def check(batch: Batch) -> None:
         if name not in schema:
             raise ValueError(f"The batch holds '{name}', which is not part of the contract in hmr_jax/batch.py.")
         shape, dtype = schema[name]
-        for side in ("S", "D", "P"):
-            if side in shape:
-                sides.setdefault(side, array.shape[1] if array.ndim > 1 else -1)
+        for axis, side in enumerate(shape, 1):
+            if isinstance(side, str) and array.ndim > axis:
+                sides.setdefault(side, array.shape[axis])
         expected = (size, *resolve(shape, sides))
         if array.shape != expected or array.dtype != dtype:
             raise ValueError(f"'{name}' of the batch is {array.dtype}{array.shape}; expected {dtype}{expected}.")

@@ -169,6 +169,19 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class FeatureCacheConfig:
+    """The features of a frozen encoder, computed once, see `training.feature_cache`."""
+
+    examples: int = 0
+    """How many augmented examples are kept, the first of the training stream; several times the size of a data set
+    gives several views of each person. 0: no cache, the encoder runs in each step."""
+    directory: str = "feature_cache"
+    """Where caches are; runs with the same encoder and data share one."""
+    limit_gib: float = 50.0
+    """Largest size of one cache, GiB."""
+
+
+@dataclass(frozen=True)
 class MeshConfig:
     """How devices are laid out."""
 
@@ -222,6 +235,8 @@ class Config:
     """Optimiser."""
     data: DataConfig = DataConfig()
     """Data."""
+    cache: FeatureCacheConfig = FeatureCacheConfig()
+    """Features that are kept."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

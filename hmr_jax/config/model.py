@@ -11,8 +11,12 @@ from typing import Literal
 class EncoderConfig:
     """ViTPose's vision transformer (papers: HMR2.0 and DeforHMR use the huge size), or a convolutional network."""
 
-    name: Literal["vit", "resnet50", "resnet101", "hrnet_w40", "hrnet_w64", "conv"] = "vit"
-    """Architecture. D2A-HMR's backbones are HRNets and ResNets; "conv": five small convolutions, for depth maps."""
+    name: Literal[
+        "vit", "resnet50", "resnet101", "hrnet_w40", "hrnet_w64", "conv",
+        "blazepose_lite", "blazepose_full", "blazepose_heavy",
+    ] = "vit"  # fmt: skip
+    """Architecture. D2A-HMR's backbones are HRNets and ResNets; "conv": five small convolutions, for depth maps;
+    BlazePose: networks of body landmarks that have seen real people, for 256x256 crops."""
     image_size: tuple[int, int] = (256, 192)
     """Height and width of the network's input: the centre columns of the square crop, in pixels."""
     patch_size: int = 16
@@ -27,6 +31,10 @@ class EncoderConfig:
     """ViT: hidden width of the MLP in units of dim."""
     drop_path: float = 0.0
     """ViT: largest stochastic depth rate, linear over depth; only in training, and not where the encoder is frozen."""
+    maps: tuple[int, ...] = (4, 16, 32)
+    """BlazePose: strides of the maps that are joined, of 4, 8, 16 and 32."""
+    map_stride: int = 16
+    """BlazePose: stride of the joined map: mean and maximum of finer maps over its cells, coarser ones repeated."""
     remat: bool = False
     """ViT: recompute block activations in the backward pass to save memory."""
 
@@ -39,6 +47,11 @@ class DecoderConfig:
     """"multi": 24 pose + shape + camera tokens (DeforHMR); "single": one token for everything (HMR2.0)."""
     attention: Literal["deformable", "plain"] = "deformable"
     """Cross-attention to sampled points, or to the feature map as it is."""
+    feature_dim: int = 0
+    """Width to which the features are projected and normalised before the first layer; 0: taken as they are. For
+    encoders whose joined maps have channels of many scales. [default]"""
+    landmarks: bool = False
+    """Attend to the encoder's own landmarks too, where it finds any. [default]"""
     dim: int = 1024
     """Token width."""
     depth: int = 6

@@ -16,7 +16,7 @@ from hmr_jax.config import ModelConfig
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
 from hmr_jax.models.deforhmr import init_flow, pose_body, with_scale
 from hmr_jax.models.depth_fusion import DepthFusion, resize_map
-from hmr_jax.models.encoders import build_encoder, normalize_crop
+from hmr_jax.models.encoders import build_encoder, encode, normalize_crop
 from hmr_jax.models.heads import MULTI_TOKENS, KeypointScale, SMPLHead
 from hmr_jax.models.regressors import NUM_HEAD_JOINTS, TokenRegressor, VertexHead, template_points
 from hmr_jax.models.silhouette import SilhouetteDecoder
@@ -67,28 +67,29 @@ class D2AHMR(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
         """Image features, depth features or None, and (B,) 1 where a sample has depth."""
         config = self.config
-        images = normalize_crop(batch["image"], config.encoder.image_size)
+        count = len(batch["features"] if "features" in batch else batch["image"])
         maps = batch.get("pseudo_depth")
         if maps is None and self.is_initializing():
             maps = jnp.zeros(batch["image"].shape[:3], jnp.uint8)  # creates the parameters of both streams
-        has_depth = jnp.zeros(len(images))
+        has_depth = jnp.zeros(count)
         if maps is not None:
-            given = batch.get("has_pseudo_depth", jnp.ones(len(images)))
+            given = batch.get("has_pseudo_depth", jnp.ones(count))
             has_depth = given * (jnp.max(maps, (1, 2)) > 0)
-            maps = normalize_crop(jnp.repeat(maps[..., None], 3, -1), config.encoder.image_size)
+            maps = jnp.repeat(maps[..., None], 3, -1)
 
-        encoder = build_encoder(config.encoder, config.attention, self.dtype, unroll=self.unroll)
         training = train and "encoder" not in frozen
-        if maps is None:
-            return encoder(images, training), None, has_depth
-        if config.d2a.depth_stream == "shared":
+        if maps is not None and config.d2a.depth_stream == "shared":
             # One call, so that BatchNorm's statistics are those of images and depth maps together.
-            both = encoder(jnp.concatenate([images, maps]), training)
-            return both[: len(images)], both[len(images) :], has_depth
-        depth_encoder = build_encoder(
-            config.d2a.depth_encoder, config.attention, self.dtype, "depth_encoder", self.unroll
-        )
-        return encoder(images, training), depth_encoder(maps, train and "depth_encoder" not in frozen), has_depth
+            both = {"image": jnp.concatenate([batch["image"], maps])}
+            features, _ = encode(both, config, self.dtype, self.unroll, training)
+            return features[:count], features[count:], has_depth
+        features, _ = encode(batch, config, self.dtype, self.unroll, training)
+        if maps is None:
+            return features, None, has_depth
+        depth_config = config.d2a.depth_encoder
+        depth_encoder = build_encoder(depth_config, config.attention, self.dtype, "depth_encoder", self.unroll)
+        depth = depth_encoder(normalize_crop(maps, depth_config), train and "depth_encoder" not in frozen)
+        return features, depth, has_depth
 
     def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, ...]) -> jax.Array:
         """(B, N, D): the skip from depth features to regressor, dashed in the paper's figure; zeros without depth."""

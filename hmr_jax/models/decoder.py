@@ -3,7 +3,8 @@
 It covers three rows of DeforHMR's ablation: one token with plain cross-attention (HMR2.0's head), many tokens with
 plain cross-attention, and many tokens with deformable cross-attention (DeforHMR).
 
-Shapes: B batch, T tokens of width D, H, W the feature map with C channels, L layers, G groups, N sampling points.
+Shapes: B batch, T tokens of width D, H, W the feature map with C channels, L layers, G groups, N sampling points, M
+landmarks of the encoder.
 """
 
 from typing import Any
@@ -28,7 +29,7 @@ class DecoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: jax.Array, features: jax.Array, sampled: Sampled | None, train: bool
+        self, tokens: jax.Array, features: jax.Array, sampled: Sampled | None, more: jax.Array | None, train: bool
     ) -> tuple[jax.Array, Sampled | None]:
         """Runs the layer.
 
@@ -36,6 +37,7 @@ class DecoderLayer(nn.Module):
             tokens: (B, T, D).
             features: (B, H, W, C).
             sampled: what an earlier layer sampled, to use again; None: to be sampled here.
+            more: (B, M, C) tokens to attend to beside the features, or None.
             train: dropout on.
 
         Returns:
@@ -61,9 +63,10 @@ class DecoderLayer(nn.Module):
                 config.offset_stride, config.offset_range, config.offset_grid,
                 key_position_code=config.key_position_code, position_bias=config.position_bias,
                 sampling=config.sampling, dtype=self.dtype, name="cross_attention",
-            )(x, features, sampled)  # fmt: skip
+            )(x, features, sampled, more)  # fmt: skip
         else:
             context = features.reshape(len(features), -1, features.shape[-1])
+            context = context if more is None else jnp.concatenate([context, more], 1)
             y = plain("cross_attention")(x, context)
         tokens = tokens + drop(y)
         x = norm("mlp_norm")(tokens)
@@ -79,16 +82,50 @@ class Decoder(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array | None]:
-        """(B, H, W, C) features -> (B, T, D) tokens and, if deformable, sampling points (B, L, G, N, 2) in map px."""
+    def __call__(
+        self, features: jax.Array, landmarks: jax.Array | None = None, train: bool = False
+    ) -> tuple[jax.Array, jax.Array | None]:
+        """Runs all layers.
+
+        Args:
+            features: (B, H, W, C).
+            landmarks: (B, M, K) what the encoder says of each of its landmarks, or None.
+            train: dropout on.
+
+        Returns:
+            (B, T, D) tokens and, if deformable, sampling points (B, L, G, N, 2) in px of the map.
+        """
         config = self.config
+        if config.feature_dim:
+            x = Dense(config.feature_dim, dtype=self.dtype, name="feature_proj")(features)
+            features = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="feature_norm")(x)
+        more = None
+        if landmarks is not None:
+            more = LandmarkTokens(features.shape[-1], self.dtype, name="landmarks")(landmarks)
         queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
         tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
         sampled: Sampled | None = None
         points = []
         for layer in range(config.depth):
             earlier = sampled if config.share_offsets else None
-            tokens, sampled = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(tokens, features, earlier, train)
+            tokens, sampled = DecoderLayer(config, self.dtype, name=f"layer_{layer}")(
+                tokens, features, earlier, more, train
+            )
             if sampled is not None:
                 points.append(sampled.points)
         return tokens, jnp.stack(points, 1) if points else None
+
+
+class LandmarkTokens(nn.Module):
+    """A token of each landmark: its own linear map of what the encoder says of it, and a learned part."""
+
+    dim: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, landmarks: jax.Array) -> jax.Array:
+        """(B, M, K) -> (B, M, dim)."""
+        count, width = landmarks.shape[1:]
+        kernel = self.param("kernel", nn.initializers.normal(1.0), (count, width, self.dim))
+        bias = self.param("bias", nn.initializers.normal(1.0), (count, self.dim))
+        return (jnp.einsum("bmk,mkd->bmd", landmarks, kernel) + bias).astype(self.dtype)

@@ -16,7 +16,7 @@ from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import EncoderConfig, ModelConfig
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
 from hmr_jax.models.decoder import Decoder
-from hmr_jax.models.encoders import build_encoder, normalize_crop
+from hmr_jax.models.encoders import encode
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, KeypointScale, SMPLHead
 
@@ -42,17 +42,17 @@ class DeforHMR(nn.Module):
         """Predicts from images alone.
 
         Args:
-            batch: "image" (B, S, S, 3) uint8; the rest is not read.
+            batch: "image" (B, S, S, 3) uint8, or what `encode` takes in its place; the rest is not read.
             train: dropout and stochastic depth on.
             vertices: whether to skin the whole mesh; by default not in training, where only keypoints have losses.
             frozen: groups that are not trained; a frozen encoder is run as in prediction.
         """
         config = self.config
-        images = normalize_crop(batch["image"], config.encoder.image_size)
-        encoder = build_encoder(config.encoder, config.attention, self.dtype, unroll=self.unroll)
-        features = encoder(images, train and "encoder" not in frozen)
+        features, landmarks = encode(batch, config, self.dtype, self.unroll, train and "encoder" not in frozen)
         num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
-        tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, train)
+        tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(
+            features, landmarks if config.decoder.landmarks else None, train
+        )
         rotations, betas, camera = SMPLHead(name="head")(tokens)
         if points is not None:
             points = _map_to_crop(points, features.shape[1:3], config.encoder)
@@ -80,9 +80,7 @@ class DensePretraining(nn.Module):
         self, batch: Batch, train: bool = False, vertices: bool | None = None, frozen: tuple[str, ...] = ()
     ) -> dict[str, jax.Array]:
         """Batch with "image" -> the maps of `heads.DenseHead`; `vertices` is ignored."""
-        images = normalize_crop(batch["image"], self.config.encoder.image_size)
-        encoder = build_encoder(self.config.encoder, self.config.attention, self.dtype, unroll=self.unroll)
-        features = encoder(images, train and "encoder" not in frozen)
+        features, _ = encode(batch, self.config, self.dtype, self.unroll, train and "encoder" not in frozen)
         return DenseHead(dense_size(self.config.encoder), self.dtype, name="dense")(features)
 
 

@@ -129,7 +129,11 @@ class DeformableCrossAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, queries: jax.Array, features: jax.Array, sampled: Sampled | None = None
+        self,
+        queries: jax.Array,
+        features: jax.Array,
+        sampled: Sampled | None = None,
+        more: jax.Array | None = None,
     ) -> tuple[jax.Array, Sampled]:
         """Attends to features at the sampling points.
 
@@ -137,6 +141,7 @@ class DeformableCrossAttention(nn.Module):
             queries: (B, T, D).
             features: (B, H, W, C).
             sampled: what an earlier layer sampled, to use again, or None to predict points and sample.
+            more: (B, M, C) tokens to attend to beside the samples, or None.
 
         Returns:
             (B, T, out_dim) and what was sampled.
@@ -145,11 +150,15 @@ class DeformableCrossAttention(nn.Module):
         if sampled is None:
             sampled = self._sample(features)
         query = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="query")(queries)
-        key = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(sampled.keys)
-        value = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(sampled.values)
+        keys, values = sampled.keys, sampled.values
+        if more is not None:
+            keys, values = (jnp.concatenate([array, more.astype(array.dtype)], 1) for array in (keys, values))
+        key = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="key")(keys)
+        value = Dense(inner, use_bias=self.use_bias, dtype=self.dtype, name="value")(values)
         bias = None
         if self.position_bias:
             bias = self._position_bias(features.shape[1:3], queries.shape[1], sampled.points)
+            bias = bias if more is None else jnp.pad(bias, ((0, 0), (0, 0), (0, 0), (0, more.shape[1])))
         query, key, value = (x.reshape(*x.shape[:2], self.num_heads, self.head_dim) for x in (query, key, value))
         y = attend(query, key, value, bias).reshape(*queries.shape[:2], inner)
         return Dense(self.out_dim, dtype=self.dtype, name="out")(y), sampled

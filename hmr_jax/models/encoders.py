@@ -9,35 +9,64 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.config import EncoderConfig
+from hmr_jax.batch import Batch
+from hmr_jax.config import EncoderConfig, ModelConfig
 from hmr_jax.geometry.crops import centre_columns
 from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.models.backbones.residual import ConvNorm
 from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.backbones.vit import ViT
+from hmr_jax.models.pyramid import BlazePoseEncoder, Encoded
 from hmr_jax.ops import normalize_imagenet
 
+BLAZEPOSE = "blazepose_"
+"""Names of encoders that begin like this end in a variant of BlazePose."""
 
-def normalize_crop(image: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, normalised by ImageNet's statistics.
+
+def encode(batch: Batch, config: ModelConfig, dtype: Any, unroll: bool, train: bool) -> Encoded:
+    """What the model's encoder says of a batch's crops; called in the model's `__call__`, whose group "encoder" it is.
+
+    Args:
+        batch: "image" (B, S, S, 3) uint8; or "features" and "landmarks", which the encoder computed earlier.
+        config: of the model.
+        dtype: of the computation.
+        unroll: see `ViT`.
+        train: whether the encoder is trained.
+    """
+    if "features" in batch:
+        return Encoded(batch["features"].astype(dtype), batch.get("landmarks"))
+    images = normalize_crop(batch["image"], config.encoder)
+    encoded = build_encoder(config.encoder, config.attention, dtype, unroll=unroll)(images, train)
+    return encoded if isinstance(encoded, Encoded) else Encoded(encoded)
+
+
+def normalize_crop(image: jax.Array, encoder: EncoderConfig) -> jax.Array:
+    """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, as the encoder takes them.
+
+    BlazePose takes colours in [0, 1], the other encoders take them normalised by ImageNet's statistics.
 
     Raises:
         ValueError: if the crop's side is not the height H.
     """
-    height, width = size
+    height, width = encoder.image_size
     if image.shape[1:3] != (height, height):
         raise ValueError(
             f"The crops are {image.shape[1]}x{image.shape[2]} but the encoder takes the centre of {height}x{height}: "
             "set data.crop_size to the height of model.encoder.image_size."
         )
-    image = centre_columns(image, width)
-    return normalize_imagenet(image.astype(jnp.float32) / 255)
+    colors = centre_columns(image, width).astype(jnp.float32) / 255
+    return colors if encoder.name.startswith(BLAZEPOSE) else normalize_imagenet(colors)
 
 
 def build_encoder(
     config: EncoderConfig, attention: Literal["xla", "cudnn"], dtype: Any, name: str = "encoder", unroll: bool = False
 ) -> nn.Module:
-    """A module from normalised images (B, H, W, 3) and `train` to features (B, h, w, C); for `unroll` see `ViT`."""
+    """A module from normalised images (B, H, W, 3) and `train` to features (B, h, w, C), or `Encoded` with landmarks.
+
+    For `unroll` see `ViT`.
+    """
+    if config.name.startswith(BLAZEPOSE):
+        return BlazePoseEncoder(config.name.removeprefix(BLAZEPOSE), config.maps, config.map_stride, dtype, name=name)
     if config.name == "vit":
         return ViT(
             config.dim, config.depth, config.num_heads, config.image_size, config.patch_size, config.mlp_ratio,

@@ -23,6 +23,7 @@ from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.parameters import init_params, split_params
 from hmr_jax.training import mixture
+from hmr_jax.training.feature_cache import cached_source
 from hmr_jax.training.logger import RunLogger, parameter_table
 from hmr_jax.training.optimizer import learning_rate
 from hmr_jax.training.step import evaluation_params, init_state, make_train_step
@@ -80,6 +81,10 @@ def train(
     logger.say(f"run {run}\ndevices {mesh.size} x {jax.devices()[0].device_kind}, start at step {start}")
     logger.say(parameter_table(trained, frozen))
     logger.say(f"data {mixture.names(mixture.training_mixture(config.data))}")
+
+    # ---- The features of a frozen encoder, if they are kept.
+    if config.cache.examples:
+        batches = cached_source(config, batches, params, model.dtype, logger.say)
 
     # ---- The loop: one batch, one step; now and then log, validate, save.
     train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
@@ -155,8 +160,12 @@ def _write_or_compare_config(run: Path, config: Config) -> None:
     may_change = ("steps", "log_every", "eval_every", "eval_examples", "output", "checkpoint", "mesh")
     if path.exists():
         old, new = to_dict(from_dict(read_json(path))), to_dict(config)
-        for data in (old["data"], new["data"]):
-            del data["workers"], data["processes"]  # another machine may have other numbers of cores
+        for values in (old, new):
+            del (
+                values["data"]["workers"],
+                values["data"]["processes"],
+            )  # another machine may have other numbers of cores
+            del values["cache"]["directory"], values["cache"]["limit_gib"]
         changed = sorted(name for name in new if name not in may_change and old[name] != new[name])
         if changed:
             raise ValueError(

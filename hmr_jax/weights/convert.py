@@ -27,8 +27,8 @@ from hmr_jax.models import build_model
 from hmr_jax.models.backbones.blazepose import IMAGE_SIZE, BlazePose
 from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.models.backbones.resnet import ResNet
-from hmr_jax.models.deforhmr import build_encoder
 from hmr_jax.models.depth_anything import DepthAnything
+from hmr_jax.models.encoders import build_encoder
 from hmr_jax.weights.blazepose import convert_blazepose
 from hmr_jax.weights.detect import Converted, Options, convert_state
 from hmr_jax.weights.tflite_file import is_tflite, read_tflite

@@ -106,6 +106,8 @@ class BlazePoseOutput(NamedTuple):
     """(B, 256, 256) logits of the person's pixels."""
     features: dict[int, jax.Array]
     """Maps of the first encoder and its way back, by stride: 4, 8, 16 (joined) and 32."""
+    second: dict[int, jax.Array]
+    """Maps of the second encoder, by stride: 8, 16 and 32, or 32 alone where the variant has none."""
 
 
 class Convolution(nn.Module):
@@ -236,7 +238,8 @@ class BlazePose(nn.Module):
         heat_maps = Convolution(NUM_LANDMARKS, dtype=dtype, name="heat_maps")(back[4])
         mask = self._mask(back[4], maps[2])
 
-        second = self._second(back[4], maps, end)
+        seconds = self._second(back[4], maps, end)
+        second = seconds[32]
         for stage, count in enumerate(sizes.landmarks):
             second = Residual(sizes.width, 2, dtype, name=f"landmarks{stage}_down")(second)
             for i in range(count):
@@ -252,6 +255,7 @@ class BlazePose(nn.Module):
             heat_maps,
             mask,
             {4: back[4], 8: back[8], 16: jnp.concatenate([maps[16], back[16]], -1), 32: maps[32]},
+            seconds,
         )
 
     def _mask(self, x: jax.Array, fine: jax.Array) -> jax.Array:
@@ -266,19 +270,20 @@ class BlazePose(nn.Module):
             x = _doubled(x) if level == 0 else x
         return Convolution(1, 3, dtype=dtype, name="mask_end")(x)[..., 0]
 
-    def _second(self, x: jax.Array, maps: dict[int, jax.Array], end: jax.Array) -> jax.Array:
-        """The second encoder: (B, 64, 64, C) and the first one's maps -> (B, 8, 8, width)."""
+    def _second(self, x: jax.Array, maps: dict[int, jax.Array], end: jax.Array) -> dict[int, jax.Array]:
+        """The second encoder: (B, 64, 64, C) and the first one's maps -> maps by stride; at 32 (B, 8, 8, width)."""
         sizes, dtype = SIZES[self.variant], self.dtype
         if not sizes.second:
-            return Separable(sizes.width, dtype=dtype, name="side_32")(end)
+            return {32: Separable(sizes.width, dtype=dtype, name="side_32")(end)}
+        seconds = {}
         for stage, (features, blocks) in enumerate(sizes.second):
             stride = 8 << stage
             x = Residual(features, 2, dtype, name=f"second{stage}_down")(x)
             for i in range(blocks):
                 x = Residual(features, dtype=dtype, name=f"second{stage}_{i}")(x)
             side = end if stride == 32 else maps[stride]
-            x = x + Separable(features, dtype=dtype, name=f"side_{stride}")(side)
-        return x
+            x = seconds[stride] = x + Separable(features, dtype=dtype, name=f"side_{stride}")(side)
+        return seconds
 
 
 def _doubled(x: jax.Array) -> jax.Array:

@@ -1,0 +1,207 @@
+"""Features of a frozen encoder, computed once and kept on disk: training then runs at the speed of the other layers.
+
+The cache holds the first examples of the training stream, each with the augmentation that it was drawn with; what
+`config.cache.examples` asks for beyond the size of the data set is further views of its people. Training draws from
+them in a new order in each epoch. What is shown at a step depends on the step and the seed alone.
+
+    feature_cache/KEY/NAME.npy        an array of the batch, or "features" and "landmarks", a row for each example
+    feature_cache/KEY/progress.json   how many batches are complete: an interrupted computation goes on from there
+
+KEY is a hash of the encoder and its parameters, of the data's configuration, and of the first batch itself, so that
+data that were built anew are not taken for the old ones.
+
+Shapes: B rows of this host in a batch.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from hmr_jax.batch import Batch, BatchSource
+from hmr_jax.config import Config, to_dict
+from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.models.encoders import encode
+from hmr_jax.models.parameters import Params, to_variables
+
+_SAVED_EVERY = 8  # batches between notes of progress
+
+
+def cached_source(
+    config: Config, batches: BatchSource | Iterable[Batch], params: Params, dtype: Any, say: Callable[[str], None]
+) -> BatchSource:
+    """Fills the cache where it is not complete yet, and returns a source of batches with features in place of images.
+
+    Args:
+        config: `cache`, `data`, `model`, `optim.frozen`, `seed` and `batch_size` are read.
+        batches: the training batches as a function of the step.
+        params: of the whole model.
+        dtype: of the encoder's computation.
+        say: told about the cache.
+
+    Raises:
+        ValueError: the encoder is not frozen, or it needs something else than the crop.
+        OSError: the disk is too small, or the cache would be larger than `config.cache.limit_gib`.
+    """
+    if not callable(batches):
+        raise ValueError("cache.examples needs batches that can be made again: pass a source instead of an iterable.")
+    _check(config)
+    count = -(-config.cache.examples // config.batch_size)
+    with _closing(batches(0)) as stream:
+        first = dict(next(stream))
+    encoder = _EncoderOnDevices(config, params, dtype)
+    rows = first | encoder(first)
+    del rows["image"]
+    folder = Path(config.cache.directory) / _key(config, first, params)
+    done = _prepare(folder, rows, count, config.cache.limit_gib)
+    say(f"features of {count * config.batch_size:,} examples in {folder}, {done / count:.0%} of them computed earlier")
+    _fill(folder, batches, encoder, done, count)
+    return functools.partial(_read, folder, sorted(rows), len(first["index"]), count, config.seed)
+
+
+def _check(config: Config) -> None:
+    """Raises ValueError if features cannot stand for the crops."""
+    if "encoder" not in config.optim.frozen:
+        raise ValueError("cache.examples keeps the features of a frozen encoder: add 'encoder' to optim.frozen.")
+    if config.data.warp == "device":
+        raise ValueError("cache.examples needs crops, not whole images: set data.warp to host.")
+    if config.model.name == "d2a_hmr" and config.model.d2a.depth_stream == "shared":
+        raise ValueError("A shared depth stream trains with the encoder's images: set cache.examples to 0.")
+
+
+class _Encoder(nn.Module):
+    """The encoder alone, with the parameters of the group "encoder"."""
+
+    config: Config
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
+        unroll = jax.default_backend() == "cpu"
+        features, landmarks = encode({"image": images}, self.config.model, self.dtype, unroll, train=False)
+        arrays = {"features": features.astype(jnp.float16)}
+        return arrays if landmarks is None else arrays | {"landmarks": landmarks.astype(jnp.float32)}
+
+
+class _EncoderOnDevices:
+    """Features of a batch's crops; this host's rows are split over its devices."""
+
+    def __init__(self, config: Config, params: Params, dtype: Any):
+        mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("rows",))
+        self._rows = NamedSharding(mesh, PartitionSpec("rows"))
+        statistics = params.get("batch_stats", {})
+        groups = {"encoder": params["encoder"]} | ({"batch_stats": statistics} if statistics else {})
+        self._params = jax.device_put(groups, NamedSharding(mesh, PartitionSpec()))
+        module = _Encoder(config, dtype)
+        self._apply = jax.jit(lambda params, images: module.apply(to_variables(params), images))
+
+    def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
+        """ "features" (B, h, w, C) float16 and, if the encoder finds them, "landmarks" (B, M, K)."""
+        return jax.device_get(self._apply(self._params, jax.device_put(batch["image"], self._rows)))
+
+
+def _key(config: Config, first: Batch, params: Params) -> str:
+    """The name of a cache: everything that its content depends on."""
+    data = dataclasses.replace(config.data, workers=0, processes=0, directory="")
+    model = {name: to_dict(config.model)[name] for name in ("encoder", "body", "dtype")}
+    shard = [jax.process_index(), jax.process_count(), config.batch_size, config.cache.examples]
+    digest = hashlib.sha256(json.dumps([model, to_dict(data), config.seed, shard]).encode())
+    for tree in (params["encoder"], params.get("batch_stats", {}), dict(first)):
+        for array in jax.tree.leaves(tree):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:20]
+
+
+def _prepare(folder: Path, rows: Batch, count: int, limit_gib: float) -> int:
+    """Makes the arrays' files, if the disk has room for them; returns how many batches are complete."""
+    size = count * sum(array.nbytes for array in rows.values())
+    if (folder / "progress.json").exists():
+        return read_json(folder / "progress.json")["batches"]
+    text = f"The feature cache {folder} needs {size / 2**30:.1f} GiB"
+    if size > limit_gib * 2**30:
+        raise OSError(f"{text}, but cache.limit_gib is {limit_gib:g}: raise it, or lower cache.examples.")
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise OSError(
+            f"{text}, but only {free / 2**30:.1f} GiB are free: lower cache.examples, or set cache.directory."
+        )
+    for name, array in rows.items():
+        shape = (count * len(array), *array.shape[1:])
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", array.dtype, shape).flush()
+    write_json(folder / "progress.json", {"batches": 0})
+    return 0
+
+
+def _fill(folder: Path, batches: BatchSource, encoder: _EncoderOnDevices, done: int, count: int) -> None:
+    """Computes the batches from `done` on: several at a time, as one call of the encoder leaves cores idle."""
+    if done == count:
+        return
+    files: dict[str, Any] = {path.stem: np.load(path, mmap_mode="r+") for path in folder.glob("*.npy")}
+
+    def compute(number: int, batch: Batch) -> int:
+        rows = dict(batch) | encoder(batch)
+        size = len(batch["index"])
+        for name, file in files.items():
+            file[number * size : (number + 1) * size] = rows[name]
+        return number
+
+    threads = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 2
+    bar = tqdm(total=count, initial=done, unit="batch", desc="features", disable=jax.process_index() > 0, mininterval=5)
+    waiting: deque = deque()
+    with _closing(batches(done)) as stream, bar, ThreadPoolExecutor(threads) as pool:
+        for number in range(done, count + threads):
+            if number < count:
+                waiting.append(pool.submit(compute, number, next(stream)))
+            if number >= done + threads and waiting:
+                _note(folder, files, waiting.popleft().result() + 1, count)
+                bar.update()
+
+
+def _closing(stream: Iterator[Batch]) -> contextlib.AbstractContextManager[Iterator[Batch]]:
+    """Ends a stream's threads, if it has any."""
+    closable: Any = stream
+    return contextlib.closing(closable) if hasattr(stream, "close") else contextlib.nullcontext(stream)
+
+
+def _note(folder: Path, files: dict[str, np.memmap], done: int, count: int) -> None:
+    """Writes how many batches are complete, now and then, after the arrays themselves."""
+    if done % _SAVED_EVERY == 0 or done == count:
+        for file in files.values():
+            file.flush()
+        write_json(folder / "progress.json", {"batches": done})
+
+
+def _read(folder: Path, names: list[str], size: int, count: int, seed: int, step: int) -> Iterator[Batch]:
+    """The batches from a step on, of which the next is read while one is in use."""
+    files = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+    order: Callable[[int], np.ndarray] = functools.lru_cache(2)(
+        lambda epoch: np.random.default_rng([seed, epoch]).permutation(count * size)
+    )
+
+    def batch(number: int) -> Batch:
+        epoch, position = divmod(number, count)
+        rows = np.sort(order(epoch)[position * size : (position + 1) * size])
+        return {name: file[rows] for name, file in files.items()}
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(batch, step)
+        for number in itertools.count(step + 1):
+            current, following = following.result(), pool.submit(batch, number)
+            yield current
