@@ -7,11 +7,13 @@ A run's folder holds
     checkpoints/<step>/    items `params` (trained), `train` (optimiser, averages), `config`, `data`
     metrics.jsonl          the log
 
-An exported folder, as the package ships them, holds config.json and params.npz (all parameters, float16). A converted
+An exported folder, as the package ships them, holds config.json and params.npz (float16). A converted
 one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params/ and source.json (its origin).
 """
 
-from hmr_jax.checkpoints.exported import SHIPPED_ENCODER, SHIPPED_MODEL, export
+from hmr_jax.checkpoints.exported import SHIPPED_ENCODERS, SHIPPED_MODEL, export, load_shipped_encoder
 from hmr_jax.checkpoints.loading import describe, load_for_inference, load_initial
 
-__all__ = ["SHIPPED_ENCODER", "SHIPPED_MODEL", "describe", "export", "load_for_inference", "load_initial"]
+__all__ = [
+    "SHIPPED_ENCODERS", "SHIPPED_MODEL", "describe", "export", "load_for_inference", "load_initial", "load_shipped_encoder",
+]  # fmt: skip

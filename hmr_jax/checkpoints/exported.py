@@ -1,4 +1,7 @@
-"""Exported folders: config.json and params.npz (all parameters, float16), as the package ships them."""
+"""Exported folders: config.json and params.npz (float16), as the package ships them.
+
+The parameters are all that the model has; an encoder that the package ships in a folder of its own is taken from there.
+"""
 
 from importlib import resources
 from pathlib import Path
@@ -12,7 +15,8 @@ from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.models.parameters import Params
 
 ASSETS = Path(str(resources.files("hmr_jax"))) / "assets"
-SHIPPED_ENCODER = ASSETS / "encoder_tiny"
+SHIPPED_ENCODERS = ("blazepose_full", "blazepose_heavy")
+"""Names of encoders, each of which has a folder in `ASSETS`."""
 SHIPPED_MODEL = ASSETS / "deforhmr_small"
 
 
@@ -32,9 +36,32 @@ def export(directory: Path, config: Config, params: Params) -> None:
 
 def load_exported(directory: Path) -> tuple[Config, Params]:
     """Configuration and float32 parameters of an exported folder; raises ValueError if it cannot be read."""
+    config = from_dict(read_json(directory / "config.json"))
+    params = _read(directory)
+    return config, params if "encoder" in params else params | load_shipped_encoder(config.model.encoder.name)
+
+
+def load_shipped_encoder(name: str) -> Params:
+    """{"encoder": parameters} of an encoder that the package ships.
+
+    Args:
+        name: of `EncoderConfig.name`, one of `SHIPPED_ENCODERS`.
+
+    Raises:
+        ValueError: the package ships no such encoder.
+    """
+    if name not in SHIPPED_ENCODERS:
+        raise ValueError(
+            f"The package ships no encoder '{name}' but {' and '.join(SHIPPED_ENCODERS)}: set model.encoder.name to one "
+            "of them, or init_from to the folder of a checkpoint."
+        )
+    return _read(ASSETS / name)
+
+
+def _read(directory: Path) -> Params:
     try:
         with np.load(directory / "params.npz", allow_pickle=False) as arrays:
             by_path = {path: arrays[path].astype(np.float32) for path in arrays.files}
     except Exception as error:
         raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
-    return from_dict(read_json(directory / "config.json")), flax.traverse_util.unflatten_dict(by_path, sep="/")
+    return flax.traverse_util.unflatten_dict(by_path, sep="/")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from hmr_jax.checkpoints.converted import BACKBONE, is_converted, load_converted, load_network
-from hmr_jax.checkpoints.exported import SHIPPED_ENCODER, SHIPPED_MODEL, is_exported, load_exported
+from hmr_jax.checkpoints.exported import SHIPPED_MODEL, is_exported, load_exported, load_shipped_encoder
 from hmr_jax.checkpoints.runs import open_manager
 from hmr_jax.config import Config, from_dict
 from hmr_jax.io.json_files import read_json
@@ -81,8 +81,9 @@ def load_initial(config: Config, params: Params) -> Params:
     """
     if not config.init_from:
         return params
-    source = SHIPPED_ENCODER if config.init_from == "encoder" else Path(config.init_from)
-    loaded = _load_groups(source)
+    source = Path(config.init_from)
+    shipped = config.init_from == "encoder"
+    loaded = load_shipped_encoder(config.model.encoder.name) if shipped else _load_groups(source)
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
         shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
