@@ -12,11 +12,14 @@ from tflite_skeleton import fill, image
 from hmr_jax.checkpoints import load_for_inference
 from hmr_jax.checkpoints.converted import BACKBONE, load_network
 from hmr_jax.models.backbones.blazepose import SIZES, BlazePose
+from hmr_jax.models.backbones.blazepose_detector import BlazePoseDetector, anchor_centres
 from hmr_jax.weights.blazepose import convert_blazepose
 from hmr_jax.weights.convert import convert
 from hmr_jax.weights.tflite_file import parse_tflite, read_tflite
 
-START = Path(__file__).parent / "data" / "blazepose_start.tflite"  # the first operators of a published file
+DATA = Path(__file__).parent / "data"
+START = DATA / "blazepose_start.tflite"  # the first operators of a published file
+SPARSE = DATA / "blazepose_detector_start.tflite"  # of the detector, whose kernels of 1x1 are sparse
 
 
 @pytest.fixture
@@ -50,6 +53,35 @@ def test_outputs_equal_the_original_runtime(case, variant, parameters):
     assert sides == {stride: (256 // stride,) * 2 for stride in (4, 8, 16, 32)}
 
 
+def test_outputs_of_the_detector_equal_the_original_runtime(reference):
+    wanted = reference("blazepose_detector")
+    found, params = convert_blazepose(parse_tflite(fill(wanted)))
+    assert found == "detector"
+    assert sum(array.size for array in jax.tree.leaves(params)) == 2_965_314
+    scores, points = jax.jit(BlazePoseDetector().apply)({"params": params}, 2 * image(224) - 1)
+    centres = anchor_centres(224, 224)
+    assert len(centres) == 2254
+    places = {0: (4, 4), 2: (12, 4), 56: (4, 12), 1568: (8, 8), 1960: (16, 16), 2253: (208, 208)}
+    assert {number: tuple(centres[number]) for number in places} == places
+    np.testing.assert_allclose(scores, wanted["scores"][..., 0], rtol=0, atol=1e-4)
+    from_centres = np.array(points)
+    from_centres[:, :, [0, 2, 3, 4, 5]] -= centres[:, None]
+    np.testing.assert_allclose(from_centres, wanted["points"].reshape(1, -1, 6, 2), rtol=0, atol=1e-3)
+    assert np.std(wanted["scores"]) > 0.1
+    assert np.std(wanted["points"]) > 0.1
+
+
+def test_the_detector_finds_the_same_in_a_larger_image(reference):
+    """Its layers are convolutions: away from the border the surroundings do not matter."""
+    _, params = convert_blazepose(parse_tflite(fill(reference("blazepose_detector"))))
+    whole = np.tile(2 * image(224) - 1, (1, 2, 2, 1))
+    scores, points = jax.jit(BlazePoseDetector().apply)({"params": params}, whole)
+    assert scores.shape == (1, 4 * 2254)
+    assert points.shape == (1, 4 * 2254, 6, 2)
+    with pytest.raises(ValueError, match="multiples of 32"):
+        jax.eval_shape(BlazePoseDetector().init, jax.random.key(0), whole[:, :100])
+
+
 def test_parameters_of_the_module_are_those_of_the_file(case):
     for variant in SIZES:
         shapes = jax.eval_shape(BlazePose(variant).init, jax.random.key(0), image())["params"]
@@ -81,6 +113,26 @@ def test_operators_and_constants_of_a_file():
     assert graph.constants[graph.operators[0].inputs[1]].tolist() == [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 
+def test_sparse_constants_are_filled_up():
+    graph = read_tflite(SPARSE)
+    assert [operator.kind for operator in graph.operators] == ["PAD", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"]
+    kernel = graph.constants[graph.operators[3].inputs[1]]
+    assert kernel.shape == (16, 1, 1, 24)
+    assert kernel.dtype == np.float32
+    assert np.count_nonzero(kernel) == 96  # of 384
+    data = SPARSE.read_bytes()
+    messages = set()
+    for place in range(len(data)):
+        for value in (0, 255):
+            try:
+                parse_tflite(data[:place] + bytes([value]) + data[place + 1 :])
+            except ValueError as error:
+                messages.add(str(error).split(": ")[0])
+    numbers = "".join(messages)
+    for message in ("sparse in a way", "outside its rows", "outside its columns", "sparse tensor has indices of the type"):
+        assert message in numbers
+
+
 def test_other_and_damaged_files_are_refused(tmp_path):
     whole = START.read_bytes()
     path = tmp_path / "file.tflite"
@@ -95,7 +147,7 @@ def test_other_and_damaged_files_are_refused(tmp_path):
             read_tflite(path)
         assert not (tmp_path / "out").exists()
     path.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"not of BlazePose's landmarks \(lite, full, heavy\)"):
+    with pytest.raises(ValueError, match=r"not of BlazePose \(lite, full, heavy, detector\)"):
         convert(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -119,7 +171,7 @@ def test_graphs_that_compute_something_else_are_refused(case):
         replace(graph, operators=graph.operators[:-1]),
     ]
     for other in others:
-        with pytest.raises(ValueError, match="not of BlazePose's landmarks"):
+        with pytest.raises(ValueError, match="not of BlazePose"):
             convert_blazepose(other)
 
 

@@ -1,4 +1,7 @@
-"""Convert MediaPipe's pose_landmark_{lite,full,heavy}.tflite to the parameters of `models.backbones.blazepose`."""
+"""Convert MediaPipe's networks of people to the parameters of `models.backbones.blazepose` and `blazepose_detector`.
+
+These are pose_landmark_{lite,full,heavy}.tflite, and pose_solution_packed_assets.data, which is the detector's file.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,12 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from hmr_jax.models.backbones.blazepose import SIZES, BlazePoseSizes
+from hmr_jax.models.backbones.blazepose_detector import ANCHORS, BACK, STAGES
 from hmr_jax.weights.tflite_file import Graph
 
 _STRUCTURES = {
     "a47ff9e6946c4afd47d432c6ddc4c6ea54ded6b73c844186a0adab23668a53df": "lite",
     "5546e70814d9d7a47f84652746d37123509483dde0e3238ed89ac8a4d6a93f7c": "full",
     "4f37b0779f077fb14ff32e1b9fc0cd265f787961ebfa38832454b38fe9d66ca8": "heavy",
+    "eedadfcbc7c7981221879446dd9b25f8509b53ed03ef135fd44a7c4fb03aec5c": "detector",
 }
 """`structure` of the files of the npm package @mediapipe/pose 0.5.1675469404."""
 
@@ -40,17 +45,20 @@ def structure(graph: Graph) -> str:
 
 
 def convert_blazepose(graph: Graph) -> tuple[str, dict]:
-    """The variant and the parameters of a graph: every constant of its convolutions is used, in the file's order.
+    """The variant, or "detector", and the parameters of a graph.
+
+    Every constant of its convolutions is used, in the file's order.
 
     Raises:
         ValueError: the graph is not of a known variant.
     """
     variant = _STRUCTURES.get(structure(graph))
     if variant is None:
-        raise ValueError(f"The TensorFlow Lite file is not of BlazePose's landmarks ({', '.join(SIZES)}).")
+        raise ValueError(f"The TensorFlow Lite file is not of BlazePose ({', '.join([*SIZES, 'detector'])}).")
     params: dict = {}
+    paths = _detector_paths() if variant == "detector" else _paths(SIZES[variant])
     convolutions = [operator for operator in graph.operators if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D")]
-    for operator, path in zip(convolutions, _paths(SIZES[variant]), strict=True):
+    for operator, path in zip(convolutions, paths, strict=True):
         kernel, bias = (graph.constants[number] for number in operator.inputs[1:])
         place = params
         for name in path.split("/"):
@@ -94,6 +102,25 @@ def _paths(sizes: BlazePoseSizes) -> Iterator[str]:
         yield from _separable(f"landmarks{stage}_down")
         yield from _residuals(f"landmarks{stage}", count)
     yield from ("landmarks", "world", "presence")
+
+
+def _detector_paths() -> Iterator[str]:
+    """Places of the parameters of the detector's convolutions, in the file's order."""
+    yield from ("stem/conv", "stem_depthwise", "stem_project/conv")
+    for stage, blocks in enumerate(STAGES):
+        for i in range(len(blocks)):
+            yield f"stage{stage}_{i}/expand/conv"
+            if i == 0 and 2 << stage in BACK:
+                yield from _separable(f"lateral_{2 << stage}")
+            yield f"stage{stage}_{i}/depthwise"
+            yield f"stage{stage}_{i}/project/conv"
+    yield from ("end_expand/conv", "end_depthwise")
+    for stride in BACK:
+        yield f"up_{stride}/conv"
+        yield from _residuals(f"back_{stride}", 2)
+    for stride in ANCHORS:
+        yield from _separable(f"scores_{stride}")
+        yield from _separable(f"points_{stride}")
 
 
 def _separable(path: str) -> tuple[str, str]:

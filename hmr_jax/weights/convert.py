@@ -24,6 +24,7 @@ from hmr_jax.checkpoints.converted import BACKBONE, DEPTH_ANYTHING, check_new, s
 from hmr_jax.config import Config, to_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.models import build_model
+from hmr_jax.models.backbones import blazepose_detector
 from hmr_jax.models.backbones.blazepose import IMAGE_SIZE, BlazePose
 from hmr_jax.models.backbones.hrnet import HRNet
 from hmr_jax.models.backbones.resnet import ResNet
@@ -112,6 +113,9 @@ def _model_shapes(config: Any) -> Any:
     if isinstance(config, DepthAnythingConfig):
         side = config.patch_size * config.grid
         return _shapes(DepthAnything(config), (1, side, side, 3))
+    if config["name"] == "blazepose_detector":
+        side = blazepose_detector.IMAGE_SIZE
+        return {"encoder": _shapes(blazepose_detector.BlazePoseDetector(), (1, side, side, 3))}
     if config["name"].startswith("blazepose_"):
         network = BlazePose(config["name"].removeprefix("blazepose_"))
         return {"encoder": _shapes(network, (1, IMAGE_SIZE, IMAGE_SIZE, 3))}

@@ -18,9 +18,12 @@ _DTYPES: dict[int, Any] = {
     0: np.float32, 1: np.float16, 2: np.int32, 3: np.uint8, 4: np.int64, 6: np.bool_, 7: np.int16, 9: np.int8,
     10: np.float64,
 }  # fmt: skip
+_INDEX_DTYPES: dict[int, Any] = {1: np.int32, 2: np.uint16, 3: np.uint8}
+_SPARSEST = 100  # numbers for each stored value; more is a damaged shape, which could fill the memory
 # The builtin operators that are known, with the fields of their options: name -> (field, format, default).
 _KINDS: dict[int, tuple[str, dict[str, tuple[int, str, Any]]]] = {
     0: ("ADD", {"activation": (0, "b", 0)}),
+    2: ("CONCATENATION", {"axis": (0, "i", 0), "activation": (1, "b", 0)}),
     3: (
         "CONV_2D",
         {
@@ -35,6 +38,7 @@ _KINDS: dict[int, tuple[str, dict[str, tuple[int, str, Any]]]] = {
             "activation": (4, "b", 0), "dilation": (6, "i", 1), "dilation_width": (5, "i", 1),
         },
     ),
+    5: ("DEPTH_TO_SPACE", {"block": (0, "i", 0)}),
     6: ("DEQUANTIZE", {}),
     14: ("LOGISTIC", {}),
     17: (
@@ -47,6 +51,7 @@ _KINDS: dict[int, tuple[str, dict[str, tuple[int, str, Any]]]] = {
     22: ("RESHAPE", {}),
     23: ("RESIZE_BILINEAR", {"align_corners": (2, "?", False), "half_pixel_centers": (3, "?", False)}),
     34: ("PAD", {}),
+    124: ("DENSIFY", {}),
 }  # fmt: skip
 _NAMES: dict[str, dict[int, str | None]] = {
     "padding": {0: "SAME", 1: "VALID"},
@@ -77,7 +82,8 @@ class Graph:
     shapes: dict[int, tuple[int, ...]]
     """Of all tensors."""
     constants: dict[int, np.ndarray]
-    """Constant tensors; float16 constants that the graph widens stand here as float32 under the widened number."""
+    """Constant tensors; float16 constants that the graph widens stand here as float32 under the widened number, and
+    sparse ones are filled up with zeros."""
 
 
 def is_tflite(head: bytes) -> bool:
@@ -189,13 +195,13 @@ def _graph(model: _Table) -> Graph:
     operators = []
     for table in graphs[0].tables(3):
         operator = _operator(table, kinds, len(shapes))
-        if operator.kind != "DEQUANTIZE":
+        if operator.kind not in ("DEQUANTIZE", "DENSIFY"):
             operators.append(operator)
             continue
         narrow = constants.get(operator.inputs[0])
         if narrow is None or narrow.dtype != np.float16:
             raise ValueError("it is quantised: take the float version of the network.")
-        constants[operator.outputs[0]] = narrow.astype(np.float32)
+        constants[operator.outputs[0]] = narrow if operator.kind == "DENSIFY" else narrow.astype(np.float32)
     inputs, outputs = (_numbers(graphs[0], field, len(shapes)) for field in (1, 2))
     return Graph(inputs, outputs, tuple(operators), shapes, constants)
 
@@ -207,15 +213,51 @@ def _constant(number: int, tensor: _Table, shape: tuple[int, ...], buffers: list
         raise ValueError(f"tensor {number} names the buffer {buffer} of {len(buffers)}: it is damaged.")
     if not len(buffers[buffer]):
         return None
-    if tensor.table(6) is not None:
-        raise ValueError(f"tensor {number} is sparse, which is not known.")
     kind = tensor.number(1, "b")
     if kind not in _DTYPES:
         raise ValueError(f"tensor {number} has the type {kind}, which is not known.")
     dtype = np.dtype(_DTYPES[kind])
+    sparsity = tensor.table(6)
+    if sparsity is not None and len(buffers[buffer]) % dtype.itemsize == 0:
+        return _dense(number, sparsity, shape, buffers[buffer].view(dtype))
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(buffers[buffer]):
         raise ValueError(f"tensor {number} of shape {shape} has {len(buffers[buffer]):,} bytes: it is damaged.")
     return buffers[buffer].view(dtype).reshape(shape)
+
+
+def _dense(number: int, sparsity: _Table, shape: tuple[int, ...], values: np.ndarray) -> np.ndarray:
+    """A sparse tensor filled up with zeros. Known are compressed rows (CSR): all axes but the last are dense."""
+    axes = list(sparsity.tables(2))
+    order = sparsity.numbers(0, np.int32).tolist()
+    formats = [axis.number(0, "b") for axis in axes]
+    sizes = [axis.number(1, "i") for axis in axes[:-1]]
+    if (
+        not shape
+        or order != list(range(len(shape)))
+        or len(sparsity.numbers(1, np.int32))
+        or formats != [0] * (len(shape) - 1) + [1]
+        or sizes != list(shape[:-1])
+    ):
+        raise ValueError(f"tensor {number} is sparse in a way that is not known.")
+    ends, columns = _indices(axes[-1], 2), _indices(axes[-1], 4)
+    counts = np.diff(ends)
+    if min(shape) < 1 or math.prod(shape) > _SPARSEST * len(values) or len(counts) != math.prod(shape[:-1]):
+        raise ValueError(f"tensor {number} of shape {shape} has {len(values):,} values: it is damaged.")
+    if ends[0] or ends[-1] != len(values) or len(columns) != len(values) or counts.min() < 0:
+        raise ValueError(f"tensor {number} has values outside its rows: it is damaged.")
+    if columns.min() < 0 or columns.max() >= shape[-1]:
+        raise ValueError(f"tensor {number} has values outside its columns: it is damaged.")
+    dense = np.zeros((len(counts), shape[-1]), values.dtype)
+    dense[np.repeat(np.arange(len(counts)), counts), columns] = values
+    return dense.reshape(shape)
+
+
+def _indices(axis: _Table, field: int) -> np.ndarray:
+    """A list of row ends or columns: its type in one field, and in the next a table that holds it."""
+    kind, table = axis.number(field, "B"), axis.table(field + 1)
+    if kind not in _INDEX_DTYPES or table is None:
+        raise ValueError(f"a sparse tensor has indices of the type {kind}, which is not known.")
+    return table.numbers(0, _INDEX_DTYPES[kind]).astype(np.int64)
 
 
 def _kind(code: _Table) -> int:

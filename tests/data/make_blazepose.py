@@ -1,8 +1,9 @@
-"""Writes blazepose.npz and blazepose_start.tflite with LiteRT: `python tests/data/make_blazepose.py FOLDER`.
+"""Writes blazepose*.npz and blazepose_*start.tflite with LiteRT: `python tests/data/make_blazepose.py FOLDER`.
 
-FOLDER has pose_landmark_{lite,full,heavy}.tflite of the npm package @mediapipe/pose 0.5.1675469404, Apache-2.0. Stored
-are those files without their weights, and what LiteRT (`pip install ai-edge-litert`) computes with weights made by rule
-(tests/tflite_skeleton.py); and of "lite" the first operators, a whole file of 8 KB.
+FOLDER has pose_landmark_{lite,full,heavy}.tflite and the detector, pose_solution_packed_assets.data, of the npm package
+@mediapipe/pose 0.5.1675469404, Apache-2.0. Stored are those files without their weights, and what LiteRT (`pip install
+ai-edge-litert`) computes with weights made by rule (tests/tflite_skeleton.py); and of "lite" and the detector the first
+operators, whole files of 8 KB.
 """
 
 import sys
@@ -21,36 +22,48 @@ from tflite_skeleton import fill, image, stored_parts  # noqa: E402
 from hmr_jax.weights.tflite_file import parse_tflite  # noqa: E402
 
 OUTPUTS = ("landmarks", "presence", "mask", "heat_maps", "world")  # their order in the files
+DETECTOR = "pose_solution_packed_assets.data"
 
 
 def main(folder: Path) -> None:
     results: dict[str, np.ndarray] = {}
     for variant in ("lite", "full", "heavy"):
-        data = (folder / f"pose_landmark_{variant}.tflite").read_bytes()
-        parts = stored_parts(data)
-        results |= {f"{variant}/{name}": array for name, array in parts.items()}
-        filled = fill(parts)
-        interpreter = Interpreter(model_content=filled, num_threads=1)
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image())
-        interpreter.invoke()
-        for name, number in zip(OUTPUTS, parse_tflite(filled).outputs, strict=True):
-            output = interpreter.get_tensor(number)
-            thinned = output[:, ::8, ::8] if output.ndim == 4 else output
-            results[f"{variant}/{name}"] = thinned
-            print(variant, name, output.shape, f"largest {np.abs(output).max():.3g}")
+        case = record((folder / f"pose_landmark_{variant}.tflite").read_bytes(), image(), OUTPUTS)
+        results |= {f"{variant}/{name}": array for name, array in case.items() if name != "columns"}
     np.savez_compressed(HERE / "blazepose.npz", **results)
+    detector = record((folder / DETECTOR).read_bytes(), 2 * image(224) - 1, ("points", "scores"))
+    np.savez_compressed(HERE / "blazepose_detector.npz", **detector)
     (HERE / "blazepose_start.tflite").write_bytes(start(folder / "pose_landmark_lite.tflite", 6))
+    (HERE / "blazepose_detector_start.tflite").write_bytes(start(folder / DETECTOR, 4))
+
+
+def record(data: bytes, inputs: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The skeleton of a file, and what it computes when filled by rule."""
+    parts = stored_parts(data)
+    filled = fill(parts)
+    interpreter = Interpreter(model_content=filled, num_threads=1)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], inputs)
+    interpreter.invoke()
+    results = {}
+    for name, number in zip(outputs, parse_tflite(filled).outputs, strict=True):
+        output = interpreter.get_tensor(number)
+        results[name] = output[:, ::8, ::8] if output.ndim == 4 else output
+        print(name, output.shape, f"largest {np.abs(output).max():.3g}")
+    return parts | results
 
 
 def start(path: Path, operators: int) -> bytes:
     """A file with the first operators, and what widens their weights."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
     graph = model.subgraphs[0]
-    widened = {int(o.outputs[0]): o for o in graph.operators if len(o.inputs) == 1 and model.buffers[
-        graph.tensors[o.inputs[0]].buffer].data is not None}  # fmt: skip
+    widened: dict[int, list] = {}  # what makes a constant ready: DENSIFY, DEQUANTIZE or both
+    for o in graph.operators:
+        source = int(o.inputs[0])
+        if len(o.inputs) == 1 and (source in widened or model.buffers[graph.tensors[source].buffer].data is not None):
+            widened[int(o.outputs[0])] = [*widened.get(source, []), o]
     kept = [o for o in graph.operators if int(o.outputs[0]) not in widened][:operators]
-    needed = [widened[int(number)] for o in kept for number in o.inputs if int(number) in widened]
+    needed = [one for o in kept for number in o.inputs for one in widened.get(int(number), [])]
     graph.operators = needed + kept
     graph.inputs, graph.outputs = [int(kept[0].inputs[0])], [int(kept[-1].outputs[0])]
     used = sorted({int(number) for o in graph.operators for number in (*o.inputs, *o.outputs)})

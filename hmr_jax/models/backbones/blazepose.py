@@ -134,6 +134,7 @@ class DepthwiseConvolution(nn.Module):
     kernel: int = 3
     stride: int = 1
     late: bool = False
+    relu6: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -146,7 +147,8 @@ class DepthwiseConvolution(nn.Module):
         if self.late:
             x, pad = jnp.pad(x, ((0, 0), (pad - 1, pad), (pad - 1, pad), (0, 0))), 0
         y = depthwise_convolution(x[..., None, :], kernel.astype(self.dtype), self.stride, pad)
-        return _RELU6(y[..., 0, :] + bias.astype(self.dtype))
+        y = y[..., 0, :] + bias.astype(self.dtype)
+        return _RELU6(y) if self.relu6 else y
 
 
 class Separable(nn.Module):
@@ -234,7 +236,7 @@ class BlazePose(nn.Module):
         back = {32: Separable(sizes.pyramid, dtype=dtype, name="lateral_32")(end)}
         for stride in (16, 8, 4):
             side = Separable(sizes.pyramid, dtype=dtype, name=f"lateral_{stride}")(maps[stride])
-            back[stride] = _doubled(back[2 * stride]) + side
+            back[stride] = doubled(back[2 * stride]) + side
         heat_maps = Convolution(NUM_LANDMARKS, dtype=dtype, name="heat_maps")(back[4])
         mask = self._mask(back[4], maps[2])
 
@@ -261,13 +263,13 @@ class BlazePose(nn.Module):
     def _mask(self, x: jax.Array, fine: jax.Array) -> jax.Array:
         """(B, 64, 64, C) and the map at stride 2 -> (B, 256, 256) logits."""
         sizes, dtype = SIZES[self.variant], self.dtype
-        x = _doubled(Separable(8, dtype=dtype, name="mask")(x))
+        x = doubled(Separable(8, dtype=dtype, name="mask")(x))
         side = Residual if sizes.residual_skip else Separable
         x = x + side(8, dtype=dtype, name="lateral_2")(fine)
         for level in range(2):
             for i in range(2):
                 x = Residual(8, dtype=dtype, name=f"mask{level}_{i}")(x)
-            x = _doubled(x) if level == 0 else x
+            x = doubled(x) if level == 0 else x
         return Convolution(1, 3, dtype=dtype, name="mask_end")(x)[..., 0]
 
     def _second(self, x: jax.Array, maps: dict[int, jax.Array], end: jax.Array) -> dict[int, jax.Array]:
@@ -286,7 +288,7 @@ class BlazePose(nn.Module):
         return seconds
 
 
-def _doubled(x: jax.Array) -> jax.Array:
+def doubled(x: jax.Array) -> jax.Array:
     """(B, H, W, C) -> (B, 2 H, 2 W, C), bilinear between the centres of cells."""
     batch, height, width, channels = x.shape
     return jax.image.resize(x, (batch, 2 * height, 2 * width, channels), "linear")
