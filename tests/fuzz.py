@@ -66,7 +66,8 @@ def seeds() -> dict[str, list[bytes]]:
             archive.addfile(member, io.BytesIO(data))
     return {
         "pickle": pickles, "npz": [npz.getvalue()], "npy": [npy.getvalue()], "masks": [masks.getvalue()],
-        "tar": [tar.getvalue()], "tflite": [path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob("*.tflite"))],
+        "tar": [tar.getvalue()],
+        "tflite": [path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob("*.tflite"))],
     }  # fmt: skip
 
 

@@ -127,10 +127,9 @@ def test_sparse_constants_are_filled_up():
             try:
                 parse_tflite(data[:place] + bytes([value]) + data[place + 1 :])
             except ValueError as error:
-                messages.add(str(error).split(": ")[0])
-    numbers = "".join(messages)
-    for message in ("sparse in a way", "outside its rows", "outside its columns", "sparse tensor has indices of the type"):
-        assert message in numbers
+                messages.add(str(error))
+    for message in ("sparse in a way", "outside its rows", "outside its columns", "has indices of the type"):
+        assert any(message in one for one in messages), message
 
 
 def test_other_and_damaged_files_are_refused(tmp_path):

@@ -1,8 +1,8 @@
 """TensorFlow Lite files without their weights, and weights made by rule to fill them with.
 
 A skeleton has the bytes of a file without its float16 tensors ("rest"), and where those tensors begin and how long they
-are ("places": number of the tensor, start, bytes). Of sparse tensors it also lacks the columns of the values ("columns":
-start, bytes, bytes of a column, number of columns); how many values a row has stays.
+are ("places": number of the tensor, start, bytes). Of sparse tensors it also lacks the columns of the values
+("columns": start, bytes, bytes of a column, number of columns); how many values a row has stays.
 """
 
 from typing import Any
