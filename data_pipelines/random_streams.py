@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 STREAMS = (
     "pose", "camera", "appearance", "scene", "sensor", "depth",
-    "scale", "rotation", "shift", "flip", "color", "extreme_crop",
+    "scale", "rotation", "shift", "flip", "color", "extreme_crop", "upright",
 )  # fmt: skip
 """A stream is drawn by its position here: append new names, so that what the others draw stays the same."""
 SPLITS = ("train", "validation", "test")

@@ -118,7 +118,7 @@ def test_rotating_there_and_back_changes_nothing():
 def test_keypoints_3d_project_onto_keypoints_2d_after_augmentation():
     labels = some_labels(count=200)
     change = augmentation.draw(AugmentConfig(extreme_crop_probability=0.5), 3, np.arange(200))
-    changed = crops.augment_labels(labels, np.full((200, 2), 256), change)
+    changed, _ = crops.augment_labels(labels, np.full((200, 2), 256), change)
     projected = project(changed.keypoints_3d[..., :3], changed.intrinsics)
     np.testing.assert_allclose(projected, changed.keypoints_2d[..., :2], atol=1e-6)
     assert change.flip.any()
@@ -128,7 +128,7 @@ def test_keypoints_3d_project_onto_keypoints_2d_after_augmentation():
 def test_keypoints_of_the_upright_square_are_those_of_the_affine_map():
     labels = some_labels(count=50)
     change = augmentation.draw(AugmentConfig(), 3, np.arange(50))
-    changed = crops.augment_labels(labels, np.full((50, 2), 256), change)
+    changed, _ = crops.augment_labels(labels, np.full((50, 2), 256), change)
     affine = crops.crop_affine(changed.center, changed.size, change.rotation, 128)
     mirrored = crops.flip(labels, np.full(50, 256), change.flip).keypoints_2d[..., :2]
     expected = (mirrored @ affine[:, :, :2].mT + affine[:, None, :, 2]) / 128 - 0.5
@@ -141,7 +141,7 @@ def test_dots_drawn_at_keypoints_are_found_at_the_augmented_keypoints():
     change = augmentation.draw(
         AugmentConfig(flip_probability=0.5, color=0, extreme_crop_probability=0), 1, np.arange(12)
     )
-    changed = crops.augment_labels(labels, np.full((12, 2), 256), change)
+    changed, _ = crops.augment_labels(labels, np.full((12, 2), 256), change)
     affine = crops.crop_affine(changed.center, changed.size, change.rotation, 224)
     inverse = crops.sampling_affine(affine, np.full(12, 256), change.flip)
     rows, columns = np.mgrid[:256, :256]
@@ -291,7 +291,7 @@ def test_an_extreme_crop_replaces_the_box_before_the_shift():
     labels = some_labels(count=1)
     change = dataclasses.replace(augmentation.identity(1), part=np.array([0.35]), shift=np.array([[0.02, 0]]))
     center, side = augmentation.extreme_crop(labels.keypoints_2d[0], 0.35)
-    changed = crops.augment_labels(labels, np.full((1, 2), 256), change)
+    changed, _ = crops.augment_labels(labels, np.full((1, 2), 256), change)
     np.testing.assert_allclose(changed.center[0], center + np.array([0.02 * side, 0]))
     np.testing.assert_allclose(changed.size[0], side)
     np.testing.assert_array_equal(changed.keypoints_2d, labels.keypoints_2d)  # and their confidence, in view or not

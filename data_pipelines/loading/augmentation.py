@@ -22,6 +22,8 @@ class Augmentation:
     """(B,) factor on the side of the box."""
     rotation: np.ndarray
     """(B,) degrees by which the box is rotated clockwise in the image; its content is rotated the other way."""
+    upright: np.ndarray
+    """(B,) bool, turn the box along the person's trunk; `rotation` comes on top."""
     shift: np.ndarray
     """(B, 2) of the box, in units of its side."""
     flip: np.ndarray
@@ -35,7 +37,8 @@ class Augmentation:
 def identity(count: int) -> Augmentation:
     """No change, for evaluation."""
     one, zero = np.ones(count), np.zeros(count)
-    return Augmentation(one, zero, np.zeros((count, 2)), zero.astype(bool), np.ones((count, 3)), np.full(count, np.nan))
+    no = zero.astype(bool)
+    return Augmentation(one, zero, no, np.zeros((count, 2)), no, np.ones((count, 3)), np.full(count, np.nan))
 
 
 def draw(config: AugmentConfig, seed: int, numbers: np.ndarray) -> Augmentation:
@@ -56,6 +59,7 @@ def draw(config: AugmentConfig, seed: int, numbers: np.ndarray) -> Augmentation:
     return Augmentation(
         scale=1 + config.scale * stream("scale").normal(clip=1),
         rotation=np.where(rotated, config.rotation * rotation.normal(clip=2), 0.0),
+        upright=stream("upright").happens(config.upright_probability),
         shift=config.shift * stream("shift").normal(shape=(2,), clip=1),
         flip=stream("flip").happens(config.flip_probability),
         gain=stream("color").uniform(1 - config.color, 1 + config.color, shape=(3,)),

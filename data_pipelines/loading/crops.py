@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.loading.augmentation import Augmentation, extreme_crop
 from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
+from hmr_jax.geometry.upright import rotation_z, tilt
 
 FIXED = 16  # fractional bits of positions in `warp`
 
@@ -36,8 +37,8 @@ class Labels:
     """(B, 3, 3) px; zeros where unknown."""
 
 
-def augment_labels(labels: Labels, image_size: np.ndarray, augmentation: Augmentation) -> Labels:
-    """Labels as they are after augmentation, in px of the mirrored and rotated image.
+def augment_labels(labels: Labels, image_size: np.ndarray, augmentation: Augmentation) -> tuple[Labels, np.ndarray]:
+    """Labels after augmentation, in px of the mirrored and rotated image, and (B,) degrees of the boxes' rotation.
 
     That image is the stored one, mirrored if asked for and rotated about the centre of the new box, so the crop is its
     upright square (center, size). Camera, 2-D and 3-D keypoints and pose agree with one another in it.
@@ -53,8 +54,23 @@ def augment_labels(labels: Labels, image_size: np.ndarray, augmentation: Augment
             center[i], size[i] = box
     center = center + augmentation.shift * size[:, None]
     moved = Labels(center, size, labels.keypoints_2d, labels.keypoints_3d, labels.pose, labels.intrinsics)
-    moved = rotate(flip(moved, image_size[:, 0], augmentation.flip), augmentation.rotation)
-    return Labels(**(vars(moved) | {"size": size * augmentation.scale}))
+    moved = flip(moved, image_size[:, 0], augmentation.flip)
+    rotation = _box_rotation(moved, augmentation)
+    moved = rotate(moved, rotation)
+    return Labels(**(vars(moved) | {"size": size * augmentation.scale})), rotation
+
+
+_SHOULDERS, _HIPS = (2, 5), (9, 12)  # of OpenPose
+
+
+def _box_rotation(labels: Labels, augmentation: Augmentation) -> np.ndarray:
+    """(B,) degrees by which the boxes of (mirrored) people are rotated clockwise.
+
+    A box that is to be upright is turned along the person's trunk, where both hips and both shoulders are known.
+    """
+    points = labels.keypoints_2d
+    turned = augmentation.upright & (points[:, (*_SHOULDERS, *_HIPS), 2] > 0).all(1)
+    return augmentation.rotation + np.where(turned, tilt(points[:, _HIPS], points[:, _SHOULDERS]), 0.0)
 
 
 def flip(labels: Labels, width: np.ndarray, which: np.ndarray) -> Labels:
@@ -90,7 +106,7 @@ def rotate(labels: Labels, degrees: np.ndarray) -> Labels:
         degrees: (B,) by which the boxes are rotated clockwise.
     """
     which = degrees != 0
-    rotation = _rotation_z(-degrees[which])  # (b, 3, 3)
+    rotation = rotation_z(-degrees[which])  # (b, 3, 3)
     keypoints_2d, keypoints_3d = labels.keypoints_2d.copy(), labels.keypoints_3d.copy()
     pose, intrinsics = labels.pose.copy(), labels.intrinsics.copy()
     center = labels.center[which][:, None]  # (b, 1, 2)
@@ -118,7 +134,7 @@ def crop_affine(center: np.ndarray, size: np.ndarray, degrees: np.ndarray, crop_
         degrees: (B,) by which the box is rotated clockwise.
         crop_size: S.
     """
-    linear = _rotation_z(-degrees)[:, :2, :2] * (crop_size / size)[:, None, None]
+    linear = rotation_z(-degrees)[:, :2, :2] * (crop_size / size)[:, None, None]
     offset = crop_size / 2 - (linear @ center[:, :, None])
     return np.concatenate([linear, offset], 2)
 
@@ -204,12 +220,3 @@ def _sample_nearest(values: np.ndarray, affine: np.ndarray, out: np.ndarray) -> 
             y = round(affine[1, 0] * column + affine[1, 1] * row + affine[1, 2])
             if 0 <= x < values.shape[1] and 0 <= y < values.shape[0]:
                 out[row, column] = values[y, x]
-
-
-def _rotation_z(degrees: np.ndarray) -> np.ndarray:
-    """(B,) degrees -> (B, 3, 3) rotations about the z axis."""
-    sine, cosine = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
-    matrix = np.tile(np.eye(3), (len(degrees), 1, 1))
-    matrix[:, 0, 0], matrix[:, 0, 1] = cosine, -sine
-    matrix[:, 1, 0], matrix[:, 1, 1] = sine, cosine
-    return matrix

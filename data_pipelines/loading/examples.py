@@ -120,8 +120,8 @@ class ExampleMaker:
         )  # fmt: skip
         image_size = np.array([person.image.shape[1::-1] for person in people])
         width = image_size[:, 0]
-        labels = crops.augment_labels(stored, image_size, change)
-        affine = crops.crop_affine(labels.center, labels.size, change.rotation, self.crop_size)
+        labels, rotation = crops.augment_labels(stored, image_size, change)
+        affine = crops.crop_affine(labels.center, labels.size, rotation, self.crop_size)
 
         inverse = crops.sampling_affine(affine, width, change.flip)
         points = labels.keypoints_2d.copy()

@@ -27,11 +27,14 @@ from hmr_jax.body import BodyModel, load_body_model
 from hmr_jax.body.joints import OPENPOSE_25_FROM_45
 from hmr_jax.body.kinematics import forward_kinematics_numpy
 from hmr_jax.config import AugmentConfig
+from hmr_jax.geometry.upright import rotation_z, tilt
 from hmr_jax.rendering.rasterize import rasterize_into
 
 BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the batch
 PIECE = 4  # examples that a thread draws at a time
-STILL = AugmentConfig(0, 0, 0, 0, 0, 0, 0)  # no augmentation
+STILL = AugmentConfig(
+    scale=0, rotation=0, rotation_probability=0, shift=0, flip_probability=0, color=0, extreme_crop_probability=0
+)  # no augmentation
 
 
 class SyntheticPeople:
@@ -57,8 +60,8 @@ class SyntheticPeople:
             seed: of the whole stream of examples.
             margin: side of the image in units of the person's box: 1 for crops, 1.5 or more to leave room for
                 augmentation.
-            augment: `scale`, `shift`, `rotation`, `color` and `extreme_crop_probability` vary how the person is framed
-                and photographed. Mirroring is part of the pose prior.
+            augment: `scale`, `shift`, `rotation`, `upright_probability`, `color`, `extreme_crop_probability` vary how
+                the person is framed and photographed. Mirroring is part of the pose prior.
             workers: threads that draw; 0: one per core.
 
         Raises:
@@ -124,6 +127,10 @@ class SyntheticPeople:
         pose = pose.astype(np.float32)
 
         vertices, joints = body.skin(betas, pose)
+        turn = _upright_turn(draws("upright"), joints, self.augment)
+        if turn is not None:  # the camera is turned about its axis
+            view.rotation, vertices, joints = turn @ view.rotation, vertices @ turn.mT, joints @ turn.mT
+            pose[:, 0] = kernels.rotation_vectors(turn @ Rotation.from_rotvec(pose[:, 0]).as_matrix())
         translation = translations(view, vertices).astype(np.float32)
         vertices += translation[:, None]
         joints = joints + translation[:, None]
@@ -155,6 +162,19 @@ class SyntheticPeople:
             "box_center": framed.box_center[:count],
             "box_size": framed.box_size[:count],
         }
+
+
+def _upright_turn(draws: Draws, joints: np.ndarray, augment: AugmentConfig) -> np.ndarray | None:
+    """(B, 3, 3) float32 rotations about the camera's axis, of which some make people's trunks upright; None: all 1."""
+    if not augment.upright_probability:
+        return None
+    upright = draws.happens(augment.upright_probability)
+    jitter = augment.rotation * draws.normal(clip=2) * draws.happens(augment.rotation_probability)
+    angle = np.where(upright, jitter - tilt(joints[:, _HIPS], joints[:, _SHOULDERS]), 0.0)
+    return rotation_z(angle).astype(np.float32)
+
+
+_HIPS, _SHOULDERS = (1, 2), (16, 17)  # of SMPL
 
 
 class _Body:

@@ -15,5 +15,11 @@ from hmr_jax.checkpoints.exported import SHIPPED_ENCODERS, SHIPPED_MODEL, export
 from hmr_jax.checkpoints.loading import describe, load_for_inference, load_initial
 
 __all__ = [
-    "SHIPPED_ENCODERS", "SHIPPED_MODEL", "describe", "export", "load_for_inference", "load_initial", "load_shipped_encoder",
-]  # fmt: skip
+    "SHIPPED_ENCODERS",
+    "SHIPPED_MODEL",
+    "describe",
+    "export",
+    "load_for_inference",
+    "load_initial",
+    "load_shipped_encoder",
+]

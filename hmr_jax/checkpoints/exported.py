@@ -52,8 +52,8 @@ def load_shipped_encoder(name: str) -> Params:
     """
     if name not in SHIPPED_ENCODERS:
         raise ValueError(
-            f"The package ships no encoder '{name}' but {' and '.join(SHIPPED_ENCODERS)}: set model.encoder.name to one "
-            "of them, or init_from to the folder of a checkpoint."
+            f"The package ships no encoder '{name}' but {' and '.join(SHIPPED_ENCODERS)}: set model.encoder.name to "
+            "one of them, or init_from to the folder of a checkpoint."
         )
     return _read(ASSETS / name)
 

@@ -84,6 +84,8 @@ class AugmentConfig:
     """Degrees, times clip(n, -2, 2)."""
     rotation_probability: float = 0.6
     """How often a sample is rotated."""
+    upright_probability: float = 0.0
+    """How often the box is first turned along the person's trunk, as `Predictor` turns crops. [default]"""
     shift: float = 0.02
     """Box shift per axis in units of its side, times clip(n, -1, 1)."""
     flip_probability: float = 0.5

@@ -3,8 +3,11 @@
 Shapes: B batch, N points.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 NOMINAL_CROP = 256  # px: the side of the crop to which `ModelConfig.focal_length` refers
 
@@ -60,3 +63,24 @@ def full_image_translation(
     size = camera[:, 0] * box_size + 1e-9
     shift = camera[:, 1:] + 2 * (box_center - principal_point) / size[:, None]
     return jnp.concatenate([shift, (2 * focal_length / size)[:, None]], -1)
+
+
+def camera_of(
+    image_size: tuple[int, int], intrinsics: Sequence | np.ndarray | None, crop_focal_length: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Focal length (2,) and principal point (2,), px, from intrinsics, or HMR2.0's for an image of (width, height).
+
+    Raises:
+        ValueError: if the intrinsics are not (3, 3) or fx, fy, cx, cy, finite, with positive focal lengths.
+    """
+    if intrinsics is None:
+        focal = crop_focal_length / NOMINAL_CROP * max(image_size)
+        return np.full(2, focal, np.float32), np.array(image_size, np.float32) / 2
+    matrix = np.asarray(intrinsics, np.float32)
+    if matrix.shape == (3, 3):
+        matrix = matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
+    if matrix.shape != (4,) or not np.isfinite(matrix).all() or (matrix[:2] <= 0).any():
+        raise ValueError(
+            f"Intrinsics {np.asarray(intrinsics).tolist()}: give fx, fy, cx, cy in pixels or a 3x3 matrix."
+        )
+    return matrix[:2], matrix[2:]

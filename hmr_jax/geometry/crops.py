@@ -4,8 +4,11 @@ Pixels: an integer coordinate is a pixel's centre, and the centre of the square 
 Shapes: B batch, H and W image, S side of the crop.
 """
 
+import math
+
 import jax
 import numpy as np
+from PIL import Image
 
 
 def centre_columns(maps: jax.Array, width: int) -> jax.Array:
@@ -14,7 +17,7 @@ def centre_columns(maps: jax.Array, width: int) -> jax.Array:
     return maps[:, :, left : left + width]
 
 
-def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) -> np.ndarray:
+def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int, turn: float = 0.0) -> np.ndarray:
     """Cuts a square out of an image, bilinearly and with a black border; blurs it first where it shrinks much.
 
     Args:
@@ -22,10 +25,14 @@ def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) 
         center: (2,) of the square, px.
         side: of the square, px.
         size: S of the crop.
+        turn: degrees by which the square is turned clockwise about its centre.
 
     Returns:
         (S, S, 3) uint8.
     """
+    if turn:
+        around = 2 * math.ceil(size * math.sqrt(0.5)) + 2  # holds the square in any turn
+        return _turned(extract_crop(image, center, side * around / size, around), size, turn)
     steps = (np.arange(size) - size / 2) * (side / size)
     # HMR2.0: with f half the downscaling factor, the image is blurred by a Gaussian of sigma (f - 1) / 2 if f > 1.1.
     half = side / size / 2
@@ -36,6 +43,18 @@ def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int) 
     right = int(np.clip(columns[-1] + margin, left + 1, image.shape[1]))
     crop = _resample(_resample(image[:, left:right], rows, sigma, 0), columns - left, sigma, 1)
     return np.rint(crop).astype(np.uint8)
+
+
+def _turned(around: np.ndarray, size: int, degrees: float) -> np.ndarray:
+    """The middle (size, size, 3) of a larger square crop, turned clockwise by some degrees."""
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    middle, center = (len(around) + 1) / 2, (size + 1) / 2  # Pillow counts from the corners of pixels
+    matrix = (
+        cosine, -sine, middle - (cosine - sine) * center,
+        sine, cosine, middle - (sine + cosine) * center,
+    )  # fmt: skip
+    image = Image.fromarray(around)
+    return np.asarray(image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
 
 
 def _resample(array: np.ndarray, positions: np.ndarray, sigma: float, axis: int) -> np.ndarray:

@@ -27,12 +27,15 @@ from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
-from hmr_jax.geometry import NOMINAL_CROP, full_image_translation, project
+from hmr_jax.geometry import full_image_translation, project
 from hmr_jax.geometry.boxes import ENLARGE, check_box, square_box
+from hmr_jax.geometry.cameras import camera_of
 from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.inference.upright import find_turns, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
-from hmr_jax.models.parameters import Params, to_variables
+from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
+from hmr_jax.models.parameters import Params, encoder_variables, to_variables
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class PersonPrediction:
     """(2,) of the square crop, px."""
     box_size: float
     """Side of the square crop, px."""
+    box_turn: float
+    """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
     focal_length: np.ndarray
     """(2,) along x and y, px: as given, or `ModelConfig.focal_length` / 256 * max(W, H)."""
     principal_point: np.ndarray
@@ -63,13 +68,13 @@ class PersonPrediction:
     betas: np.ndarray
     """(10,)."""
     camera: np.ndarray
-    """(3,) weak-perspective scale and shift in the crop."""
+    """(3,) weak-perspective scale and shift in a crop that is not turned."""
     joints: np.ndarray
     """(24, 3)."""
     keypoints_3d: np.ndarray
     """(44, 3)."""
     keypoints_2d: np.ndarray
-    """(44, 2) in crop coordinates, [-0.5, 0.5]."""
+    """(44, 2) in coordinates of the turned crop, [-0.5, 0.5]."""
     keypoints_image: np.ndarray
     """(44, 2) px: keypoints_3d + translation, projected into the image."""
     vertices: np.ndarray
@@ -89,7 +94,7 @@ class PersonPrediction:
 class Predictor:
     """A network and its parameters behind one call."""
 
-    def __init__(self, config: Config, params: Params, batch_size: int | None = None):
+    def __init__(self, config: Config, params: Params, batch_size: int | None = None, upright: bool = True):
         """Builds the network.
 
         Args:
@@ -97,6 +102,8 @@ class Predictor:
             params: of the same checkpoint.
             batch_size: crops per call of the network. Batches are padded to it, so there is one compilation. None: 1 on
                 a CPU and 16 elsewhere.
+            upright: whether people are looked at again in a crop that is turned along their trunk, see
+                `inference.upright`; done where the network's encoder finds landmarks and takes no depth.
 
         Raises:
             ValueError: if the network predicts no bodies.
@@ -111,9 +118,19 @@ class Predictor:
         self._takes_depth = needs_depth(config.model)
         self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
+        self._turns = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
+        encoder = EncoderAlone(config.model, self.model.dtype)
+
+        def look(params: Params, crops: np.ndarray) -> jax.Array:
+            encoded: Any = encoder.apply(encoder_variables(params), crops)
+            return encoded.landmarks
+
+        self._look = jax.jit(look)
 
     @classmethod
-    def from_checkpoint(cls, directory: str | Path | None = None, batch_size: int | None = None) -> "Predictor":
+    def from_checkpoint(
+        cls, directory: str | Path | None = None, batch_size: int | None = None, upright: bool = True
+    ) -> "Predictor":
         """Loads a run's folder, one of its checkpoints, an exported folder, or by default the shipped model.
 
         Raises:
@@ -122,7 +139,7 @@ class Predictor:
         """
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
-        predictor = cls(*load_for_inference(directory), batch_size)
+        predictor = cls(*load_for_inference(directory), batch_size, upright)
         predictor.checkpoint = describe(directory)
         return predictor
 
@@ -214,6 +231,8 @@ class Predictor:
         """Runs the network batch by batch; cuts the crops of a batch while the devices compute the previous one."""
         previous: tuple = ()
         for batch in _batched(people, self.batch_size):
+            for person, turn in zip(batch, self._find_turns(images, batch), strict=True):
+                person["box_turn"] = float(turn)
             crops = np.stack([self._crop(images, person) for person in batch])
             geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
             inputs = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
@@ -225,9 +244,22 @@ class Predictor:
         if previous:
             yield from _unbatch(*previous)
 
+    def _find_turns(self, images, batch: list[dict]) -> np.ndarray:
+        """The turns of the crops of some people; zeros where nothing is turned."""
+        if not self._turns:
+            return np.zeros(len(batch))
+
+        def look(numbers: np.ndarray, turns: np.ndarray) -> np.ndarray:
+            people = [batch[i] | {"box_turn": turn} for i, turn in zip(numbers, turns, strict=True)]
+            crops = np.stack([self._crop(images, person) for person in people])
+            return np.asarray(self._look(self._params, _pad(crops, self.batch_size)))[: len(people)]
+
+        return find_turns(look, len(batch))
+
     def _crop(self, images, person: dict) -> np.ndarray:
         image = images[person["image_index"]]
-        return extract_crop(image, person["box_center"], person["box_size"], self.config.data.crop_size)
+        side, turn = person["box_size"], person["box_turn"]
+        return extract_crop(image, person["box_center"], side, self.config.data.crop_size, turn)
 
     def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
         """Depth maps of the crops; the people of a batch may be from several images."""
@@ -238,8 +270,12 @@ class Predictor:
         maps, has = zip(*cut, strict=True)
         return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
 
-    def _predict(self, params, inputs, box_center, box_size, focal_length, principal_point) -> dict[str, jax.Array]:
+    def _predict(
+        self, params, inputs, box_center, box_size, box_turn, focal_length, principal_point
+    ) -> dict[str, jax.Array]:
         prediction: Any = self.model.apply(to_variables(params), inputs, train=False)
+        if self._turns:
+            prediction = turn_back(prediction, box_turn)
         focal = focal_length.mean(1)
         translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
         # If pixels are not square, this keeps the pelvis at its position in the image.
@@ -252,28 +288,7 @@ class Predictor:
         }
 
 
-_GEOMETRY = ("box_center", "box_size", "focal_length", "principal_point")
-
-
-def camera_of(
-    image_size: tuple[int, int], intrinsics: Sequence | np.ndarray | None, crop_focal_length: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Focal length (2,) and principal point (2,), px, from intrinsics, or HMR2.0's for an image of (width, height).
-
-    Raises:
-        ValueError: if the intrinsics are not (3, 3) or fx, fy, cx, cy, finite, with positive focal lengths.
-    """
-    if intrinsics is None:
-        focal = crop_focal_length / NOMINAL_CROP * max(image_size)
-        return np.full(2, focal, np.float32), np.array(image_size, np.float32) / 2
-    matrix = np.asarray(intrinsics, np.float32)
-    if matrix.shape == (3, 3):
-        matrix = matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
-    if matrix.shape != (4,) or not np.isfinite(matrix).all() or (matrix[:2] <= 0).any():
-        raise ValueError(
-            f"Intrinsics {np.asarray(intrinsics).tolist()}: give fx, fy, cx, cy in pixels or a 3x3 matrix."
-        )
-    return matrix[:2], matrix[2:]
+_GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")
 
 
 def _batched(items: Iterable[dict], size: int) -> Iterator[list[dict]]:

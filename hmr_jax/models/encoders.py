@@ -40,6 +40,24 @@ def encode(batch: Batch, config: ModelConfig, dtype: Any, unroll: bool, train: b
     return encoded if isinstance(encoded, Encoded) else Encoded(encoded)
 
 
+class EncoderAlone(nn.Module):
+    """A model's encoder without the rest, on the parameters of its group "encoder"."""
+
+    config: ModelConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> Encoded:
+        """(B, S, S, 3) uint8 crops -> what the encoder says of them."""
+        unroll = jax.default_backend() == "cpu"
+        return encode({"image": images}, self.config, self.dtype, unroll, train=False)
+
+
+def finds_landmarks(config: EncoderConfig) -> bool:
+    """Whether an encoder says where the landmarks of bodies are."""
+    return config.name.startswith(BLAZEPOSE)
+
+
 def normalize_crop(image: jax.Array, encoder: EncoderConfig) -> jax.Array:
     """(B, S, S, 3) uint8 -> (B, H, W, 3) float32: the centre columns, as the encoder takes them.
 
@@ -55,7 +73,7 @@ def normalize_crop(image: jax.Array, encoder: EncoderConfig) -> jax.Array:
             "set data.crop_size to the height of model.encoder.image_size."
         )
     colors = centre_columns(image, width).astype(jnp.float32) / 255
-    return colors if encoder.name.startswith(BLAZEPOSE) else normalize_imagenet(colors)
+    return colors if finds_landmarks(encoder) else normalize_imagenet(colors)
 
 
 def build_encoder(
@@ -65,7 +83,7 @@ def build_encoder(
 
     For `unroll` see `ViT`.
     """
-    if config.name.startswith(BLAZEPOSE):
+    if finds_landmarks(config):
         return BlazePoseEncoder(config.name.removeprefix(BLAZEPOSE), config.maps, config.map_stride, dtype, name=name)
     if config.name == "vit":
         return ViT(

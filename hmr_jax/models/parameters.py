@@ -22,6 +22,13 @@ def to_variables(params: Params) -> dict[str, Params]:
     return {"params": groups, STATISTICS: params.get(STATISTICS, {})}
 
 
+def encoder_variables(params: Params) -> dict[str, Params]:
+    """Of a model's tree, what `encoders.EncoderAlone.apply` takes."""
+    statistics = params.get(STATISTICS, {})
+    kept = {name: group for name, group in statistics.items() if name == "encoder"}
+    return to_variables({"encoder": params["encoder"], STATISTICS: kept})
+
+
 def from_variables(variables: Any) -> Params:
     """The result of `model.init` as one tree."""
     statistics = variables.get(STATISTICS)

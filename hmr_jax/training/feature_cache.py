@@ -27,9 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from tqdm import tqdm
@@ -37,8 +35,8 @@ from tqdm import tqdm
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.config import Config, to_dict
 from hmr_jax.io.json_files import read_json, write_json
-from hmr_jax.models.encoders import encode
-from hmr_jax.models.parameters import Params, to_variables
+from hmr_jax.models.encoders import EncoderAlone
+from hmr_jax.models.parameters import Params, encoder_variables
 
 _SAVED_EVERY = 8  # batches between notes of progress
 
@@ -85,35 +83,20 @@ def _check(config: Config) -> None:
         raise ValueError("A shared depth stream trains with the encoder's images: set cache.examples to 0.")
 
 
-class _Encoder(nn.Module):
-    """The encoder alone, with the parameters of the group "encoder"."""
-
-    config: Config
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, images: jax.Array) -> dict[str, jax.Array]:
-        unroll = jax.default_backend() == "cpu"
-        features, landmarks = encode({"image": images}, self.config.model, self.dtype, unroll, train=False)
-        arrays = {"features": features.astype(jnp.float16)}
-        return arrays if landmarks is None else arrays | {"landmarks": landmarks.astype(jnp.float32)}
-
-
 class _EncoderOnDevices:
     """Features of a batch's crops; this host's rows are split over its devices."""
 
     def __init__(self, config: Config, params: Params, dtype: Any):
         mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("rows",))
         self._rows = NamedSharding(mesh, PartitionSpec("rows"))
-        statistics = params.get("batch_stats", {})
-        groups = {"encoder": params["encoder"]} | ({"batch_stats": statistics} if statistics else {})
-        self._params = jax.device_put(groups, NamedSharding(mesh, PartitionSpec()))
-        module = _Encoder(config, dtype)
-        self._apply = jax.jit(lambda params, images: module.apply(to_variables(params), images))
+        self._variables = jax.device_put(encoder_variables(params), NamedSharding(mesh, PartitionSpec()))
+        self._apply = jax.jit(EncoderAlone(config.model, dtype).apply)
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         """ "features" (B, h, w, C) float16 and, if the encoder finds them, "landmarks" (B, M, K)."""
-        return jax.device_get(self._apply(self._params, jax.device_put(batch["image"], self._rows)))
+        encoded: Any = jax.device_get(self._apply(self._variables, jax.device_put(batch["image"], self._rows)))
+        arrays = {"features": encoded.features.astype(np.float16)}
+        return arrays if encoded.landmarks is None else arrays | {"landmarks": encoded.landmarks}
 
 
 def _key(config: Config, first: Batch, params: Params) -> str:

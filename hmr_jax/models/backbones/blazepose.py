@@ -19,6 +19,8 @@ IMAGE_SIZE = 256
 """Side of the input, px."""
 NUM_LANDMARKS = 39
 """33 landmarks of the body and 6 that only place the next crop."""
+SHOULDERS, HIPS = (11, 12), (23, 24)
+"""Numbers of landmarks, left and right."""
 _RELU6 = nn.relu6
 
 
