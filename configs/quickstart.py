@@ -1,6 +1,7 @@
-"""A small DeforHMR on the shipped, frozen encoder: what `make quickstart` trains.
+"""A small DeforHMR on a frozen encoder that has seen real people: what `make quickstart` trains.
 
-DeforHMR (Heo et al. 2025) scaled down: ViT-Ti at 128x96 instead of ViT-H at 256x192, three decoder layers of width 192.
+DeforHMR (Heo et al. 2025) freezes ViTPose's ViT-H. Here the encoder is BlazePose (Bazarevsky et al. 2020), which the
+package ships, and the decoder has three layers of width 192. The encoder's features are computed once and kept.
 
     python -m data_pipelines.build synthetic_people --data-dir data
     python train.py --config configs/quickstart.py
@@ -15,6 +16,7 @@ from hmr_jax.config import (
     DataConfig,
     DecoderConfig,
     EncoderConfig,
+    FeatureCacheConfig,
     LossConfig,
     ModelConfig,
     OptimConfig,
@@ -24,21 +26,27 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=512,
-        batch_size=32,
+        steps=640,
+        batch_size=64,
         log_every=25,
         eval_examples=256,
         init_from="encoder",
         loss=LossConfig(global_orient=2.0, body_pose=3.0, betas=0.24),
         model=ModelConfig(
-            encoder=EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3),
-            decoder=DecoderConfig(dim=192, depth=3, num_heads=6, head_dim=32, mlp_dim=384, offset_groups=6),
+            encoder=EncoderConfig(name="blazepose_full", image_size=(256, 256), map_stride=32),
+            decoder=DecoderConfig(
+                feature_dim=192, landmarks=True, feedback=2, dim=192, depth=2, num_heads=6, head_dim=32, mlp_dim=384,
+                offset_groups=6,
+            ),
         ),
         optim=OptimConfig(name="muon", learning_rate=3e-3, warmup_steps=50, frozen=("encoder",)),
         data=DataConfig(
-            crop_size=128,
-            workers=1,
-            augment=AugmentConfig(scale=0.15, rotation=15.0, rotation_probability=0.3, extreme_crop_probability=0.0),
+            crop_size=256,
+            augment=AugmentConfig(
+                scale=0.2, rotation=15.0, rotation_probability=0.5, upright_probability=0.7, shift=0.04,
+                extreme_crop_probability=0.05,
+            ),
         ),
-        checkpoint=CheckpointConfig(every=400),
-    )
+        cache=FeatureCacheConfig(examples=12_800),
+        checkpoint=CheckpointConfig(every=320),
+    )  # fmt: skip

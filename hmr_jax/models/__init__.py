@@ -7,6 +7,7 @@ from hmr_jax.body import load_body_model, load_coarse_mesh
 from hmr_jax.config import ModelConfig
 from hmr_jax.models.d2a_hmr import D2AHMR
 from hmr_jax.models.deforhmr import DeforHMR, DensePretraining
+from hmr_jax.models.encoders import finds_landmarks
 
 DEPTH_MODELS = ("d2a_hmr",)
 """Names of the models that read "pseudo_depth" and "has_pseudo_depth" of a batch."""
@@ -26,7 +27,8 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
             whether repeated blocks are unrolled. None: the platform of this process.
 
     Raises:
-        ValueError: if the two encoders of D2A-HMR take images of different sizes.
+        ValueError: if the two encoders of D2A-HMR take images of different sizes, or landmarks are asked for that the
+            encoder does not find.
     """
     cpu = (platform or jax.default_backend()) == "cpu"
     auto = jnp.float32 if cpu else jnp.bfloat16
@@ -43,4 +45,11 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
             )
         coarse = load_coarse_mesh(body) if config.d2a.head == "vertices" else None
         return D2AHMR(config, body, coarse, dtype, cpu)
+    if (config.decoder.landmarks or config.decoder.feedback) and not finds_landmarks(config.encoder):
+        raise ValueError(
+            f"model.encoder {config.encoder.name} finds no landmarks: set model.decoder.landmarks to false and "
+            "model.decoder.feedback to 0, or choose a BlazePose encoder."
+        )
+    if config.decoder.feedback and not config.decoder.landmarks:
+        raise ValueError("model.decoder.feedback compares with landmarks: set model.decoder.landmarks to true.")
     return DeforHMR(config, body, dtype, cpu)

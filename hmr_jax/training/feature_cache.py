@@ -39,6 +39,7 @@ from hmr_jax.models.encoders import EncoderAlone
 from hmr_jax.models.parameters import Params, encoder_variables
 
 _SAVED_EVERY = 8  # batches between notes of progress
+_AT_ONCE = 8  # crops of a CPU device: the maps of more do not stay in its caches
 
 
 def cached_source(
@@ -94,9 +95,13 @@ class _EncoderOnDevices:
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         """ "features" (B, h, w, C) float16 and, if the encoder finds them, "landmarks" (B, M, K)."""
-        encoded: Any = jax.device_get(self._apply(self._variables, jax.device_put(batch["image"], self._rows)))
-        arrays = {"features": encoded.features.astype(np.float16)}
-        return arrays if encoded.landmarks is None else arrays | {"landmarks": encoded.landmarks}
+        images = batch["image"]
+        size = len(images) if jax.default_backend() != "cpu" else _AT_ONCE * self._rows.mesh.size
+        parts = [images[start : start + size] for start in range(0, len(images), size)]
+        encoded = [self._apply(self._variables, jax.device_put(part, self._rows)) for part in parts]
+        features, landmarks = zip(*map(jax.device_get, encoded), strict=True)
+        arrays = {"features": np.concatenate(features).astype(np.float16)}
+        return arrays if landmarks[0] is None else arrays | {"landmarks": np.concatenate(landmarks)}
 
 
 def _key(config: Config, first: Batch, params: Params) -> str:

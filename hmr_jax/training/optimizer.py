@@ -87,7 +87,7 @@ def _unstack(stacked: Params, like: Params) -> Params:
 
 MUON_GROUPS = ("encoder", "decoder", "feedback", "fusion", "regressor")
 """Modules whose matrices Muon orthogonalises: transformers. "regressor" is inside D2A-HMR's head."""
-ADAM_GROUPS = ("head", "head2", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
+ADAM_GROUPS = ("head", "feedback_head", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
 """Top-level modules that Adam trains: heads, convolutions, and the encoder of depth maps."""
 
 

@@ -1,0 +1,30 @@
+"""The quickstart's DeforHMR on BlazePose's heavy network, with people made on the fly: what the package ships.
+
+    python train.py --config configs/deforhmr_heavy.py
+    python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy \\
+        --groups decoder head feedback feedback_head
+
+Hardware: 2 CPU cores, an hour and a half, most of it for the encoder's features. Expected:
+hmr_jax/assets/deforhmr_heavy/README.md.
+"""
+
+from dataclasses import replace
+
+from configs.quickstart import get_config as quickstart
+from hmr_jax.config import Config, FeatureCacheConfig
+
+
+def get_config() -> Config:
+    config = quickstart()
+    encoder = replace(config.model.encoder, name="blazepose_heavy")
+    return replace(
+        config,
+        name="deforhmr_heavy",
+        steps=4000,
+        eval_every=1000,
+        log_every=50,
+        model=replace(config.model, encoder=encoder),
+        data=replace(config.data, source="synthetic"),
+        cache=FeatureCacheConfig(examples=24_576),
+        checkpoint=replace(config.checkpoint, every=500),
+    )
