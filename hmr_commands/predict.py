@@ -1,4 +1,4 @@
-"""Predicts bodies in images: files in, files out."""
+"""Finds people in images and predicts their bodies: files in, files out."""
 
 import sys
 import warnings
@@ -14,6 +14,7 @@ from hmr_jax import runtime
 def main(
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE...")]],
     boxes: str = "",
+    detector: str = "builtin",
     checkpoint: Path | None = None,
     output: Path = Path("predictions"),
     intrinsics: str = "",
@@ -24,8 +25,10 @@ def main(
 
     Args:
         images: images, or folders of images; turned upright as their EXIF orientation says.
-        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; by default
-            the whole image is one person's box.
+        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; or
+            "whole": each image is one person's box. By default the people are found.
+        detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
+            RTMDet, D-FINE or RT-DETR; docs/detection.md.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
         output: folder of the results.
         intrinsics: fx,fy,cx,cy in pixels of the images; by default a focal length from each image's size.
@@ -34,6 +37,7 @@ def main(
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
     """
     from hmr_jax.depth.providers import depth_provider
+    from hmr_jax.detection import named_detector
     from hmr_jax.inference import Predictor, files
     from hmr_jax.io.images import find_images
 
@@ -42,6 +46,8 @@ def main(
     paths = find_images(images)
     people, camera = files.read_boxes(boxes, paths), files.parse_intrinsics(intrinsics)
     maps = depth_provider(depth) if depth else None
+    finder = named_detector(detector) if people is None else None
     predictor = Predictor.from_checkpoint(checkpoint)
+    predictor.detector = finder
     for path in files.predict_files(predictor, paths, output, people, camera, axes, maps):
         tqdm.write(str(path))  # clear of the progress bar

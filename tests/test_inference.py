@@ -11,6 +11,7 @@ from hmr_jax.batch import zeros
 from hmr_jax.checkpoints import export
 from hmr_jax.config import Config, DataConfig, DecoderConfig, EncoderConfig, ModelConfig
 from hmr_jax.depth import DepthMap, crop_depth
+from hmr_jax.detection import Detections
 from hmr_jax.geometry.boxes import square_box
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference import Predictor, camera_of
@@ -144,10 +145,24 @@ def test_bad_images_and_counts_are_refused(predictor, images):
         predictor(images, [BOXES[0]])
 
 
-def test_without_boxes_the_whole_image_is_one_person(predictor, images):
-    with pytest.warns(UserWarning, match="whole image"):
-        person = predictor(images[0])[0]
+def test_the_whole_image_can_be_one_person(predictor, images):
+    person = predictor(images[0], "whole")[0]
     np.testing.assert_array_equal(person.box, [0, 0, 100, 120])
+    assert len(predictor(images, "whole")) == 2
+    with pytest.raises(ValueError, match="None to find the people"):
+        predictor(images, "all")
+
+
+def test_without_boxes_the_detector_finds_the_people(predictor, images, monkeypatch):
+    def detector(image):
+        boxes = BOXES[0] if len(image) == 120 else np.zeros((0, 4))
+        return Detections(boxes, np.ones(len(boxes)))
+
+    monkeypatch.setattr(predictor, "detector", detector)
+    people = predictor(images)
+    assert [person.image_index for person in people] == [0, 0]
+    np.testing.assert_array_equal([person.box for person in people], BOXES[0])
+    assert predictor(images[1]) == []
     assert person.box_size == pytest.approx(100 / 0.75)
 
 

@@ -99,7 +99,8 @@ def test_a_damaged_image_does_not_stop_the_others(run, photos, checkpoint, tmp_p
     code, _, messages = run(photos, "--checkpoint", checkpoint, "--output", output, "--intrinsics", "150,160,45,60")
     assert code == 2
     assert "b.png cannot be decoded" in messages
-    assert "warning: No boxes given" in messages
+    assert "warning: No people were found in a.jpg." in messages
+    assert json.loads((output / "a.json").read_text())["people"] == []
     assert not [path for path in output.iterdir() if not path.name.startswith("a")]
     camera = json.loads((output / "a.json").read_text())["camera"]
     assert camera == {"focal_length": [150, 160], "principal_point": [45, 60], "source": "given"}
@@ -114,6 +115,8 @@ def test_a_damaged_image_does_not_stop_the_others(run, photos, checkpoint, tmp_p
         (["{photos}/a.jpg", "--boxes", "1,2,3"], "x0,y0,x1,y1"),
         (["{photos}/a.jpg", "--boxes", "1,2,3,x"], "'x' in '1,2,3,x' is not a number"),
         (["{photos}/a.jpg", "--boxes", "none.json"], "no box file none.json"),
+        (["{photos}/a.jpg", "--detector", "yolo"], "'yolo' is no detector: give builtin, or the path of an ONNX file"),
+        (["{photos}/a.jpg", "--detector", "none.onnx"], "no ONNX file none.onnx"),
         (["{photos}/a.jpg", "--intrinsics", "a,b"], "'a' in 'a,b' is not a number"),
         (["{photos}/..", "--boxes", "1,2,3,4"], "holds no images"),
     ],
@@ -131,7 +134,7 @@ def test_depth_files_go_with_their_images_and_wants_are_named(run, photos, check
     maps = tmp_path / "maps"
     maps.mkdir()
     np.save(maps / "a.npy", np.random.default_rng(0).random((120, 90)))
-    command = (photos, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--depth")
+    command = (photos, "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out", "--depth")
     code, _, errors = run(*command, maps)
     assert code == 2
     assert "network, deforhmr, takes no depth: leave the depth out, or choose a checkpoint of d2a_hmr" in errors

@@ -58,6 +58,11 @@ def load_shipped_encoder(name: str) -> Params:
     return _read(ASSETS / name)
 
 
+def load_shipped_detector() -> Params:
+    """{"encoder": parameters} of the network that finds people, `BlazePoseDetector`."""
+    return _read(ASSETS / "blazepose_detector")
+
+
 def _read(directory: Path) -> Params:
     try:
         with np.load(directory / "params.npz", allow_pickle=False) as arrays:

@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,8 +31,12 @@ from hmr_jax.rendering.plots import draw_sampling
 CHUNK = 16  # images that are in memory at once; their crops share batches
 
 
-def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
-    """Boxes (n, 4) of every image from "x0,y0,x1,y1" or the path of a JSON file; None for "".
+Boxes = Sequence[np.ndarray] | Literal["whole"] | None
+"""(n, 4) of every image; the whole of each image; or None: the people are found."""
+
+
+def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
+    """Boxes of every image from "x0,y0,x1,y1" or the path of a JSON file; "whole" for itself, and None for "".
 
     The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image.
 
@@ -42,6 +46,8 @@ def read_boxes(text: str, images: Sequence[Path]) -> list[np.ndarray] | None:
     """
     if not text:
         return None
+    if text == "whole":
+        return "whole"
     if not text.lower().endswith(".json"):
         numbers = [_parse_number(part, text) for part in text.split(",")]
         if len(numbers) != 4 or len(images) != 1:
@@ -86,7 +92,7 @@ def predict_files(
     predictor: Predictor,
     images: Sequence[Path],
     output: Path,
-    boxes: Sequence[np.ndarray] | None = None,
+    boxes: Boxes = None,
     intrinsics: np.ndarray | None = None,
     axes: Axes = "opengl",
     depth: DepthProvider | None = None,
@@ -97,7 +103,8 @@ def predict_files(
         predictor: the network.
         images: files.
         output: folder of the results; created if needed.
-        boxes: (n, 4) per image; None: the whole image is one person's box, with a warning.
+        boxes: (n, 4) per image; None: the predictor finds the people, with a warning where there are none. "whole":
+            the whole image is one person's box.
         intrinsics: of all images, as for `Predictor`.
         axes: of the GLB file.
         depth: of the images, for a network that takes it; images without a map are predicted with a warning.
@@ -121,14 +128,14 @@ def predict_files(
         for i in range(start, min(start + CHUNK, len(images))):
             try:
                 image = read_image(images[i])
-                for number, box in enumerate([] if boxes is None else boxes[i]):
+                for number, box in enumerate([] if boxes is None or isinstance(boxes, str) else boxes[i]):
                     check_box(box, (image.shape[1], image.shape[0]), f"Box {number} of {images[i].name}")
                 loaded[i] = image
             except ValueError as error:
                 problems.append(str(error))
                 bar.update()
         maps = None if depth is None else _depth_maps(depth, loaded, images, problems)
-        loaded_boxes = None if boxes is None else [boxes[i] for i in loaded]
+        loaded_boxes = _loaded_boxes(predictor, boxes, loaded, images)
         people = predictor(list(loaded.values()), loaded_boxes, intrinsics, depth=maps)
         for index, (i, image) in enumerate(loaded.items()):
             own = [person for person in people if person.image_index == index]
@@ -139,6 +146,18 @@ def predict_files(
     if problems:
         rest = f" ({len(problems)} of {len(images)} images were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
+
+
+def _loaded_boxes(predictor: Predictor, boxes: Boxes, loaded: dict[int, np.ndarray], images: Sequence[Path]) -> Boxes:
+    """Boxes of the loaded images, given or found."""
+    if isinstance(boxes, str):
+        return boxes
+    if boxes is not None:
+        return [boxes[i] for i in loaded]
+    found = predictor.find_boxes(list(loaded.values()))
+    if empty := [images[i].name for i, own in zip(loaded, found, strict=True) if not len(own)]:
+        warnings.warn(f"No people were found in {', '.join(empty)}.", stacklevel=3)
+    return found
 
 
 def _depth_maps(

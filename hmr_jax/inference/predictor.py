@@ -1,7 +1,7 @@
-"""From images and boxes to posed bodies in the camera of the whole image.
+"""From images, and boxes of people or none, to posed bodies in the camera of the whole image.
 
     predictor = Predictor.from_checkpoint("runs/deforhmr")
-    people = predictor([image], [boxes])
+    people = predictor([image])
     people[0].vertices + people[0].translation
 
 Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pixels of the given image. Without
@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
+from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.geometry import full_image_translation, project
 from hmr_jax.geometry.boxes import ENLARGE, check_box, square_box
 from hmr_jax.geometry.cameras import camera_of
@@ -115,6 +116,8 @@ class Predictor:
         self.model = build_model(config.model)
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
         """Name and step of the checkpoint; written into result files."""
+        self.detector: PersonDetector | None = None
+        """Finds the people where no boxes are given. None: the built-in detector, from its first use on."""
         self._takes_depth = needs_depth(config.model)
         self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
@@ -159,7 +162,7 @@ class Predictor:
     def __call__(
         self,
         images: np.ndarray | Sequence[np.ndarray],
-        boxes: Sequence | np.ndarray | None = None,
+        boxes: Sequence | np.ndarray | Literal["whole"] | None = None,
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
@@ -168,8 +171,8 @@ class Predictor:
 
         Args:
             images: list of (H, W, 3) uint8 RGB, or one.
-            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: each whole
-                image is the box of one person, with a warning.
+            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
+                of `find_boxes`. "whole": each whole image is the box of one person.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; None: the default of `PersonPrediction`.
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
@@ -182,18 +185,27 @@ class Predictor:
             ValueError: if a box, an image or a depth map cannot be used; the message names it.
         """
         if isinstance(images, np.ndarray) and images.ndim == 3:
-            images, boxes = [images], None if boxes is None else [boxes]
+            images, boxes = [images], boxes if boxes is None or isinstance(boxes, str) else [boxes]
         if isinstance(depth, DepthMap):
             depth = [depth]
         self._check_depth(images, depth)
         if boxes is None:
-            warnings.warn("No boxes given: each whole image is taken for one person.", stacklevel=2)
+            boxes = self.find_boxes(images)
+        elif isinstance(boxes, str):
+            if boxes != "whole":
+                raise ValueError(f"Boxes '{boxes}': give arrays, None to find the people, or \"whole\".")
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
             enlarge = 1.0  # an image has room around the person
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
         return list(self._run(images, people, depth))
+
+    def find_boxes(self, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Boxes (n, 4) of the people in each image (H, W, 3), by `detector`; of none (0, 4)."""
+        if self.detector is None:
+            self.detector = Detector()
+        return [found.boxes for found in find_people(self.detector, images)]
 
     def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
         """Raises ValueError if depth cannot be used, warns if a network that takes depth gets none."""

@@ -1,0 +1,124 @@
+"""The built-in detector: BlazePose's two networks, of people and of their landmarks.
+
+    detector = Detector()
+    detector(image).boxes
+
+Shapes: H, W the image, n people.
+"""
+
+import jax
+import numpy as np
+from PIL import Image
+
+from hmr_jax.checkpoints.exported import load_shipped_detector, load_shipped_encoder
+from hmr_jax.detection.bodies import Body, find_body
+from hmr_jax.detection.candidates import find_candidates
+from hmr_jax.detection.detections import Detections, check_image, overlaps
+from hmr_jax.models.backbones.blazepose import BlazePose
+from hmr_jax.models.backbones.blazepose_detector import BlazePoseDetector
+from hmr_jax.models.parameters import Params
+
+LEVELS = (224, 448, 672)
+"""Longer sides at which an image is seen, px. On the finest, a person of 15 % of a photograph's height has 72 px."""
+CANDIDATES = 0.25
+"""Candidates of a lower probability are not looked at."""
+THRESHOLD = 0.25
+"""People of a lower score are not reported."""
+MOST = 48
+"""Candidates that are looked at, the surest."""
+_LARGE_OVERLAP, _INSIDE, _NEAR = (
+    0.6,
+    0.9,
+    0.12,
+)  # of the same person: IoU; share of the smaller box; landmarks' distance
+
+
+class Detector:
+    """Finds people with the networks that the package ships."""
+
+    def __init__(
+        self,
+        variant: str = "full",
+        levels: tuple[int, ...] = LEVELS,
+        threshold: float = THRESHOLD,
+        detector_params: Params | None = None,
+        landmark_params: Params | None = None,
+    ):
+        """Loads the networks.
+
+        Args:
+            variant: of the network of landmarks: "full" or "heavy".
+            levels: longer sides at which an image is seen, px, multiples of 224. Larger ones find smaller people; the
+                time grows as the sum of their squares.
+            threshold: on the score.
+            detector_params: {"encoder": ...} of `BlazePoseDetector`; None: those of the package.
+            landmark_params: {"encoder": ...} of `BlazePose`; None: those of the package.
+
+        Raises:
+            ValueError: a level is no multiple of 224, or the package does not ship the variant.
+        """
+        if not levels or any(level <= 0 or level % 224 for level in levels):
+            raise ValueError(f"Levels {levels} of the detector: give multiples of 224.")
+        self.levels, self.threshold = levels, threshold
+        first = load_shipped_detector() if detector_params is None else detector_params
+        second = load_shipped_encoder(f"blazepose_{variant}") if landmark_params is None else landmark_params
+        people, body = BlazePoseDetector(), BlazePose(variant)
+        self._people_params, self._body_params = jax.device_put((first["encoder"], second["encoder"]))
+        self._people = jax.jit(lambda params, pixels: people.apply({"params": params}, pixels))
+        self._body = jax.jit(lambda params, crops: _needed(body.apply({"params": params}, crops)))
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        """Finds the people of an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            The people, the surest first; empty arrays where there are none.
+
+        Raises:
+            ValueError: the image has another shape or type.
+        """
+        check_image(image)
+        picture = Image.fromarray(image)
+        candidates = find_candidates(self._find_people, picture, self.levels, CANDIDATES)
+        bodies, scores = [], []
+        for hips, top, _, probability in zip(*candidates.take(slice(MOST)), strict=True):
+            body = find_body(self._find_body, picture, hips, top)
+            if body is None or (body.box[2:] - body.box[:2]).min() < 1:
+                continue
+            score = probability * body.presence * body.steadiness
+            if score > self.threshold:
+                bodies.append(body)
+                scores.append(score)
+        kept = distinct_bodies(bodies, np.array(scores))
+        return Detections(
+            np.array([bodies[i].box for i in kept], np.float32).reshape(-1, 4),
+            np.array([scores[i] for i in kept], np.float32),
+            np.array([bodies[i].landmarks for i in kept], np.float32).reshape(-1, 33, 2),
+        )
+
+    def _find_people(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return jax.device_get(self._people(self._people_params, pixels))
+
+    def _find_body(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return jax.device_get(self._body(self._body_params, crops))
+
+
+def _needed(output):
+    return output.landmarks, output.presence, output.mask
+
+
+def distinct_bodies(bodies: list[Body], scores: np.ndarray) -> list[int]:
+    """Indices by falling score, without bodies that are a better one's: of its box, inside it, or of its landmarks."""
+    kept: list[int] = []
+    for i in np.argsort(-scores, kind="stable"):
+        if kept:
+            boxes = np.array([bodies[k].box for k in kept])
+            union, smaller = overlaps(bodies[i].box, boxes)
+            distances = [np.hypot(*(bodies[k].landmarks - bodies[i].landmarks).T).mean() for k in kept]
+            near = np.array(distances) < _NEAR * (boxes[:, 2:] - boxes[:, :2]).max(1)
+            if (near | (union > _LARGE_OVERLAP) | (smaller > _INSIDE)).any():
+                continue
+        kept.append(int(i))
+    return kept
