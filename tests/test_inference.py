@@ -148,6 +148,7 @@ def test_bad_images_and_counts_are_refused(predictor, images):
 def test_the_whole_image_can_be_one_person(predictor, images):
     person = predictor(images[0], "whole")[0]
     np.testing.assert_array_equal(person.box, [0, 0, 100, 120])
+    assert person.box_size == pytest.approx(100 / 0.75)
     assert len(predictor(images, "whole")) == 2
     with pytest.raises(ValueError, match="None to find the people"):
         predictor(images, "all")
@@ -163,7 +164,6 @@ def test_without_boxes_the_detector_finds_the_people(predictor, images, monkeypa
     assert [person.image_index for person in people] == [0, 0]
     np.testing.assert_array_equal([person.box for person in people], BOXES[0])
     assert predictor(images[1]) == []
-    assert person.box_size == pytest.approx(100 / 0.75)
 
 
 def test_a_folder_is_enough(predictor, images, tmp_path):
