@@ -1,7 +1,8 @@
 """Second stage of the built-in detector: the body in a candidate's circle, by BlazePose's landmarks and mask.
 
-The circle is cut out, turned so that the head is at the top, and the network of landmarks looks at it twice: the second
-time at the circle that it found itself. A person looks the same both times; what was none, moves.
+The circle is cut out and turned so that the head is at the top, and the network of landmarks looks at it. It also says
+where it would place the circle. Where that is elsewhere, or the candidate is doubtful, it looks again, at its own
+circle. A person looks the same both times; what was none, moves.
 
 Shapes: n people, S side of the crop, 256.
 """
@@ -18,6 +19,9 @@ from hmr_jax.models.backbones.blazepose import IMAGE_SIZE
 _MARGIN = 1.25  # side of the crop to the circle's diameter, as in MediaPipe
 _SPECK = 0.05  # of the largest part of the mask: smaller parts are left out
 _BODY = 33  # landmarks of the body; then the hips and the circle's top
+_UNSTEADY = 0.25  # of the radius: by how much the landmarks of what is no person move between two looks, on average
+_NO_PERSON = 0.05  # of the detector's probability times the presence: below, there is no second look
+_SURE, _PRESENT, _SAME_CIRCLE = 0.5, 0.9, 0.15  # probability, presence, and shift over radius of what needs none
 
 
 class Look(NamedTuple):
@@ -38,29 +42,45 @@ class Body(NamedTuple):
     """(4,) px."""
     landmarks: np.ndarray
     """(33, 2) px."""
-    presence: float
-    """Probability that a person is there."""
-    steadiness: float
-    """1 where both looks find the same landmarks, less the more they differ."""
+    score: float
+    """In [0, 1]: the detector's probability, times that of the landmarks, less the more both looks differ."""
 
 
 Network = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Crop (1, S, S, 3) in [0, 1] -> landmarks (1, 39, 5), presence (1,), and mask (1, S, S) of logits."""
 
 
-def find_body(network: Network, image: Image.Image, hips: np.ndarray, top: np.ndarray) -> Body | None:
-    """The person in the circle about `hips` (2,) through `top` (2,), px; None where there is surely none."""
+def find_body(
+    network: Network, image: Image.Image, hips: np.ndarray, top: np.ndarray, probability: float
+) -> Body | None:
+    """The person in a candidate's circle.
+
+    Args:
+        network: of landmarks.
+        image: RGB.
+        hips: (2,) centre of the circle, px.
+        top: (2,) on the circle, in the direction of the head, px.
+        probability: of the candidate.
+
+    Returns:
+        The person, or None where there is surely none.
+    """
     first = look(network, image, hips, top)
-    if first.presence < 0.02:
+    if probability * first.presence < _NO_PERSON:
         return None
-    hips, top = first.landmarks[_BODY], first.landmarks[_BODY + 1]
-    second = look(network, image, hips, top)
-    radius = max(np.hypot(*(top - hips)), 1e-6)
+    own_hips, own_top = first.landmarks[_BODY : _BODY + 2]
+    radius = max(np.hypot(*(own_top - own_hips)), 1e-6)
+    shift = np.hypot(*(own_hips - hips)) / radius
+    if probability > _SURE and first.presence > _PRESENT and shift < _SAME_CIRCLE:
+        return _body(first, probability, shift / 2)  # landmarks move about half as much as the circle
+    second = look(network, image, own_hips, own_top)
     moved = np.hypot(*(second.landmarks - first.landmarks)[:_BODY].T).mean() / radius
-    return Body(second.box, second.landmarks[:_BODY], second.presence, float(np.exp(-moved / _UNSTEADY)))
+    return _body(second, probability, moved)
 
 
-_UNSTEADY = 0.25  # of the radius: how far landmarks of what is no person move on average
+def _body(seen: Look, probability: float, moved: float) -> Body:
+    score = probability * seen.presence * np.exp(-moved / _UNSTEADY)
+    return Body(seen.box, seen.landmarks[:_BODY], float(score))
 
 
 def look(network: Network, image: Image.Image, hips: np.ndarray, top: np.ndarray) -> Look:

@@ -20,12 +20,14 @@ from hmr_jax.models.parameters import Params
 
 LEVELS = (224, 448, 672)
 """Longer sides at which an image is seen, px. On the finest, a person of 15 % of a photograph's height has 72 px."""
-CANDIDATES = 0.25
+CANDIDATES = 0.3
 """Candidates of a lower probability are not looked at."""
-THRESHOLD = 0.25
+THRESHOLD = 0.3
 """People of a lower score are not reported."""
 MOST = 48
 """Candidates that are looked at, the surest."""
+PATIENCE = 8
+"""So many candidates in turn that are no people end the search."""
 _LARGE_OVERLAP, _INSIDE, _NEAR = (
     0.6,
     0.9,
@@ -82,20 +84,20 @@ class Detector:
         check_image(image)
         picture = Image.fromarray(image)
         candidates = find_candidates(self._find_people, picture, self.levels, CANDIDATES)
-        bodies, scores = [], []
+        bodies: list[Body] = []
+        failures = 0
         for hips, top, _, probability in zip(*candidates.take(slice(MOST)), strict=True):
-            body = find_body(self._find_body, picture, hips, top)
-            if body is None or (body.box[2:] - body.box[:2]).min() < 1:
-                continue
-            score = probability * body.presence * body.steadiness
-            if score > self.threshold:
+            body = find_body(self._find_body, picture, hips, top, float(probability))
+            if body is not None and body.score > self.threshold and (body.box[2:] - body.box[:2]).min() >= 1:
                 bodies.append(body)
-                scores.append(score)
-        kept = distinct_bodies(bodies, np.array(scores))
+                failures = 0
+            elif (failures := failures + 1) == PATIENCE:
+                break
+        bodies = distinct_bodies(bodies)
         return Detections(
-            np.array([bodies[i].box for i in kept], np.float32).reshape(-1, 4),
-            np.array([scores[i] for i in kept], np.float32),
-            np.array([bodies[i].landmarks for i in kept], np.float32).reshape(-1, 33, 2),
+            np.array([body.box for body in bodies], np.float32).reshape(-1, 4),
+            np.array([body.score for body in bodies], np.float32),
+            np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
         )
 
     def _find_people(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,16 +111,16 @@ def _needed(output):
     return output.landmarks, output.presence, output.mask
 
 
-def distinct_bodies(bodies: list[Body], scores: np.ndarray) -> list[int]:
-    """Indices by falling score, without bodies that are a better one's: of its box, inside it, or of its landmarks."""
-    kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable"):
+def distinct_bodies(bodies: list[Body]) -> list[Body]:
+    """Bodies by falling score, without those that are a better one's: of its box, inside it, or of its landmarks."""
+    kept: list[Body] = []
+    for body in sorted(bodies, key=lambda body: -body.score):
         if kept:
-            boxes = np.array([bodies[k].box for k in kept])
-            union, smaller = overlaps(bodies[i].box, boxes)
-            distances = [np.hypot(*(bodies[k].landmarks - bodies[i].landmarks).T).mean() for k in kept]
-            near = np.array(distances) < _NEAR * (boxes[:, 2:] - boxes[:, :2]).max(1)
+            boxes = np.array([one.box for one in kept])
+            union, smaller = overlaps(body.box, boxes)
+            distances = np.array([np.hypot(*(one.landmarks - body.landmarks).T).mean() for one in kept])
+            near = distances < _NEAR * (boxes[:, 2:] - boxes[:, :2]).max(1)
             if (near | (union > _LARGE_OVERLAP) | (smaller > _INSIDE)).any():
                 continue
-        kept.append(int(i))
+        kept.append(body)
     return kept
