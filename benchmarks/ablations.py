@@ -18,23 +18,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from configs.d2a_hmr_quickstart import get_config as d2a_config
 from configs.quickstart import get_config as deforhmr_config
 from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import cli, runtime
-from hmr_jax.batch import Batch
-from hmr_jax.checkpoints import SHIPPED_ENCODER, load_for_inference, load_initial
+from hmr_jax.batch import Batch, zeros
+from hmr_jax.checkpoints import load_initial, load_shipped_encoder
 from hmr_jax.config import Config, OptimConfig
 from hmr_jax.evaluation.scores import make_score_step, predict_with
 from hmr_jax.io.json_files import write_json
 from hmr_jax.models import build_model
-from hmr_jax.models.encoders import build_encoder, normalize_crop
-from hmr_jax.models.parameters import init_params, split_params
+from hmr_jax.models.encoders import EncoderAlone
+from hmr_jax.models.parameters import encoder_variables, init_params, split_params
 from hmr_jax.protocols import get_protocol, load_bodies
 from hmr_jax.training.step import evaluation_params, init_state, make_train_step
 
@@ -53,8 +51,11 @@ TABLES = {
     "DeforHMR: offsets": (
         "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets of each layer",
     ),
+    "DeforHMR: what the decoder sees of the encoder": (
+        "multi, deformable", "with landmarks", "plain, with landmarks", "with landmarks and feedback",
+    ),
 }  # fmt: skip
-DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has instead of the quickstart's
+DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has: the quickstart's, three layers, and this
     "single, plain": {"queries": "single", "attention": "plain"},
     "multi, plain": {"attention": "plain"},
     "multi, deformable": {},
@@ -64,6 +65,9 @@ DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has instead o
     "range 4": {"offset_range": 4.0},
     "range free": {"offset_range": -1.0},
     "offsets of each layer": {"share_offsets": False},
+    "with landmarks": {"landmarks": True},
+    "plain, with landmarks": {"landmarks": True, "attention": "plain"},
+    "with landmarks and feedback": {"landmarks": True, "depth": 2, "feedback": 1},
 }
 
 
@@ -71,7 +75,7 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
     """What is trained for a row of the tables."""
     if row in DECODERS:
         config = deforhmr_config()
-        decoder = replace(config.model.decoder, **DECODERS[row])
+        decoder = replace(config.model.decoder, **({"depth": 3, "landmarks": False, "feedback": 0} | DECODERS[row]))
         config = replace(config, model=replace(config.model, decoder=decoder), loss=replace(config.loss, body_pose=1.0))
     else:
         config = d2a_config()
@@ -122,39 +126,16 @@ class Data:
 
 
 def _shipped_encoder(config: Config) -> Callable[[Batch], Batch]:
-    """Puts a batch on the device, the frozen encoder's features with it: they are the same for every row and step."""
-    settings = config.model
-    encoder = build_encoder(settings.encoder, settings.attention, build_model(settings).dtype)
-    params = load_for_inference(SHIPPED_ENCODER)[1]["encoder"]
-    blank: dict[str, jax.Array] = {}  # the image itself is not looked at again
-
-    @jax.jit
-    def features(images: jax.Array) -> jax.Array:
-        return encoder.apply({"params": params}, normalize_crop(images, settings.encoder), False)
+    """Puts a batch on the device, with the frozen encoder's features in place of its images."""
+    variables = encoder_variables(load_shipped_encoder(config.model.encoder.name))
+    encoder = jax.jit(EncoderAlone(config.model, build_model(config.model).dtype).apply)
 
     def encode(batch: Batch) -> Batch:
-        blank.setdefault("image", jnp.zeros_like(batch["image"]))
-        return jax.device_put(dict(batch)) | {"features": features(batch["image"])} | blank
+        found: Any = encoder(variables, batch["image"])
+        kept = {name: array for name, array in batch.items() if name != "image"}
+        return jax.device_put(kept) | {"features": found.features, "landmarks": found.landmarks}
 
     return encode
-
-
-class _WithFeatures:
-    """A model whose image encoder's features come with the batch."""
-
-    def __init__(self, model: Any):
-        self.model = model
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def apply(self, variables: Any, batch: Batch, **options: Any) -> Any:
-        def given(call: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext) -> Any:
-            encodes = context.module.name == "encoder" and context.method_name == "__call__"
-            return batch["features"] if encodes else call(*args, **kwargs)
-
-        with nn.intercept_methods(given):
-            return self.model.apply(variables, batch, **options)
 
 
 def visible(config: Config, batch: Batch) -> Batch:
@@ -167,12 +148,12 @@ def visible(config: Config, batch: Batch) -> Batch:
 
 def measure(config: Config, data: Data, seeds: list[int]) -> Iterator[tuple[int, dict[str, float]]]:
     """Trains and scores from each seed; everything is compiled once."""
-    model, protocol = _WithFeatures(build_model(config.model)), get_protocol("synthetic")
+    model, protocol = build_model(config.model), get_protocol("synthetic")
     train_step = jax.jit(make_train_step(config, model), donate_argnums=0)
     score = make_score_step(protocol, load_bodies(protocol, model.body), predict_with(model))
     for seed in seeds:
         start = time.perf_counter()
-        weights = init_params(model.model, jax.random.key(seed), visible(config, data.train[0]))
+        weights = init_params(model, jax.random.key(seed), zeros(1, config.data.crop_size))
         trained, frozen = split_params(load_initial(config, weights), config.optim.frozen)
         state = init_state(config, trained)
         for _, batch in zip(range(config.steps), data.order(seed, config.steps), strict=False):

@@ -1,7 +1,7 @@
 """A small D2A-HMR on the shipped, frozen encoder: what `make quickstart-d2a` trains.
 
-D2A-HMR (Bright et al. 2024) scaled down: ViT-Ti at 128x96 for the image, five convolutions for the depth map, two
-fusion blocks of width 128, and the head of body parameters, which after so few steps gives better poses than the mesh.
+D2A-HMR (Bright et al. 2024) scaled down: BlazePose for the image, five convolutions for the depth map, two fusion
+blocks of width 128, and the head of body parameters, which after so few steps gives better poses than the mesh.
 
     python -m data_pipelines.build synthetic_people --data-dir data
     python train.py --config configs/d2a_hmr_quickstart.py

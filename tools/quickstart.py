@@ -33,13 +33,15 @@ class Model:
     image: str
     """Suffix of the images of what the network looks at, and their heading."""
     heading: str
+    photographs: Path | None = None
+    """Shown too, with the bodies that the new model finds in them."""
     examples: tuple[str, ...] = ("train=6000", "validation=256", "test=512")
 
 
 MODELS = {
     "deforhmr": Model(
         "DeforHMR", "configs/quickstart.py", Path("quickstart"), False,
-        "sampling", "Sampling points of the deformable attention",
+        "sampling", "Sampling points of the deformable attention", Path("examples/photos"),
     ),
     "d2a": Model(
         "D2A-HMR", "configs/d2a_hmr_quickstart.py", Path("quickstart_d2a"), True,
@@ -56,7 +58,7 @@ def main() -> None:
     out, start = model.folder, time.time()
     data, trained, images, results = out / "data", out / "run", out / "images", out / "predictions"
     if not (data / "synthetic_people").exists():
-        options = ["--option", f"depth={str(model.depth).lower()}", "size=192", "--examples", *model.examples]
+        options = ["--option", f"depth={str(model.depth).lower()}", "size=384", "--examples", *model.examples]
         run("-m", "data_pipelines.build", "synthetic_people", "--data-dir", data, *options)
     run(
         "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data, *fields
@@ -65,6 +67,8 @@ def main() -> None:
     draw_images(images, model.depth)
     depth = ["--depth", images / "depth"] if model.depth else []
     run("predict.py", images, "--boxes", images / "boxes.json", "--checkpoint", trained, "--output", results, *depth)
+    if model.photographs:
+        run("predict.py", model.photographs, "--checkpoint", trained, "--output", out / "photographs")
     page = write_page(model, time.time() - start)
     print(f"\nDone in {(time.time() - start) / 60:.1f} minutes. Open {page} in a browser.")
 
@@ -100,6 +104,12 @@ def draw_images(folder: Path, depth: bool) -> None:
     (folder / "boxes.json").write_text(json.dumps(boxes))
 
 
+def pictures(folder: Path, kind: str) -> list[tuple[str, np.ndarray]]:
+    """Names and pixels of a folder's pictures of one kind."""
+    paths = sorted(folder.glob(f"*_{kind}.png"))
+    return [(path.stem.removesuffix(f"_{kind}"), np.asarray(Image.open(path))) for path in paths]
+
+
 def write_page(model: Model, seconds: float) -> Path:
     """index.html: curves, test table, overlays, one body to turn."""
     from hmr_jax.rendering.page import Body, Curves, Gallery, Numbers, Table, write_report
@@ -108,14 +118,8 @@ def write_page(model: Model, seconds: float) -> Path:
     result = json.loads((trained / "evaluation_test.json").read_text())
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     metrics, mean = result["metrics"], result["baseline"]
-    overlays = [
-        (path.stem.removesuffix("_overlay"), np.asarray(Image.open(path)))
-        for path in sorted(results.glob("*_overlay.png"))
-    ]
-    looks = [
-        (path.stem.removesuffix(f"_{model.image}"), np.asarray(Image.open(path)))
-        for path in sorted(results.glob(f"*_{model.image}.png"))
-    ]
+    overlays, looks = pictures(results, "overlay"), pictures(results, model.image)
+    photographs = pictures(model.folder / "photographs", "overlay")
     body = np.load(results / "person_00.npz")
     names = {"mpjpe": "MPJPE", "pa_mpjpe": "PA-MPJPE", "pve": "PVE"}
     return write_report(
@@ -129,7 +133,8 @@ def write_page(model: Model, seconds: float) -> Path:
                 [[names[key], metrics[key], mean[key], f"{metrics[key] / mean[key]:.2f}"] for key in names],
                 "The mean body is the best constant prediction: each joint's mean rotation and the mean shape.",
             ),
-            Gallery("People it has never seen: photo, front, side, top", overlays, wide=True),
+            *([Gallery("Photographs: picture, front, side, top", photographs, wide=True)] if photographs else []),
+            Gallery("Synthetic people it has never seen: picture, front, side, top", overlays, wide=True),
             Gallery(model.heading, looks[:2], wide=True),
             Body("A prediction to turn", body["vertices"][0], body["faces"]),
             Curves(

@@ -75,6 +75,8 @@ def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
 def load_initial(config: Config, params: Params) -> Params:
     """Replaces initial parameter groups by those of `config.init_from`.
 
+    The shipped encoder is added where the initial parameters lack the group, see `models.encoders.encoded_zeros`.
+
     Raises:
         FileNotFoundError: if there is no checkpoint.
         ValueError: if groups are missing, none fits, or shapes differ.
@@ -84,6 +86,7 @@ def load_initial(config: Config, params: Params) -> Params:
     source = Path(config.init_from)
     shipped = config.init_from == "encoder"
     loaded = load_shipped_encoder(config.model.encoder.name) if shipped else _load_groups(source)
+    params = params | loaded if shipped else params  # the initial ones may lack it
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
         shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]

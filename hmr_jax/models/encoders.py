@@ -8,6 +8,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from hmr_jax.batch import Batch
 from hmr_jax.config import EncoderConfig, ModelConfig
@@ -51,6 +52,14 @@ class EncoderAlone(nn.Module):
         """(B, S, S, 3) uint8 crops -> what the encoder says of them."""
         unroll = jax.default_backend() == "cpu"
         return encode({"image": images}, self.config, self.dtype, unroll, train=False)
+
+
+def encoded_zeros(config: ModelConfig, crop_size: int) -> dict[str, np.ndarray]:
+    """"features" and "landmarks" of one crop, all zero: initial parameters made with them have no group "encoder"."""
+    crop = jax.ShapeDtypeStruct((1, crop_size, crop_size, 3), jnp.uint8)
+    shapes, _ = jax.eval_shape(EncoderAlone(config).init_with_output, jax.random.key(0), crop)
+    found = {name: shape for name, shape in shapes._asdict().items() if shape is not None}
+    return {name: np.zeros(shape.shape, shape.dtype) for name, shape in found.items()}
 
 
 def finds_landmarks(config: EncoderConfig) -> bool:

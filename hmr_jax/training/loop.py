@@ -21,6 +21,7 @@ from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.evaluation.loop import evaluate
 from hmr_jax.io.json_files import read_json, write_json
 from hmr_jax.models import build_model
+from hmr_jax.models.encoders import encoded_zeros
 from hmr_jax.models.parameters import init_params, split_params
 from hmr_jax.training import mixture
 from hmr_jax.training.feature_cache import cached_source
@@ -61,7 +62,10 @@ def train(
     model = build_model(config.model)
     mesh = distributed.make_mesh(config.mesh)
     _check_batch_size(config, mesh.size)
-    params = init_params(model, jax.random.key(config.seed), zeros(1, config.data.crop_size))
+    example = zeros(1, config.data.crop_size)
+    if config.init_from == "encoder":  # which needs no initial values
+        example |= encoded_zeros(config.model, config.data.crop_size)
+    params = init_params(model, jax.random.key(config.seed), example)
     params = jax.tree.map(np.asarray, load_initial(config, params))
     trained, frozen = split_params(params, config.optim.frozen)
     frozen = jax.device_put(frozen, distributed.parameter_sharding(mesh, frozen, config.mesh.min_shard_size))
