@@ -17,6 +17,7 @@ _J17 = (*J14_FROM_H36M, 0, 7, 9)
 _J17_OF_44 = (*EVALUATION_14_OF_44, PELVIS_44, 41, 42)
 _J14_OF_J19 = (*range(13), 18)
 _HIPS_OF_44 = (27, 28)
+_LIMBS_OF_44 = (34, 33, 35, 32, 36, 31, 28, 27, 29, 26, 30, 25)  # shoulders, elbows, wrists, hips, knees, ankles
 _ACTION_H36M = r"S\d+_([A-Za-z]+)"  # of SPIN's names: S9_Directions_1.60457274_000001
 
 _3DPW = Protocol(
@@ -198,6 +199,25 @@ _ALL = (
         select="",
         note="MLBPitchDB is not public. Accuracy is read as PCK at 50 mm [default].",
         pck=50.0,
+        action="",
+    ),
+    dataclasses.replace(
+        _H36M,
+        name="capture-12",
+        dataset="mlb_pitch",
+        regressor="kinematic",
+        joints=(16, 17, 18, 19, 20, 21, 1, 2, 4, 5, 7, 8),
+        root_name="hips",
+        root=(1, 2),
+        metrics=("mpjpe", "pa_mpjpe", "pck"),
+        source="this project: the skeleton's own joints; PCK's threshold is MPI-INF-3DHP's",
+        used_by="make bench-real",
+        select="",
+        note="A real person seen by calibrated cameras; points are triangulated. A sequence is the video of a camera.",
+        keypoints=_LIMBS_OF_44,
+        keypoint_root=(28, 27),
+        pck=150.0,
+        sequence=r"images/([^/]+)/",
         action="",
     ),
     dataclasses.replace(

@@ -1,0 +1,1 @@
+"""Truth from several calibrated cameras: calibration, landmarks tracked in videos, triangulation."""

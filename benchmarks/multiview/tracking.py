@@ -1,0 +1,116 @@
+"""Twelve joints of one person in a video: BlazePose's landmarks in crops that follow the person and are turned upright.
+
+Shapes: F frames, J = 12 joints, S = 256 side of a crop.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from hmr_jax.checkpoints.exported import load_shipped_encoder
+from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.geometry.upright import rotation_z, tilt
+from hmr_jax.models.backbones.blazepose import HIPS, IMAGE_SIZE, SHOULDERS, BlazePose
+
+JOINTS = tuple(
+    f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")
+)
+"""Names of the joints, in their order."""
+LANDMARKS = (*range(11, 17), *range(23, 29))
+"""Numbers of the joints among BlazePose's landmarks."""
+_BODY = 33  # landmarks of the body
+_MIRRORED = np.array([0, 4, 5, 6, 1, 2, 3, *(i + (1 if i % 2 else -1) for i in range(7, _BODY))])
+_ROOM = 1.35  # side of a crop to the extent of the landmarks in it
+_FIRST_LOOKS = 3  # at the first frame, which has a box only
+_LOST = 0.5  # a look with less presence does not move the crop
+
+
+@dataclass(frozen=True)
+class Square:
+    """A turned square of an image."""
+
+    center: np.ndarray
+    """(2,) px."""
+    side: float
+    """px."""
+    turn: float = 0.0
+    """Degrees clockwise."""
+
+    def to_image(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the crop, px from its corner -> (..., 2) px of the image, from the first pixel's centre."""
+        offset = (points - (IMAGE_SIZE + 1) / 2) * (self.side / IMAGE_SIZE)
+        return self.center + offset @ rotation_z(np.array([self.turn]))[0, :2, :2].T
+
+
+class LandmarkNetwork:
+    """BlazePose, heavy, with the parameters that the package ships."""
+
+    def __init__(self, variant: str = "heavy"):
+        """Loads the parameters."""
+        network = BlazePose(variant)
+        self._params = jax.device_put(load_shipped_encoder(f"blazepose_{variant}")["encoder"])
+
+        def apply(params, crops):
+            output = network.apply({"params": params}, crops)
+            return output.landmarks, output.presence
+
+        self._apply = jax.jit(apply)
+
+    def __call__(self, image: np.ndarray, square: Square) -> tuple[np.ndarray, float]:
+        """The landmarks of the person in a square: the mean of those of the crop and of its mirror image.
+
+        Args:
+            image: (H, W, 3) uint8.
+            square: where the person is.
+
+        Returns:
+            (33, 3) px of the image and visibility in [0, 1], and the probability that there is a person.
+        """
+        crop = extract_crop(image, square.center, square.side, IMAGE_SIZE, square.turn)
+        crops = np.stack([crop, crop[:, ::-1]]).astype(np.float32) / 255
+        landmarks, presence = (np.asarray(array, np.float64) for array in self._apply(self._params, crops))
+        plain, mirrored = landmarks[0, :_BODY, :4], landmarks[1, _MIRRORED, :4]
+        mirrored[:, 0] = IMAGE_SIZE - mirrored[:, 0]
+        mean = (plain + mirrored) / 2
+        visibility = 1 / (1 + np.exp(-mean[:, 3:]))
+        return np.concatenate([square.to_image(mean[:, :2]), visibility], 1), float(presence.mean())
+
+
+def follow(landmarks: np.ndarray, previous: Square) -> Square:
+    """The square in which to look at the next frame, upright by the line from hips to shoulders.
+
+    Args:
+        landmarks: (33, 3) px of the image and visibility.
+        previous: the square in which they were found; half of the change of its side is made.
+    """
+    turn = float(tilt(landmarks[None, HIPS], landmarks[None, SHOULDERS])[0])
+    axes = rotation_z(np.array([turn]))[0, :2, :2]
+    along = landmarks[:, :2] @ axes  # coordinates along the turned axes
+    low, high = along.min(0), along.max(0)
+    return Square(axes @ ((low + high) / 2), (previous.side + _ROOM * float((high - low).max())) / 2, turn)
+
+
+def track(network: LandmarkNetwork, frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
+    """The joints of the person who is in a box of the first frame.
+
+    Args:
+        network: finds landmarks.
+        frames: F images (H, W, 3) uint8 in their order.
+        box: (4,) left, top, right, bottom, px.
+
+    Returns:
+        (F, J, 3) px, and confidence in [0, 1]: visibility times the presence of a person.
+    """
+    square = Square((box[:2] + box[2:]) / 2, _ROOM * float((box[2:] - box[:2]).max()))
+    found = []
+    for number, image in enumerate(frames):
+        for _ in range(1 if number else _FIRST_LOOKS):
+            landmarks, presence = network(image, square)
+            if presence > _LOST:
+                square = follow(landmarks, square)
+        joints = landmarks[list(LANDMARKS)]
+        joints[:, 2] *= presence
+        found.append(joints)
+    return np.stack(found)
