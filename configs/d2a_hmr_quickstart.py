@@ -22,6 +22,7 @@ def get_config() -> Config:
         config,
         name="d2a_hmr_quickstart",
         steps=640,
+        batch_size=32,
         loss=replace(LOSS, rle_early_steps=200, global_orient=4.0, body_pose=6.0, betas=0.24),
         optim=replace(config.optim, learning_rate=5e-3),
         model=ModelConfig(

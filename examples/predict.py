@@ -3,8 +3,7 @@
 #
 # From images and boxes to bodies: in Python, and as files. You need an installation without extras, and about a minute.
 #
-# The images are synthetic people, so that the true body is known and nothing has to be downloaded. The steps are the
-# same for photographs; the shipped network has not been trained on any.
+# The images are synthetic people, so that the true body is known. The steps are the same for photographs.
 
 # %%
 import json

@@ -4,8 +4,8 @@
 # A published checkpoint becomes a folder that all commands load. You need an installation without extras, and less than
 # a minute.
 #
-# Published files cannot be part of this project. So the script first writes one: the shipped small encoder under the
-# names of ViTPose. This has an advantage: what comes out of the conversion must equal what went in.
+# Published files cannot be part of this project. So the script first writes one: a small encoder of random weights
+# under the names of ViTPose. This has an advantage: what comes out of the conversion must equal what went in.
 
 # %%
 import json
@@ -18,7 +18,7 @@ import numpy as np
 
 from hmr_jax import runtime
 from hmr_jax.batch import zeros
-from hmr_jax.checkpoints import SHIPPED_ENCODER, load_for_inference, load_initial
+from hmr_jax.checkpoints import load_for_inference, load_initial
 from hmr_jax.cli import load_config
 from hmr_jax.models import build_model
 from hmr_jax.models.parameters import init_params
@@ -37,8 +37,10 @@ OUT.mkdir(parents=True)
 # the header in JSON, and the numbers.
 
 # %%
-_, shipped = load_for_inference(SHIPPED_ENCODER)
-encoder = shipped["encoder"]
+small = load_config("deforhmr_small")
+model = build_model(small.model)
+params = init_params(model, jax.random.key(0), zeros(1, small.data.crop_size))
+encoder = jax.tree.map(np.asarray, params["encoder"])
 state = {
     "pos_embed": encoder["pos_embed"][None],
     "patch_embed.proj.weight": np.transpose(encoder["patch_embed"]["kernel"], (3, 2, 0, 1)),
@@ -90,7 +92,7 @@ print(convert(file, OUT / "encoder", Options(heads=3)))
 assert read_torch_checkpoint(file).keys() == state.keys()
 config, converted = load_for_inference(OUT / "encoder")
 jax.tree.map(np.testing.assert_array_equal, converted["encoder"], encoder)
-print(f"equal to the shipped encoder: {config.model.encoder}")
+print(f"equal to the encoder in the file: {config.model.encoder}")
 
 # %% [markdown]
 # ## Start a training from it
@@ -99,10 +101,8 @@ print(f"equal to the shipped encoder: {config.model.encoder}")
 # step:
 
 # %%
-start_config = replace(load_config("quickstart"), init_from=str(OUT / "encoder"), init_groups=("encoder",))
-model = build_model(start_config.model)
-params = init_params(model, jax.random.key(0), zeros(1, start_config.data.crop_size))
-started = load_initial(start_config, params)
+start_config = replace(small, init_from=str(OUT / "encoder"), init_groups=("encoder",))
+started = load_initial(start_config, init_params(model, jax.random.key(1), zeros(1, small.data.crop_size)))
 jax.tree.map(np.testing.assert_array_equal, started["encoder"], encoder)
 print("groups of the model:", ", ".join(started))
 

@@ -25,7 +25,7 @@ from hmr_jax import runtime
 from hmr_jax.body.joints import J19
 from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.cli import load_config
-from hmr_jax.config import CheckpointConfig, DatasetConfig
+from hmr_jax.config import CheckpointConfig, DatasetConfig, FeatureCacheConfig
 from hmr_jax.training import train
 
 runtime.set_up()
@@ -92,8 +92,9 @@ print("look at", inspect("mlb_pitch", DATA, images=4))
 # %% [markdown]
 # ## Configure
 #
-# The quickstart's configuration with half of the examples from each data set, started from the shipped network. That
-# network has an offset network for each layer (`share_offsets=False`), so this one must have, too.
+# The quickstart's configuration with half of the examples from each data set, started from the shipped network, whose
+# encoder is BlazePose's heavy network. `cache.examples` would keep the features of the frozen encoder; for two steps
+# that gains nothing.
 
 # %%
 config = load_config("quickstart")
@@ -106,7 +107,8 @@ config = replace(
     log_every=1,
     eval_every=0,
     init_from=str(SHIPPED_MODEL),
-    model=replace(config.model, decoder=replace(config.model.decoder, share_offsets=False)),
+    model=replace(config.model, encoder=replace(config.model.encoder, name="blazepose_heavy")),
+    cache=FeatureCacheConfig(examples=0),
     optim=replace(config.optim, name="adamw", learning_rate=1e-4, warmup_steps=1),
     data=replace(
         config.data,

@@ -52,7 +52,7 @@ def test_train_on_own_data(tmp_path):
 
 def test_published_weights(tmp_path):
     said = run("published_weights", tmp_path)
-    assert "equal to the shipped encoder" in said
+    assert "equal to the encoder in the file" in said
     assert (tmp_path / "runs" / "example_weights" / "encoder" / "source.json").exists()
 
 

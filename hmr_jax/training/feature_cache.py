@@ -91,7 +91,9 @@ class _EncoderOnDevices:
         mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("rows",))
         self._rows = NamedSharding(mesh, PartitionSpec("rows"))
         self._variables = jax.device_put(encoder_variables(params), NamedSharding(mesh, PartitionSpec()))
-        self._apply = jax.jit(EncoderAlone(config.model, dtype).apply)
+        # On a CPU several calls run side by side; matrix products that use all cores as well would be in their way.
+        options = {"xla_cpu_multi_thread_eigen": False} if jax.default_backend() == "cpu" else None
+        self._apply = jax.jit(EncoderAlone(config.model, dtype).apply, compiler_options=options)
 
     def __call__(self, batch: Batch) -> dict[str, np.ndarray]:
         """ "features" (B, h, w, C) float16 and, if the encoder finds them, "landmarks" (B, M, K)."""
