@@ -42,6 +42,8 @@ class Body(NamedTuple):
     """(4,) px."""
     landmarks: np.ndarray
     """(33, 2) px."""
+    circle: np.ndarray
+    """(2, 2) middle of the hips, and the point above them on the circle that holds the body, px."""
     score: float
     """In [0, 1]: the detector's probability, times that of the landmarks, less the more both looks differ."""
 
@@ -80,7 +82,7 @@ def find_body(
 
 def _body(seen: Look, probability: float, moved: float) -> Body:
     score = probability * seen.presence * np.exp(-moved / _UNSTEADY)
-    return Body(seen.box, seen.landmarks[:_BODY], float(score))
+    return Body(seen.box, seen.landmarks[:_BODY], seen.landmarks[_BODY : _BODY + 2], float(score))
 
 
 def look(network: Network, image: Image.Image, hips: np.ndarray, top: np.ndarray) -> Look:

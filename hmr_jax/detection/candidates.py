@@ -61,8 +61,7 @@ def find_candidates(network: Network, image: Image.Image, levels: tuple[int, ...
             pixels, scale = network_input(window, level)
             scores, points = network(pixels)
             found.append(_decode(scores[0], points[0], scale, (left, top), threshold))
-    merged = Candidates(*map(np.concatenate, zip(*found, strict=True)))
-    return merged.take(_distinct(merged))
+    return distinct(joined(found))
 
 
 def network_input(image: Image.Image, level: int) -> tuple[np.ndarray, float]:
@@ -90,7 +89,9 @@ def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
         yield (start, 0, side, height) if width > height else (0, start, width, side)
 
 
-def _decode(scores: np.ndarray, points: np.ndarray, scale: float, offset: tuple[int, int], threshold: float):
+def _decode(
+    scores: np.ndarray, points: np.ndarray, scale: float, offset: tuple[int, int], threshold: float
+) -> Candidates:
     """Candidates of a level, in px of the image."""
     best = np.argsort(-scores)[:_MOST_ANCHORS]
     scores = 1 / (1 + np.exp(-np.clip(scores[best], -50, 50).astype(np.float64)))
@@ -100,8 +101,13 @@ def _decode(scores: np.ndarray, points: np.ndarray, scale: float, offset: tuple[
     return Candidates(places[kept, 2], places[kept, 3], places[kept, 0], scores[kept])
 
 
-def _distinct(candidates: Candidates) -> list[int]:
-    """Indices by falling score, without repetitions of better ones."""
+def joined(parts: list[Candidates]) -> Candidates:
+    """All candidates of several lists."""
+    return Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def distinct(candidates: Candidates) -> Candidates:
+    """Candidates by falling score, without repetitions of better ones."""
     kept: list[int] = []
     radii = np.hypot(*(candidates.tops - candidates.hips).T)
     for i in np.argsort(-candidates.scores, kind="stable"):
@@ -110,4 +116,4 @@ def _distinct(candidates: Candidates) -> list[int]:
         heads = np.hypot(*(candidates.heads[kept] - candidates.heads[i]).T)
         if not ((hips < reach) & (heads < reach)).any():
             kept.append(int(i))
-    return kept
+    return candidates.take(kept)

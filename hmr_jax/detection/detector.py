@@ -6,13 +6,15 @@
 Shapes: H, W the image, n people.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
 from PIL import Image
 
 from hmr_jax.checkpoints.exported import load_shipped_detector, load_shipped_encoder
 from hmr_jax.detection.bodies import Body, find_body
-from hmr_jax.detection.candidates import find_candidates
+from hmr_jax.detection.candidates import Candidates, distinct, find_candidates, joined
 from hmr_jax.detection.detections import Detections, check_image, overlaps
 from hmr_jax.models.backbones.blazepose import BlazePose
 from hmr_jax.models.backbones.blazepose_detector import BlazePoseDetector
@@ -28,6 +30,10 @@ MOST = 48
 """Candidates that are looked at, the surest."""
 PATIENCE = 8
 """So many candidates in turn that are no people end the search."""
+CROWD, SMALL = 3, 0.3
+"""Where there are so many people lower than this share of the image, there may be more: it is seen at twice the finest
+level, too."""
+_NOSE = 0  # of the landmarks
 _LARGE_OVERLAP, _INSIDE, _NEAR = (
     0.6,
     0.9,
@@ -67,7 +73,12 @@ class Detector:
         people, body = BlazePoseDetector(), BlazePose(variant)
         self._people_params, self._body_params = jax.device_put((first["encoder"], second["encoder"]))
         self._people = jax.jit(lambda params, pixels: people.apply({"params": params}, pixels))
-        self._body = jax.jit(lambda params, crops: _needed(body.apply({"params": params}, crops)))
+
+        def find(params: Params, crops: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
+            output: Any = body.apply({"params": params}, crops)
+            return output.landmarks, output.presence, output.mask
+
+        self._body = jax.jit(find)
 
     def __call__(self, image: np.ndarray) -> Detections:
         """Finds the people of an image.
@@ -83,7 +94,18 @@ class Detector:
         """
         check_image(image)
         picture = Image.fromarray(image)
-        candidates = find_candidates(self._find_people, picture, self.levels, CANDIDATES)
+        bodies = self._look_at(picture, find_candidates(self._find_people, picture, self.levels, CANDIDATES))
+        if sum(body.box[3] - body.box[1] < SMALL * len(image) for body in bodies) >= CROWD:
+            finer = find_candidates(self._find_people, picture, (2 * max(self.levels),), CANDIDATES)
+            bodies = distinct_bodies(bodies + self._look_at(picture, _without(finer, bodies)))
+        return Detections(
+            np.array([body.box for body in bodies], np.float32).reshape(-1, 4),
+            np.array([body.score for body in bodies], np.float32),
+            np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
+        )
+
+    def _look_at(self, picture: Image.Image, candidates: Candidates) -> list[Body]:
+        """The people among the candidates, the surest first."""
         bodies: list[Body] = []
         failures = 0
         for hips, top, _, probability in zip(*candidates.take(slice(MOST)), strict=True):
@@ -93,12 +115,7 @@ class Detector:
                 failures = 0
             elif (failures := failures + 1) == PATIENCE:
                 break
-        bodies = distinct_bodies(bodies)
-        return Detections(
-            np.array([body.box for body in bodies], np.float32).reshape(-1, 4),
-            np.array([body.score for body in bodies], np.float32),
-            np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
-        )
+        return distinct_bodies(bodies)
 
     def _find_people(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return jax.device_get(self._people(self._people_params, pixels))
@@ -107,8 +124,13 @@ class Detector:
         return jax.device_get(self._body(self._body_params, crops))
 
 
-def _needed(output):
-    return output.landmarks, output.presence, output.mask
+def _without(candidates: Candidates, bodies: list[Body]) -> Candidates:
+    """Candidates that are none of the bodies."""
+    circles = np.array([body.circle for body in bodies])
+    known = Candidates(
+        circles[:, 0], circles[:, 1], np.array([body.landmarks[_NOSE] for body in bodies]), np.full(len(bodies), np.inf)
+    )
+    return distinct(joined([known, candidates])).take(slice(len(distinct(known).scores), None))
 
 
 def distinct_bodies(bodies: list[Body]) -> list[Body]:
