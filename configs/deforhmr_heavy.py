@@ -2,9 +2,9 @@
 
     python train.py --config configs/deforhmr_heavy.py
     python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy \\
-        --groups decoder head feedback feedback_head
+        --groups decoder head feedback feedback_head scale flow
 
-Hardware: 2 CPU cores, an hour and a half, most of it for the encoder's features. Expected:
+Hardware: 2 CPU cores, an hour, half of it for the encoder's features. Expected:
 hmr_jax/assets/deforhmr_heavy/README.md.
 """
 
@@ -20,11 +20,12 @@ def get_config() -> Config:
     return replace(
         config,
         name="deforhmr_heavy",
-        steps=4000,
+        steps=3000,
         eval_every=1000,
         log_every=50,
-        model=replace(config.model, encoder=encoder),
+        model=replace(config.model, encoder=encoder, uncertainty=True),
+        loss=replace(config.loss, rle=1.0, rle_early_steps=200),
         data=replace(config.data, source="synthetic"),
-        cache=FeatureCacheConfig(examples=24_576),
+        cache=FeatureCacheConfig(examples=16_384),
         checkpoint=replace(config.checkpoint, every=500),
     )

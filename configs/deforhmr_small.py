@@ -28,6 +28,7 @@ from hmr_jax.config import (
     DecoderConfig,
     EncoderConfig,
     FeatureCacheConfig,
+    LossConfig,
     ModelConfig,
     OptimConfig,
 )
@@ -45,7 +46,7 @@ def get_config() -> Config:
         eval_examples=512,
         init_from="",
         # Next to keypoints_3d, the largest term, so that dense targets still count.
-        loss=replace(config.loss, body_pose=1.0, heatmaps=5.0, parts=5.0, depth=20.0),
+        loss=LossConfig(global_orient=2.0, body_pose=1.0, betas=0.24, heatmaps=5.0, parts=5.0, depth=20.0),
         model=ModelConfig(
             encoder=EncoderConfig(image_size=(128, 96), dim=192, depth=12, num_heads=3),
             decoder=DecoderConfig(

@@ -31,7 +31,7 @@ def get_config() -> Config:
         log_every=25,
         eval_examples=256,
         init_from="encoder",
-        loss=LossConfig(global_orient=2.0, body_pose=3.0, betas=0.24),
+        loss=LossConfig(keypoints_2d=4.8, global_orient=2.0, body_pose=3.0, betas=0.24),
         model=ModelConfig(
             encoder=EncoderConfig(name="blazepose_full", image_size=(256, 256), map_stride=32),
             decoder=DecoderConfig(

@@ -32,7 +32,7 @@ from hmr_jax.geometry import full_image_translation, project
 from hmr_jax.geometry.boxes import ENLARGE, check_box, square_box
 from hmr_jax.geometry.cameras import camera_of
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.inference.upright import find_turns, turn_back
+from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
@@ -123,12 +123,7 @@ class Predictor:
         self._step = jax.jit(self._predict)
         self._turns = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
         encoder = EncoderAlone(config.model, self.model.dtype)
-
-        def look(params: Params, crops: np.ndarray) -> jax.Array:
-            encoded: Any = encoder.apply(encoder_variables(params), crops)
-            return encoded.landmarks
-
-        self._look = jax.jit(look)
+        self._encode = jax.jit(lambda params, crops: encoder.apply(encoder_variables(params), crops))
 
     @classmethod
     def from_checkpoint(
@@ -243,11 +238,8 @@ class Predictor:
         """Runs the network batch by batch; cuts the crops of a batch while the devices compute the previous one."""
         previous: tuple = ()
         for batch in _batched(people, self.batch_size):
-            for person, turn in zip(batch, self._find_turns(images, batch), strict=True):
-                person["box_turn"] = float(turn)
-            crops = np.stack([self._crop(images, person) for person in batch])
+            crops, inputs = self._inputs(images, batch, depth)
             geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
-            inputs = {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
             inputs = {name: _pad(array, self.batch_size) for name, array in inputs.items()}
             fields = self._step(self._params, inputs, *(_pad(array, self.batch_size) for array in geometry))
             if previous:
@@ -256,17 +248,24 @@ class Predictor:
         if previous:
             yield from _unbatch(*previous)
 
-    def _find_turns(self, images, batch: list[dict]) -> np.ndarray:
-        """The turns of the crops of some people; zeros where nothing is turned."""
-        if not self._turns:
-            return np.zeros(len(batch))
+    def _inputs(self, images, batch: list[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The crops of some people and what the network reads of them; sets "box_turn" of each."""
+        if self._turns:
+            turns, crops, encoded = look_upright(
+                lambda number, turn: self._crop(images, batch[number] | {"box_turn": turn}), self._encoded, len(batch)
+            )
+            for person, turn in zip(batch, turns, strict=True):
+                person["box_turn"] = float(turn)
+            return crops, encoded
+        for person in batch:
+            person["box_turn"] = 0.0
+        crops = np.stack([self._crop(images, person) for person in batch])
+        return crops, {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
 
-        def look(numbers: np.ndarray, turns: np.ndarray) -> np.ndarray:
-            people = [batch[i] | {"box_turn": turn} for i, turn in zip(numbers, turns, strict=True)]
-            crops = np.stack([self._crop(images, person) for person in people])
-            return np.asarray(self._look(self._params, _pad(crops, self.batch_size)))[: len(people)]
-
-        return find_turns(look, len(batch))
+    def _encoded(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """What the encoder says of at most a batch of crops."""
+        found: Any = jax.device_get(self._encode(self._params, _pad(crops, self.batch_size)))
+        return {name: array[: len(crops)] for name, array in found._asdict().items()}
 
     def _crop(self, images, person: dict) -> np.ndarray:
         image = images[person["image_index"]]

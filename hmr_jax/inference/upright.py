@@ -1,4 +1,4 @@
-"""Upright crops: people are looked at twice, first as they are, then in a crop that is turned along their trunk.
+"""Upright crops: people are looked at as they are; who leans is looked at again in a crop turned along the trunk.
 
 Encoders that find landmarks see most people upright in training, and err more on others. What the network says of a
 turned crop is turned back.
@@ -16,14 +16,14 @@ from hmr_jax.batch import Prediction
 from hmr_jax.geometry.upright import tilt
 from hmr_jax.models.backbones.blazepose import HIPS, SHOULDERS
 
-LOOKS = 2
-"""Most often that a person is looked at before the last crop: a large turn is found in two steps."""
-SETTLED = 15.0
-"""A turn that changed by less than this, in degrees, is not looked at again."""
+LOOKS = 3
+"""Most often that a person is looked at: a large turn is found in two steps."""
+SETTLED = 4.0
+"""A person who leans by less than this in the last crop, in degrees, is not looked at again."""
 
 
 def find_turns(look: Callable[[np.ndarray, np.ndarray], np.ndarray], count: int) -> np.ndarray:
-    """The turns of crops after which people are upright.
+    """The turns of crops in which people are upright.
 
     Args:
         look: from the numbers (b,) of some people and the turns (b,) of their crops to landmarks (b, M, 2 or more) in
@@ -31,18 +31,47 @@ def find_turns(look: Callable[[np.ndarray, np.ndarray], np.ndarray], count: int)
         count: number of people, B.
 
     Returns:
-        (B,) degrees in (-180, 180] by which each crop's square is turned clockwise.
+        (B,) degrees in (-180, 180] by which each square is turned clockwise in the crop that was looked at last.
     """
-    turns = np.zeros(count)
-    open_ = np.arange(count)
-    for _ in range(LOOKS):
-        landmarks = look(open_, turns[open_])
-        change = tilt(landmarks[:, HIPS], landmarks[:, SHOULDERS])
-        turns[open_] = -((180 - turns[open_] - change) % 360 - 180)
-        open_ = open_[np.abs(change) > SETTLED]
-        if not len(open_):
+    turns, leaning = np.zeros(count), np.arange(count)
+    for number in range(LOOKS):
+        landmarks = look(leaning, turns[leaning])
+        if number == LOOKS - 1:
             break
+        change = tilt(landmarks[:, HIPS], landmarks[:, SHOULDERS])
+        far = np.abs(change) > SETTLED
+        leaning = leaning[far]
+        if not len(leaning):
+            break
+        turns[leaning] = -((180 - turns[leaning] - change[far]) % 360 - 180)
     return turns
+
+
+def look_upright(
+    cut: Callable[[int, float], np.ndarray], encode: Callable[[np.ndarray], dict[str, np.ndarray]], count: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Crops in which people are upright, and what the encoder says of them.
+
+    Args:
+        cut: from the number of a person and the turn of the square in degrees to the crop (S, S, 3).
+        encode: from crops (b, S, S, 3) to arrays (b, ...), of which "landmarks" is one.
+        count: number of people, B.
+
+    Returns:
+        The turns (B,) in degrees, the crops (B, S, S, 3) and the arrays (B, ...).
+    """
+    crops: dict[int, np.ndarray] = {}
+    encoded: dict[str, np.ndarray] = {}
+
+    def look(numbers: np.ndarray, turns: np.ndarray) -> np.ndarray:
+        for number, turn in zip(numbers.tolist(), turns.tolist(), strict=True):
+            crops[number] = cut(number, turn)
+        for name, array in encode(np.stack([crops[number] for number in numbers.tolist()])).items():
+            encoded.setdefault(name, np.empty((count, *array.shape[1:]), array.dtype))[numbers] = array
+        return encoded["landmarks"][numbers]
+
+    turns = find_turns(look, count)
+    return turns, np.stack([crops[number] for number in range(count)]), encoded
 
 
 def turn_back(prediction: Prediction, degrees: jax.Array) -> Prediction:
