@@ -52,7 +52,7 @@ TABLES = {
         "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets of each layer",
     ),
     "DeforHMR: what the decoder sees of the encoder": (
-        "multi, deformable", "with landmarks", "plain, with landmarks", "with landmarks and feedback",
+        "multi, deformable", "with landmarks", "plain, with landmarks",
     ),
 }  # fmt: skip
 DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has: the quickstart's, three layers, and this
@@ -67,7 +67,6 @@ DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has: the quic
     "offsets of each layer": {"share_offsets": False},
     "with landmarks": {"landmarks": True},
     "plain, with landmarks": {"landmarks": True, "attention": "plain"},
-    "with landmarks and feedback": {"landmarks": True, "depth": 2, "feedback": 1},
 }
 
 
@@ -75,7 +74,7 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
     """What is trained for a row of the tables."""
     if row in DECODERS:
         config = deforhmr_config()
-        decoder = replace(config.model.decoder, **({"depth": 3, "landmarks": False, "feedback": 0} | DECODERS[row]))
+        decoder = replace(config.model.decoder, **({"depth": 3, "landmarks": False} | DECODERS[row]))
         config = replace(config, model=replace(config.model, decoder=decoder), loss=replace(config.loss, body_pose=1.0))
     else:
         config = d2a_config()

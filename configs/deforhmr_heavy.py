@@ -2,7 +2,7 @@
 
     python train.py --config configs/deforhmr_heavy.py
     python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy \\
-        --groups decoder head feedback feedback_head scale flow
+        --groups decoder head scale flow
 
 Hardware: 2 CPU cores, an hour, half of it for the encoder's features. Expected:
 hmr_jax/assets/deforhmr_heavy/README.md.
@@ -17,13 +17,14 @@ from hmr_jax.config import Config, FeatureCacheConfig
 def get_config() -> Config:
     config = quickstart()
     encoder = replace(config.model.encoder, name="blazepose_heavy")
+    decoder = replace(config.model.decoder, depth=4)
     return replace(
         config,
         name="deforhmr_heavy",
         steps=3000,
         eval_every=1000,
         log_every=50,
-        model=replace(config.model, encoder=encoder, uncertainty=True),
+        model=replace(config.model, encoder=encoder, decoder=decoder, uncertainty=True),
         loss=replace(config.loss, rle=1.0, rle_early_steps=200),
         data=replace(config.data, source="synthetic"),
         cache=FeatureCacheConfig(examples=16_384),

@@ -35,7 +35,7 @@ def get_config() -> Config:
         model=ModelConfig(
             encoder=EncoderConfig(name="blazepose_full", image_size=(256, 256), map_stride=32),
             decoder=DecoderConfig(
-                feature_dim=192, landmarks=True, feedback=2, dim=192, depth=2, num_heads=6, head_dim=32, mlp_dim=384,
+                feature_dim=192, landmarks=True, dim=192, depth=3, num_heads=6, head_dim=32, mlp_dim=384,
                 offset_groups=6,
             ),
         ),

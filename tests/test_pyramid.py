@@ -68,3 +68,8 @@ def test_a_decoder_reads_features_and_landmarks():
     assert np.abs(one.keypoints_3d - other.keypoints_3d).max() > 1e-6
     crop = apply({"params": params}, {"image": tiny.batch(0, 1, 256)["image"]})
     assert np.isfinite(crop.vertices).all()
+
+
+def test_landmarks_of_an_encoder_without_any_are_refused():
+    with pytest.raises(ValueError, match="'vit' finds no landmarks"):
+        build_model(ModelConfig(decoder=DecoderConfig(landmarks=True)))

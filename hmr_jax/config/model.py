@@ -52,8 +52,6 @@ class DecoderConfig:
     encoders whose joined maps have channels of many scales. [default]"""
     landmarks: bool = False
     """Attend to the encoder's own landmarks too, where it finds any. [default]"""
-    feedback: int = 0
-    """Further layers that see how far the body of the first ones is from the landmarks, and predict again. [default]"""
     dim: int = 1024
     """Token width."""
     depth: int = 6

@@ -45,11 +45,9 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
             )
         coarse = load_coarse_mesh(body) if config.d2a.head == "vertices" else None
         return D2AHMR(config, body, coarse, dtype, cpu)
-    if (config.decoder.landmarks or config.decoder.feedback) and not finds_landmarks(config.encoder):
+    if config.decoder.landmarks and not finds_landmarks(config.encoder):
         raise ValueError(
-            f"model.encoder {config.encoder.name} finds no landmarks: set model.decoder.landmarks to false and "
-            "model.decoder.feedback to 0, or choose a BlazePose encoder."
+            f"The encoder '{config.encoder.name}' finds no landmarks: set model.decoder.landmarks to false, or choose "
+            "a BlazePose encoder."
         )
-    if config.decoder.feedback and not config.decoder.landmarks:
-        raise ValueError("model.decoder.feedback compares with landmarks: set model.decoder.landmarks to true.")
     return DeforHMR(config, body, dtype, cpu)

@@ -87,7 +87,6 @@ class Decoder(nn.Module):
         features: jax.Array,
         landmarks: jax.Array | None = None,
         train: bool = False,
-        tokens: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Runs all layers.
 
@@ -95,7 +94,6 @@ class Decoder(nn.Module):
             features: (B, H, W, C).
             landmarks: (B, M, K) what the encoder says of each of its landmarks, or None.
             train: dropout on.
-            tokens: (B, T, D) to begin with; None: learned ones, the same for all.
 
         Returns:
             (B, T, D) tokens and, if deformable, sampling points (B, L, G, N, 2) in px of the map.
@@ -107,9 +105,8 @@ class Decoder(nn.Module):
         more = None
         if landmarks is not None:
             more = LandmarkTokens(features.shape[-1], self.dtype, name="landmarks")(landmarks)
-        if tokens is None:
-            queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
-            tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
+        queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
+        tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
         sampled: Sampled | None = None
         points = []
         for layer in range(config.depth):

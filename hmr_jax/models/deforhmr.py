@@ -17,7 +17,6 @@ from hmr_jax.config import EncoderConfig, ModelConfig
 from hmr_jax.geometry import NOMINAL_CROP, crop_translation, project
 from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.encoders import encode
-from hmr_jax.models.feedback import differences
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.heads import MULTI_TOKENS, DenseHead, KeypointScale, SMPLHead
 
@@ -50,24 +49,18 @@ class DeforHMR(nn.Module):
         """
         config = self.config
         features, landmarks = encode(batch, config, self.dtype, self.unroll, train and "encoder" not in frozen)
-        landmarks = landmarks if config.decoder.landmarks else None
         num_tokens = MULTI_TOKENS if config.decoder.queries == "multi" else 1
-        tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(features, landmarks, train)
-        body_parameters = SMPLHead(name="head")(tokens)
-        if config.decoder.feedback:
-            assert landmarks is not None  # `build_model` has checked it
-            first = pose_body(self.body, *body_parameters, config.focal_length, vertices=False)
-            landmarks = jnp.concatenate([landmarks, differences(landmarks, first)], -1)
-            layers = dataclasses.replace(config.decoder, depth=config.decoder.feedback)
-            tokens, _ = Decoder(layers, num_tokens, self.dtype, name="feedback")(features, landmarks, train, tokens)
-            body_parameters = SMPLHead(name="feedback_head")(tokens)
+        tokens, points = Decoder(config.decoder, num_tokens, self.dtype, name="decoder")(
+            features, landmarks if config.decoder.landmarks else None, train
+        )
+        rotations, betas, camera = SMPLHead(name="head")(tokens)
         if points is not None:
             points = _map_to_crop(points, features.shape[1:3], config.encoder)
         dense = None
         if config.dense_targets and (train or self.is_initializing()):
             dense = DenseHead(dense_size(config.encoder), self.dtype, name="dense")(features)
         with_vertices = not train if vertices is None else vertices
-        prediction = pose_body(self.body, *body_parameters, config.focal_length, with_vertices)
+        prediction = pose_body(self.body, rotations, betas, camera, config.focal_length, with_vertices)
         if config.uncertainty:
             prediction = with_scale(prediction, KeypointScale(name="scale")(tokens))
             init_flow(self)

@@ -55,7 +55,7 @@ class EncoderAlone(nn.Module):
 
 
 def encoded_zeros(config: ModelConfig, crop_size: int) -> dict[str, np.ndarray]:
-    """"features" and "landmarks" of one crop, all zero: initial parameters made with them have no group "encoder"."""
+    """ "features" and "landmarks" of one crop, all zero: initial parameters made with them have no group "encoder"."""
     crop = jax.ShapeDtypeStruct((1, crop_size, crop_size, 3), jnp.uint8)
     shapes, _ = jax.eval_shape(EncoderAlone(config).init_with_output, jax.random.key(0), crop)
     found = {name: shape for name, shape in shapes._asdict().items() if shape is not None}

@@ -85,9 +85,9 @@ def _unstack(stacked: Params, like: Params) -> Params:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: next(rows[_stack_of(path, leaf)]), like)
 
 
-MUON_GROUPS = ("encoder", "decoder", "feedback", "fusion", "regressor")
+MUON_GROUPS = ("encoder", "decoder", "fusion", "regressor")
 """Modules whose matrices Muon orthogonalises: transformers. "regressor" is inside D2A-HMR's head."""
-ADAM_GROUPS = ("head", "feedback_head", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
+ADAM_GROUPS = ("head", "scale", "flow", "dense", "silhouette", "depth_skip", "depth_encoder")
 """Top-level modules that Adam trains: heads, convolutions, and the encoder of depth maps."""
 
 
