@@ -26,7 +26,7 @@ from hmr_jax.config import (
 def get_config() -> Config:
     return Config(
         name="quickstart",
-        steps=640,
+        steps=512,
         batch_size=64,
         log_every=25,
         eval_examples=256,
@@ -47,6 +47,6 @@ def get_config() -> Config:
                 extreme_crop_probability=0.05,
             ),
         ),
-        cache=FeatureCacheConfig(examples=12_800),
-        checkpoint=CheckpointConfig(every=320),
+        cache=FeatureCacheConfig(examples=8192),
+        checkpoint=CheckpointConfig(every=256),
     )  # fmt: skip

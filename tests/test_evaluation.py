@@ -15,7 +15,9 @@ import tiny
 from scored_people import KEYS, score_file, settings
 
 from hmr_jax import distributed
+from hmr_jax.batch import zeros
 from hmr_jax.body import Bodies, load_body_model, skin
+from hmr_jax.checkpoints import SHIPPED_MODEL, export
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation import commands, loop, statistics
 from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
@@ -24,7 +26,8 @@ from hmr_jax.evaluation.results import read_result, summarize
 from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.geometry import axis_angle_to_matrix
-from hmr_jax.io.json_files import read_json
+from hmr_jax.models import build_model
+from hmr_jax.models.parameters import init_params
 from hmr_jax.protocols import get_protocol, load_bodies
 
 ROOT = Path(__file__).parent.parent
@@ -283,7 +286,7 @@ def test_wrong_options_are_refused_in_one_sentence(people_files, tmp_path):
     with pytest.raises(FileNotFoundError, match="needs SMPL_MALE"):
         run("3dpw-j14-pelvis", bodies=tmp_path)
     with pytest.raises(ValueError, match="A truth file has no images"):
-        run("synthetic", predictions=None, checkpoint=[Path("hmr_jax/assets/deforhmr_small")])
+        run("synthetic", predictions=None, checkpoint=[SHIPPED_MODEL])
     with pytest.raises(ValueError, match="two result files, not 1"):
         commands.compare([tmp_path])
     genders = dict(np.load(people_files[0])) | {"gender": np.full(37, "x")}
@@ -299,8 +302,11 @@ def test_records_need_no_dense_targets_to_evaluate_a_model_that_was_trained_with
     def ask(config, *_):
         raise Asked(*config.data.dense)
 
-    model = Path("hmr_jax/assets/deforhmr_small")
-    assert "parts" in read_json(model / "config.json")["data"]["dense"]  # which records do not hold
+    model = tmp_path / "model"
+    config = tiny.config("unused")
+    data = dataclasses.replace(config.data, dense=("depth", "parts"), dense_size=16)  # records have no parts
+    config = dataclasses.replace(config, data=data)
+    export(model, config, init_params(build_model(config.model), jax.random.key(0), zeros(1, 32)))
     with pytest.raises(Asked) as asked:
         commands.run([model], [], ["synthetic"], settings(tmp_path, tmp_path / "x.json"), ask)
     assert asked.value.args == ()

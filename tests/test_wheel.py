@@ -18,6 +18,7 @@ SOURCES = ("hmr_jax", "data_pipelines", "hmr_commands", "configs")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 # Small enough to compile and run in seconds.
 TINY = ["--batch-size", "4", "--eval-every", "0", "--optim.warmup-steps", "1", "--checkpoint.every", "2"]
+TINY += ["--cache.examples", "8"]
 
 
 def run(*command: str | Path, folder: Path) -> str:
