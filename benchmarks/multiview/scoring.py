@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.multiview.records import View
 from benchmarks.multiview.tracking import JOINTS
+from hmr_jax.body import BodyModel
 from hmr_jax.body.joints import J19, KEYPOINTS_44
 from hmr_jax.inference import PersonPrediction, Predictor
 from hmr_jax.protocols import Protocol, body_subject, keypoint_subject, score
@@ -50,17 +51,17 @@ def predict(predictor: Predictor, views: Sequence[View]) -> list[PersonPredictio
 
 
 def score_views(
-    protocol: Protocol, predictor: Predictor, views: Sequence[View], found: Sequence[PersonPrediction]
+    protocol: Protocol, body: BodyModel, views: Sequence[View], found: Sequence[PersonPrediction]
 ) -> list[Row]:
-    """A row for each camera, and the last for all."""
-    vertices, joints = (jnp.asarray(np.stack([getattr(one, name) for one in found])) for name in ("vertices", "joints"))
+    """A row for each camera, and the last for all, under a protocol of kinematic joints."""
+    joints = jnp.asarray(np.stack([one.joints for one in found]))
     truth = np.zeros((len(views), len(KEYPOINTS_44), 4), np.float32)
     ids = [len(KEYPOINTS_44) - len(J19) + J19.index(name) for name in JOINTS]
     truth[:, ids, :3] = [view.joints for view in views]
     truth[:, ids, 3] = [view.confidence > 0 for view in views]
     true = keypoint_subject(protocol, jnp.asarray(truth[..., :3]))
     weights = jnp.asarray(truth[:, list(protocol.keypoints), 3])
-    errors = jax.device_get(score(protocol, body_subject(protocol, predictor.body, vertices, joints), true, weights))
+    errors = jax.device_get(score(protocol, body_subject(protocol, body, None, joints), true, weights))
     labelled = truth[:, list(protocol.keypoint_root), 3].all(1)  # as eval.py: without its root a view does not count
     errors = {name: np.where(labelled, errors[name], np.nan) for name in METRICS}
     away = image_errors(views, np.stack([one.keypoints_image for one in found]))

@@ -39,7 +39,7 @@ class Square:
     """Degrees clockwise."""
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the crop, px from its corner -> (..., 2) px of the image, from the first pixel's centre."""
+        """Points (..., 2) of the crop, px from its corner -> px of the image, from the first pixel's centre."""
         offset = (points - (IMAGE_SIZE + 1) / 2) * (self.side / IMAGE_SIZE)
         return self.center + offset @ rotation_z(np.array([self.turn]))[0, :2, :2].T
 
