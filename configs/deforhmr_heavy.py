@@ -4,7 +4,7 @@
     python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy \\
         --groups decoder head scale flow
 
-Hardware: 2 CPU cores, an hour, half of it for the encoder's features. Expected:
+Hardware: 2 CPU cores, half an hour, most of it for the encoder's features. Expected:
 hmr_jax/assets/deforhmr_heavy/README.md.
 """
 
@@ -21,8 +21,8 @@ def get_config() -> Config:
     return replace(
         config,
         name="deforhmr_heavy",
-        steps=3000,
-        eval_every=1000,
+        steps=500,
+        eval_every=0,
         log_every=50,
         model=replace(config.model, encoder=encoder, decoder=decoder, uncertainty=True),
         loss=replace(config.loss, rle=1.0, rle_early_steps=200),

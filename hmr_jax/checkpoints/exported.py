@@ -17,7 +17,7 @@ from hmr_jax.models.parameters import Params
 ASSETS = Path(str(resources.files("hmr_jax"))) / "assets"
 SHIPPED_ENCODERS = ("blazepose_full", "blazepose_heavy")
 """Names of encoders, each of which has a folder in `ASSETS`."""
-SHIPPED_MODEL = ASSETS / "deforhmr_small"
+SHIPPED_MODEL = ASSETS / "deforhmr_heavy"
 
 
 def is_exported(folder: Path) -> bool:
