@@ -1,8 +1,7 @@
 """The quickstart's DeforHMR on BlazePose's heavy network, with people made on the fly: what the package ships.
 
     python train.py --config configs/deforhmr_heavy.py
-    python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy \\
-        --groups decoder head scale flow
+    python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy --groups decoder head
 
 Hardware: 2 CPU cores, half an hour, most of it for the encoder's features. Expected:
 hmr_jax/assets/deforhmr_heavy/README.md.
@@ -24,8 +23,7 @@ def get_config() -> Config:
         steps=500,
         eval_every=0,
         log_every=50,
-        model=replace(config.model, encoder=encoder, decoder=decoder, uncertainty=True),
-        loss=replace(config.loss, rle=1.0, rle_early_steps=200),
+        model=replace(config.model, encoder=encoder, decoder=decoder),
         data=replace(config.data, source="synthetic"),
         cache=FeatureCacheConfig(examples=16_384),
         checkpoint=replace(config.checkpoint, every=500),

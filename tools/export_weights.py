@@ -1,6 +1,6 @@
 """Writes a checkpoint as a small folder that installs with the package: config.json and params.npz (float16).
 
-python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy --groups decoder head scale flow
+python -m tools.export_weights runs/deforhmr_heavy hmr_jax/assets/deforhmr_heavy --groups decoder head
 """
 
 from pathlib import Path
