@@ -56,4 +56,4 @@ bench-real: $(VENV)/ready-train $(VENV)/ready-video
 	$(RUN) -m benchmarks.real_capture
 
 clean:
-	rm -rf quickstart quickstart_d2a runs data build dist site *.egg-info
+	rm -rf quickstart quickstart_d2a feature_cache runs data build dist site *.egg-info

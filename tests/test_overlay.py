@@ -9,6 +9,7 @@ from PIL import Image
 from hmr_jax.body import load_body_model
 from hmr_jax.inference import PersonPrediction
 from hmr_jax.inference.files import header, write_results
+from hmr_jax.rendering import overlay
 from hmr_jax.rendering.contact_sheet import caption, contact_sheet
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
 from hmr_jax.rendering.plots import draw_points, draw_sampling
@@ -205,3 +206,16 @@ def test_a_contact_sheet_keeps_every_image():
     assert sheet.shape == (9, 13, 3)
     assert [sheet[0, 0, 0], sheet[0, 12, 0], sheet[8, 0, 0], sheet[8, 12, 0]] == [10, 20, 30, 255]
     assert caption(np.zeros((40, 80, 3), np.uint8), "front")[:20, :60].any()
+
+
+def test_gaps_in_depth_between_people_are_shortened_along_their_lines_of_sight():
+    rng = np.random.default_rng(0)
+    body = rng.uniform(-0.5, 0.5, (20, 3))
+    places = np.array([[0.0, 0.0, 5.0], [8.0, 2.0, 40.0], [0.5, 0.1, 6.2]])
+    near, far, between = overlay._closer([body + place for place in places])
+    np.testing.assert_allclose(near, body + places[0])
+    np.testing.assert_allclose(between, body + places[2])  # its gap is small
+    assert far[:, 2].min() - between[:, 2].max() == pytest.approx(overlay.GAP)
+    middle, before = far.mean(0), (body + places[1]).mean(0)
+    np.testing.assert_allclose(middle[:2] / middle[2], before[:2] / before[2])
+    np.testing.assert_allclose(far - middle, body - body.mean(0), atol=1e-12)

@@ -61,8 +61,9 @@ def main() -> None:
         options = ["--option", f"depth={str(model.depth).lower()}", "size=384", "--examples", *model.examples]
         run("-m", "data_pipelines.build", "synthetic_people", "--data-dir", data, *options)
     run(
-        "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data, *fields
-    )
+        "train.py", "--config", model.config, "--output", out, "--name", trained.name, "--data.directory", data,
+        "--cache.directory", out / "features", *fields,
+    )  # fmt: skip
     run("eval.py", "--checkpoint", trained, "--data", data)
     draw_images(images, model.depth)
     depth = ["--depth", images / "depth"] if model.depth else []

@@ -26,6 +26,8 @@ SIDE = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
 """Seen from the left edge of the photo: a person who faces the camera looks to the right."""
 TOP = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 """Seen from above: right is the photo's right, the camera is at the bottom."""
+GAP = 1.0
+"""Metres: largest gap in depth between people in the side and top views."""
 _FAR = 200.0  # metres to the viewpoint of side and top views: so far that perspective is not visible
 
 
@@ -77,7 +79,8 @@ def three_views(
 
     All three panels have one scale, that of the bodies' middle in the photo, and rows of the side view are rows of the
     photo. Bodies that do not fit into a panel of the photo's size are drawn smaller there. The side and top views have
-    no perspective. Bodies that reach behind the camera are left out.
+    no perspective, and larger gaps in depth between people are shortened to `GAP`, since one image says little about
+    them. Bodies that reach behind the camera are left out.
 
     Args:
         image: (H, W, 3) uint8.
@@ -106,6 +109,7 @@ def three_views(
         front = draw_errors(front, points[:, :2], sigma[visible], intrinsics[[0, 1], [0, 1]].mean() / points[:, 2])
     panels = [caption(front, "front, expected errors" if len(errors) else "front")]
     if len(bodies):
+        bodies = _closer(bodies)
         corners = np.concatenate(bodies)
         middle = (corners.min(0) + corners.max(0)) / 2
         scale = intrinsics[0, 0] / middle[2]  # pixels per metre
@@ -114,6 +118,18 @@ def three_views(
             rotated = [(body - middle) @ axes.T for body in bodies]
             panels.append(caption(_panel(rotated, faces, scale, at_row, image.shape[:2], style), name))
     return np.concatenate(panels, 1)
+
+
+def _closer(bodies: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Bodies with the gaps in depth between them shortened to `GAP`, each moved along its line of sight."""
+    moved = list(bodies)
+    shift, end = 0.0, np.inf
+    for number in sorted(range(len(bodies)), key=lambda number: bodies[number][:, 2].min()):
+        depth = bodies[number][:, 2]
+        shift += max(0.0, depth.min() - shift - end - GAP)
+        moved[number] = bodies[number] - bodies[number].mean(0) * (shift / depth.mean())
+        end = max(depth.max() - shift, -np.inf if np.isinf(end) else end)
+    return moved
 
 
 def _panel(
