@@ -92,12 +92,11 @@ print("look at", inspect("mlb_pitch", DATA, images=4))
 # %% [markdown]
 # ## Configure
 #
-# The quickstart's configuration with half of the examples from each data set, started from the shipped network, whose
-# encoder is BlazePose's heavy network. `cache.examples` would keep the features of the frozen encoder; for two steps
-# that gains nothing.
+# The shipped network's configuration with half of the examples from each data set, started from that network.
+# `cache.examples` would keep the features of the frozen encoder; for two steps that gains nothing.
 
 # %%
-config = load_config("quickstart")
+config = load_config("deforhmr_heavy")
 config = replace(
     config,
     name="pitchers",
@@ -107,11 +106,11 @@ config = replace(
     log_every=1,
     eval_every=0,
     init_from=str(SHIPPED_MODEL),
-    model=replace(config.model, encoder=replace(config.model.encoder, name="blazepose_heavy")),
     cache=FeatureCacheConfig(examples=0),
     optim=replace(config.optim, name="adamw", learning_rate=1e-4, warmup_steps=1),
     data=replace(
         config.data,
+        source="records",
         directory=str(DATA),
         datasets=(DatasetConfig("mlb_pitch", 0.5), DatasetConfig("synthetic_people", 0.5)),
     ),

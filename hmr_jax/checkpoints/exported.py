@@ -38,7 +38,10 @@ def load_exported(directory: Path) -> tuple[Config, Params]:
     """Configuration and float32 parameters of an exported folder; raises ValueError if it cannot be read."""
     config = from_dict(read_json(directory / "config.json"))
     params = _read(directory)
-    return config, params if "encoder" in params else params | load_shipped_encoder(config.model.encoder.name)
+    encoder = config.model.encoder.name
+    if "encoder" not in params and encoder in SHIPPED_ENCODERS:
+        params |= load_shipped_encoder(encoder)
+    return config, params
 
 
 def load_shipped_encoder(name: str) -> Params:

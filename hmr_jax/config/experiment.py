@@ -84,8 +84,6 @@ class AugmentConfig:
     """Degrees, times clip(n, -2, 2)."""
     rotation_probability: float = 0.6
     """How often a sample is rotated."""
-    upright_probability: float = 0.0
-    """How often the box is first turned along the person's trunk, as `Predictor` turns crops. [default]"""
     shift: float = 0.02
     """Box shift per axis in units of its side, times clip(n, -1, 1)."""
     flip_probability: float = 0.5
@@ -94,6 +92,8 @@ class AugmentConfig:
     """Per-channel gain in 1 +- color."""
     extreme_crop_probability: float = 0.1
     """How often the box is shrunk to a part of the body."""
+    upright_probability: float = 0.0
+    """How often the box is first turned along the person's trunk, as `Predictor` turns crops. [default]"""
 
 
 @dataclass(frozen=True)
@@ -237,12 +237,12 @@ class Config:
     """Optimiser."""
     data: DataConfig = DataConfig()
     """Data."""
-    cache: FeatureCacheConfig = FeatureCacheConfig()
-    """Features that are kept."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """Devices."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """Checkpoints."""
+    cache: FeatureCacheConfig = FeatureCacheConfig()
+    """Features that are kept."""
 
 
 def training_mixture(data: DataConfig) -> tuple[DatasetConfig, ...]:

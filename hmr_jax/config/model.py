@@ -31,12 +31,12 @@ class EncoderConfig:
     """ViT: hidden width of the MLP in units of dim."""
     drop_path: float = 0.0
     """ViT: largest stochastic depth rate, linear over depth; only in training, and not where the encoder is frozen."""
+    remat: bool = False
+    """ViT: recompute block activations in the backward pass to save memory."""
     maps: tuple[int, ...] = (4, 16, 32)
     """BlazePose: strides of the maps that are joined, of 4, 8, 16 and 32."""
     map_stride: int = 16
     """BlazePose: stride of the joined map: mean and maximum of finer maps over its cells, coarser ones repeated."""
-    remat: bool = False
-    """ViT: recompute block activations in the backward pass to save memory."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,6 @@ class DecoderConfig:
     """"multi": 24 pose + shape + camera tokens (DeforHMR); "single": one token for everything (HMR2.0)."""
     attention: Literal["deformable", "plain"] = "deformable"
     """Cross-attention to sampled points, or to the feature map as it is."""
-    feature_dim: int = 0
-    """Width to which the features are projected and normalised before the first layer; 0: taken as they are. For
-    encoders whose joined maps have channels of many scales. [default]"""
-    landmarks: bool = False
-    """Attend to the encoder's own landmarks too, where it finds any. [default]"""
     dim: int = 1024
     """Token width."""
     depth: int = 6
@@ -83,6 +78,11 @@ class DecoderConfig:
     """Learned attention bias per token, head and position, the counterpart of DAT's relative bias. [default]"""
     sampling: Literal["matmul", "gather"] = "matmul"
     """Back end of bilinear sampling: equal results; matmul has the faster backward pass."""
+    feature_dim: int = 0
+    """Width to which the features are projected and normalised before the first layer; 0: taken as they are. For
+    encoders whose joined maps have channels of many scales. [default]"""
+    landmarks: bool = False
+    """Attend to the encoder's own landmarks too, where it finds any. [default]"""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,6 @@ class PersonPrediction:
     """(2,) of the square crop, px."""
     box_size: float
     """Side of the square crop, px."""
-    box_turn: float
-    """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
     focal_length: np.ndarray
     """(2,) along x and y, px: as given, or `ModelConfig.focal_length` / 256 * max(W, H)."""
     principal_point: np.ndarray
@@ -90,6 +88,8 @@ class PersonPrediction:
     """(L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
     gates: np.ndarray | None = None
     """(L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion (D2A-HMR)."""
+    box_turn: float = 0.0
+    """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
 
 
 class Predictor:

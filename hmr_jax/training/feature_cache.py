@@ -111,7 +111,7 @@ def _key(config: Config, first: Batch, params: Params) -> str:
     data = dataclasses.replace(config.data, workers=0, processes=0, directory="")
     model = {name: to_dict(config.model)[name] for name in ("encoder", "body", "dtype")}
     shard = [jax.process_index(), jax.process_count(), config.batch_size, config.cache.examples]
-    digest = hashlib.sha256(json.dumps([model, to_dict(data), config.seed, shard]).encode())
+    digest = hashlib.sha256(json.dumps([model, to_dict(data), config.seed, shard], sort_keys=True).encode())
     for tree in (params["encoder"], params.get("batch_stats", {}), dict(first)):
         for array in jax.tree.leaves(tree):
             digest.update(np.ascontiguousarray(array).data)
