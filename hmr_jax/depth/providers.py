@@ -10,13 +10,14 @@ import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from hmr_jax.depth.maps import SUFFIXES, DepthMap, Kind, read_depth
 from hmr_jax.depth.resizing import network_size
+from hmr_jax.io.onnx_files import open_onnx
 from hmr_jax.ops import normalize_imagenet
 
 
@@ -108,16 +109,7 @@ class OnnxDepth:
             ImportError: if onnxruntime is not installed.
             ValueError: if the file is not a depth network.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no ONNX file {path}.")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError("An ONNX depth network needs onnxruntime: `pip install 'hmr_jax[onnx]'`.") from error
-        try:
-            self._session: Any = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
-        except Exception as error:  # onnxruntime raises many types
-            raise ValueError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
+        self._session = open_onnx(path, "An ONNX depth network")
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None, "channels"):
             shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)

@@ -13,13 +13,14 @@ Shapes: H, W the image, h, w the network's input, N boxes of the network, n peop
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from hmr_jax.detection.detections import Detections, PersonDetector, check_image, distinct_boxes
 from hmr_jax.detection.detector import Detector
+from hmr_jax.io.onnx_files import open_onnx
 
 THRESHOLD = 0.4
 """On the score of a user's detector."""
@@ -58,16 +59,7 @@ class OnnxDetector:
             ImportError: onnxruntime is not installed.
             ValueError: the file is no network, or not a known detector.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no ONNX file {path}.")
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError("A detector in an ONNX file needs onnxruntime: `pip install 'hmr_jax[onnx]'`.") from error
-        try:
-            self._session: Any = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
-        except Exception as error:  # onnxruntime raises many types
-            raise ValueError(f"{path} cannot be loaded as an ONNX network: {str(error).splitlines()[0]}") from error
+        self._session = open_onnx(path, "A detector in an ONNX file")
         self.path, self.threshold = path, threshold
         inputs = {one.name: one for one in self._session.get_inputs()}
         self._takes_size = "orig_target_sizes" in inputs
