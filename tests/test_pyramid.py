@@ -73,3 +73,10 @@ def test_a_decoder_reads_features_and_landmarks():
 def test_landmarks_of_an_encoder_without_any_are_refused():
     with pytest.raises(ValueError, match="'vit' finds no landmarks"):
         build_model(ModelConfig(decoder=DecoderConfig(landmarks=True)))
+
+
+@pytest.mark.parametrize(("strides", "stride"), [((5,), 16), ((4, 16), 24), ((), 16)])
+def test_strides_without_maps_are_refused(strides, stride):
+    module = BlazePoseEncoder("lite", strides, stride)
+    with pytest.raises(ValueError, match=r"strides 4, 8, 16 and 32, not .* joined at"):
+        jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 256, 256, 3)))

@@ -11,8 +11,7 @@ import jax.numpy as jnp
 
 from hmr_jax.models.backbones.blazepose import IMAGE_SIZE, BlazePose, BlazePoseOutput
 
-LANDMARK_CHANNELS = 8
-"""Numbers of each landmark, see `Encoded.landmarks`."""
+_STRIDES = (4, 8, 16, 32)  # of BlazePose's maps
 
 
 class Encoded(NamedTuple):
@@ -40,7 +39,16 @@ class BlazePoseEncoder(nn.Module):
         nn.share_scope(self, self.network)
 
     def __call__(self, images: jax.Array, train: bool = False) -> Encoded:
-        """(B, 256, 256, 3) in [0, 1] -> map and landmarks; `train` is ignored, as nothing here is random."""
+        """(B, 256, 256, 3) in [0, 1] -> map and landmarks; `train` is ignored, as nothing here is random.
+
+        Raises:
+            ValueError: there are no maps of these strides.
+        """
+        if not self.strides or not {*self.strides, self.stride} <= set(_STRIDES):
+            raise ValueError(
+                f"BlazePose's maps have strides 4, 8, 16 and 32, not {self.strides} joined at {self.stride}: change "
+                "model.encoder.maps or model.encoder.map_stride."
+            )
         output = self.network(images)
         maps = [_normalised(_resized(output.features[stride], stride, self.stride)) for stride in self.strides]
         return Encoded(jnp.concatenate(maps, -1), _landmarks(output))
