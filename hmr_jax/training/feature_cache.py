@@ -65,13 +65,11 @@ def cached_source(
     with _closing(batches(0)) as stream:
         first = dict(next(stream))
     encoder = _EncoderOnDevices(config, params, dtype)
-    rows = first | encoder(first)
-    del rows["image"]
     folder = Path(config.cache.directory) / _key(config, first, params)
-    done = _prepare(folder, rows, count, config.cache.limit_gib)
+    done = _prepare(folder, first, encoder, count, config.cache.limit_gib)
     say(f"features of {count * config.batch_size:,} examples in {folder}, {done / count:.0%} of them computed earlier")
     _fill(folder, batches, encoder, done, count)
-    return functools.partial(_read, folder, sorted(rows), len(first["index"]), count, config.seed)
+    return functools.partial(_read, folder, len(first["index"]), count, config.seed)
 
 
 def _check(config: Config) -> None:
@@ -118,11 +116,12 @@ def _key(config: Config, first: Batch, params: Params) -> str:
     return digest.hexdigest()[:20]
 
 
-def _prepare(folder: Path, rows: Batch, count: int, limit_gib: float) -> int:
+def _prepare(folder: Path, first: Batch, encoder: "_EncoderOnDevices", count: int, limit_gib: float) -> int:
     """Makes the arrays' files, if the disk has room for them; returns how many batches are complete."""
-    size = count * sum(array.nbytes for array in rows.values())
     if (folder / "progress.json").exists():
         return read_json(folder / "progress.json")["batches"]
+    rows = {name: array for name, array in first.items() if name != "image"} | encoder(first)
+    size = count * sum(array.nbytes for array in rows.values())
     text = f"The feature cache {folder} needs {size / 2**30:.1f} GiB"
     if size > limit_gib * 2**30:
         raise OSError(f"{text}, but cache.limit_gib is {limit_gib:g}: raise it, or lower cache.examples.")
@@ -178,9 +177,9 @@ def _note(folder: Path, files: dict[str, np.memmap], done: int, count: int) -> N
         write_json(folder / "progress.json", {"batches": done})
 
 
-def _read(folder: Path, names: list[str], size: int, count: int, seed: int, step: int) -> Iterator[Batch]:
+def _read(folder: Path, size: int, count: int, seed: int, step: int) -> Iterator[Batch]:
     """The batches from a step on, of which the next is read while one is in use."""
-    files = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+    files = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
     order: Callable[[int], np.ndarray] = functools.lru_cache(2)(
         lambda epoch: np.random.default_rng([seed, epoch]).permutation(count * size)
     )
