@@ -52,8 +52,6 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
 
 MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")
 """Entries with the rows and columns of the crop, or of a coarser grid over it."""
-ENCODED = ("features", "landmarks")
-"""What a frozen encoder computed earlier, in place of "image"."""
 STORED = ("stored", "stored_affine", "stored_gain", "crop_size")
 """What the host sends instead of "image" with data.warp = "device"; `distributed.to_global` cuts the crops from it."""
 

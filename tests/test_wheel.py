@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ("hmr_jax", "data_pipelines", "hmr_commands", "configs")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
 # Small enough to compile and run in seconds.
-TINY = ["--batch-size", "4", "--eval-every", "0", "--optim.warmup-steps", "1", "--checkpoint.every", "2"]
-TINY += ["--cache.examples", "8"]
+TINY = ["--batch-size", "4", "--eval-every", "0", "--optim.warmup-steps", "1", "--checkpoint.every", "2",
+        "--cache.examples", "8"]  # fmt: skip
 
 
 def run(*command: str | Path, folder: Path) -> str:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.batch import Prediction
+from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.geometry.upright import tilt
 from hmr_jax.models.backbones.blazepose import HIPS, SHOULDERS
 
@@ -79,9 +80,7 @@ def turn_back(prediction: Prediction, degrees: jax.Array) -> Prediction:
 
     "camera" becomes that of a crop that is not turned. What is in crop coordinates stays in those of the turned crop.
     """
-    sine, cosine = jnp.sin(jnp.radians(degrees)), jnp.cos(jnp.radians(degrees))
-    zero, one = jnp.zeros_like(sine), jnp.ones_like(sine)
-    rotation = jnp.stack([cosine, -sine, zero, sine, cosine, zero, zero, zero, one], -1).reshape(-1, 3, 3)
+    rotation = axis_angle_to_matrix(jnp.radians(degrees)[:, None] * jnp.array([0.0, 0.0, 1.0]))
 
     def points(array: jax.Array | None) -> jax.Array | None:
         return None if array is None else jnp.einsum("bij,bnj->bni", rotation, array)

@@ -123,12 +123,12 @@ def three_views(
 def _closer(bodies: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Bodies with the gaps in depth between them shortened to `GAP`, each moved along its line of sight."""
     moved = list(bodies)
-    shift, end = 0.0, np.inf
+    shift, end = 0.0, min(body[:, 2].min() for body in bodies)
     for number in sorted(range(len(bodies)), key=lambda number: bodies[number][:, 2].min()):
         depth = bodies[number][:, 2]
         shift += max(0.0, depth.min() - shift - end - GAP)
         moved[number] = bodies[number] - bodies[number].mean(0) * (shift / depth.mean())
-        end = max(depth.max() - shift, -np.inf if np.isinf(end) else end)
+        end = max(end, depth.max() - shift)
     return moved
 
 
