@@ -17,7 +17,6 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoints import export
 from hmr_jax.inference import predictor as inference
 from hmr_jax.inference.files import read_boxes
-from hmr_jax.io.images import read_image
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
@@ -178,19 +177,3 @@ def test_box_files_are_checked(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_boxes(str(path), [Path("a.jpg")])
-
-
-def test_images_are_turned_upright(tmp_path):
-    image = Image.fromarray(np.zeros((20, 40, 3), np.uint8))
-    orientation = image.getexif()
-    orientation[0x0112] = 6  # a quarter turn
-    image.save(tmp_path / "a.jpg", exif=orientation)
-    assert read_image(tmp_path / "a.jpg").shape == (40, 20, 3)
-
-
-def test_files_that_are_no_images_are_refused(tmp_path):
-    (tmp_path / "a.jpg").write_text("hello")
-    with pytest.raises(ValueError, match=r"a\.jpg is not an image"):
-        read_image(tmp_path / "a.jpg")
-    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(tmp_path / "grey.png")
-    assert read_image(tmp_path / "grey.png").shape == (8, 8, 3)

@@ -1,32 +1,109 @@
 """Finding and reading images."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Suffixes of the files that are read from a folder of images."""
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Reads an image as (H, W, 3) uint8 RGB, rotated upright by the file's EXIF orientation.
+    """Reads an image file as (H, W, 3) uint8 RGB, upright as its EXIF orientation says; `as_rgb` has the details.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, or is damaged or cut off.
+        ValueError: it is not an image, damaged, cut off or too large, or the range of its values is unknown.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no image {path}.")
     try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images and odd metadata, which do no harm
+            # Opened here: files that Pillow opens it may map, and mapped TIFFs with an orientation come out garbled.
+            with path.open("rb") as file, Image.open(file) as image:
+                return to_rgb(image)
+    except _UnknownRange as error:
+        raise ValueError(f"{path} {error}") from None
     except Image.UnidentifiedImageError:
         raise ValueError(f"{path} is not an image of a known format.") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large, shrink it first: {str(error).split(',')[0]}.") from None
+    except Exception as error:  # each format raises its own errors for damaged bytes
+        if isinstance(error, OSError) and error.strerror:
+            raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
         raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """`as_rgb` of an image that is rotated upright by its EXIF orientation, (H, W, 3) uint8."""
+    image.load()  # some formats know their orientation only then
+    method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    rgb = as_rgb(image)
+    return np.asarray(rgb if method is None else rgb.transpose(method))
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any of Pillow's modes as RGB of 8 bits.
+
+    What is transparent becomes white. Grey levels of 16 (or 12) bits are scaled to 8. Floats up to 1 are taken as
+    shares of white, larger ones up to 255, and integers of 32 bits up to 255, as they are; larger integers as 16 bits.
+
+    Raises:
+        ValueError: numbers are negative, not finite, or larger than these ranges.
+    """
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(image)).convert("RGB")
+    key = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:  # of 16 bits, while the pixels are of 8 now
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    if image.mode == "La":  # Pillow converts it no further
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+class _UnknownRange(ValueError):
+    """Numbers that have no brightness; the message follows the file's name."""
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """Grey levels (H, W) uint8 of the modes of more than 8 bits: I;16 and its relatives, I (32 bits) and F."""
+    values = np.asarray(image)
+    low, high = values.min(initial=0), values.max(initial=0)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    bits = tags.get(ExifTags.Base.BitsPerSample, (0,))[0]
+    if not (low >= 0 and np.isfinite(high)):
+        raise _UnknownRange("has pixels that are negative or not finite: save it with 8 or 16 bits.")
+    if image.mode.startswith("I;16"):
+        white = 4095 if bits == 12 else 65535
+    elif image.mode == "F":
+        white = 1 if high <= 1 else 255
+    elif image.format in ("PNG", "PPM"):  # older versions of Pillow give 16 bits as 32
+        white = 65535
+    elif bits == 16:  # with a sign
+        white = 32767
+    else:
+        white = 255 if high <= 255 else 65535
+    if high > white:
+        raise _UnknownRange(f"has pixels up to {high:g}, of which white is unknown: save it with 8 or 16 bits.")
+    grey = np.rint(values * (255 / white)).astype(np.uint8)
+    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # zero is white; Pillow inverts only 8 bits itself
+        grey = 255 - grey
+    if (key := image.info.get("transparency")) is not None:
+        grey = np.where(values == key, np.uint8(255), grey)
+    return grey
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
