@@ -22,7 +22,8 @@ from hmr_jax.checkpoints.converted import BACKBONE, load_depth_anything, load_ne
 from hmr_jax.config import Config, DataConfig
 from hmr_jax.evaluation.scores import make_score_step, predict_with
 from hmr_jax.inference import Predictor
-from hmr_jax.io.orbax_arrays import read_item, read_plain_arrays
+from hmr_jax.io.checksums import NAME
+from hmr_jax.io.orbax_arrays import read_plain_arrays, read_through_orbax
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones.vit import ViT
 from hmr_jax.models.decoder import Decoder
@@ -261,10 +262,13 @@ def test_backbones_and_depth_networks_are_loaded_as_such(tmp_path, reference):
 
 
 def test_arrays_are_read_as_orbax_reads_them_and_damage_is_noticed(converted):
-    fast, orbax = read_plain_arrays(converted / "params"), read_item(converted / "params")
+    fast, orbax = read_plain_arrays(converted / "params"), read_through_orbax(converted / "params")
     jax.tree.map(np.testing.assert_array_equal, fast, orbax)
     file = converted / "params" / "decoder.queries" / "0.0"
     file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=f"{file} has 252 bytes instead of 256"):
+        load_for_inference(converted)
+    (converted / "params" / NAME).unlink()
     with pytest.raises(
         ValueError, match=r"damaged or cut off\? \(the array decoder\.queries has 252 bytes instead of 256"
     ):

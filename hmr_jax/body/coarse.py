@@ -16,7 +16,6 @@ bodies to fit, N vertices that a map starts from.
 import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.geometry.farthest_points import farthest_points
 from hmr_jax.io import atomic
 from hmr_jax.io.cache import cache_folder
+from hmr_jax.io.research_files import read_contents
 
 NUM_COARSE, NUM_MIDDLE = 431, 1723  # METRO's levels
 NEIGHBOURS = 8
@@ -39,7 +39,7 @@ JOINT_NEIGHBOURS = 32
 _BODIES = 64  # number of bodies to which weights are fitted
 _ANGLE, _SHAPE = 0.35, 1.0  # standard deviations of their joint angles (rad per axis) and betas
 _RIDGE = 1e-4  # share of the neighbours' mean square distance: keeps the weights small, so that noise stays small
-_ASSET = resources.files("hmr_jax") / "assets" / "default_coarse.npz"
+_ASSET = Path(str(resources.files("hmr_jax"))) / "assets" / "default_coarse.npz"
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,9 @@ def save_coarse_mesh(mesh: CoarseMesh, path: Path) -> None:
     atomic.write_npz(path, arrays)
 
 
-def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
-    """Reads what `save_coarse_mesh` wrote."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        values = {name: arrays[name] for name in arrays.files}
+def read_coarse_mesh(path: Path) -> CoarseMesh:
+    """Reads what `save_coarse_mesh` wrote; raises ValueError if the file is damaged."""
+    values = read_contents(path)
     for name, value in values.items():
         if name.endswith("weights"):
             value = value.astype(np.float32)
@@ -160,7 +159,8 @@ def read_coarse_mesh(path: Path | Traversable) -> CoarseMesh:
 
 def _fingerprint(model: BodyModel) -> str:
     digest = hashlib.sha256()
-    for array in (model.v_template, model.faces, model.skinning_weights):
+    arrays = (model.v_template, model.faces, model.skinning_weights, model.shapedirs, model.posedirs)
+    for array in (*arrays, model.joint_regressor):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 

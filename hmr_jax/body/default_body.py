@@ -11,19 +11,21 @@ Shapes: V vertices.
 
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
 from hmr_jax.body.model import Array, BodyModel
+from hmr_jax.io.research_files import read_contents
 
 TOPOLOGY = "hmr-default"
-_ASSET = resources.files("hmr_jax") / "assets" / "default_body.npz"
+_ASSET = Path(str(resources.files("hmr_jax"))) / "assets" / "default_body.npz"
 
 
 @cache
 def load_default_body() -> BodyModel:
     """The built-in body. It is read once: callers share its arrays and must not change them."""
-    packed = _read()
+    packed = read_contents(_ASSET)
     vertices = packed["vertices"].astype(np.float32) * np.float32(1e-5)
     num_vertices, num_joints = len(vertices), len(packed["parents"])
     shares = packed["weight_shares"].astype(np.float32)
@@ -48,12 +50,7 @@ def load_default_body() -> BodyModel:
 
 def mirror_vertices() -> np.ndarray:
     """(V,) index of each built-in vertex's mirror image across x = 0; vertices on the seam are their own."""
-    return _read("mirror")["mirror"].astype(np.int32)
-
-
-def _read(*names: str) -> dict[str, np.ndarray]:
-    with _ASSET.open("rb") as file, np.load(file, allow_pickle=False) as packed:
-        return {name: packed[name] for name in names or packed.files}
+    return read_contents(_ASSET)["mirror"].astype(np.int32)
 
 
 def _dense(packed: dict[str, np.ndarray], name: str, num_vertices: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Folders of converted published weights, as `python -m hmr_jax.weights.convert` writes them.
 
 config.json      an experiment; or, under its kind, a network that is no experiment
-params/          all parameters: an item of Orbax
+params/          all parameters: an item of Orbax, with a checksum for each of its files
 source.json      their origin
 """
 
@@ -15,8 +15,9 @@ import orbax.checkpoint as ocp
 from hmr_jax.config import Config, from_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.io import atomic
+from hmr_jax.io.checksums import write_checksums
 from hmr_jax.io.json_files import read_json, write_json
-from hmr_jax.io.orbax_arrays import read_item, read_plain_arrays
+from hmr_jax.io.orbax_arrays import read_item
 from hmr_jax.models.parameters import Params
 
 DEPTH_ANYTHING = "depth_anything"
@@ -40,7 +41,7 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
     with atomic.writing_folder(directory) as part:
         write_json(part / "config.json", config)
         write_json(part / "source.json", source)
-        # Not compressed: `read_plain_arrays` reads that fastest, and parameters hardly compress.
+        # Not compressed: `read_item` reads that fastest, and parameters hardly compress.
         # By default Orbax copies everything and writes in the background; from 0.12 on that can be turned off.
         kind: Any = ocp.type_handlers.NumpyHandler
         direct = {"deepcopy_host_arrays": False}
@@ -52,6 +53,7 @@ def save_converted(directory: Path, config: dict, params: Params, source: dict) 
         )
         with ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save((part / "params").resolve(), params)
+        write_checksums(part / "params")
 
 
 def check_new(directory: Path) -> None:
@@ -105,7 +107,6 @@ def load_converted(folder: Path) -> tuple[Config, Params]:
 
 def _read_params(folder: Path) -> Params:
     try:
-        plain = read_plain_arrays(folder / "params")
-        return read_item(folder / "params") if plain is None else plain
+        return read_item(folder / "params")
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint {folder} cannot be read; was it damaged or cut off? ({error})") from error

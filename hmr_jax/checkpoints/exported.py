@@ -12,6 +12,7 @@ import numpy as np
 from hmr_jax.config import Config, from_dict, to_dict
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.io.research_files import read_contents
 from hmr_jax.models.parameters import Params
 
 ASSETS = Path(str(resources.files("hmr_jax"))) / "assets"
@@ -68,8 +69,8 @@ def load_shipped_detector() -> Params:
 
 def _read(directory: Path) -> Params:
     try:
-        with np.load(directory / "params.npz", allow_pickle=False) as arrays:
-            by_path = {path: arrays[path].astype(np.float32) for path in arrays.files}
-    except Exception as error:
+        arrays = read_contents(directory / "params.npz")
+        by_path = {path: array.astype(np.float32) for path, array in arrays.items()}
+    except (ValueError, AttributeError) as error:
         raise ValueError(f"{directory / 'params.npz'} cannot be read; was it damaged or cut off? ({error})") from error
     return flax.traverse_util.unflatten_dict(by_path, sep="/")

@@ -1,7 +1,7 @@
 """Read items of Orbax as NumPy arrays; arrays stored uncompressed in one file each are read at the speed of the disk.
 
 Orbax itself copies every array once more. Such arrays are in zarr's layout, version 2: a folder for each array, whose
-`.zarray` describes how it is stored.
+`.zarray` describes how it is stored. Zarr stores no checksums: those of `hmr_jax.io.checksums` are compared first.
 """
 
 import json
@@ -9,12 +9,15 @@ import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import flax
 import jax
 import ml_dtypes  # noqa: F401  (makes bfloat16 known to NumPy)
 import numpy as np
 import orbax.checkpoint as ocp
+
+from hmr_jax.io.checksums import verify_checksums
 
 
 def read_plain_arrays(folder: Path) -> dict | None:
@@ -27,11 +30,21 @@ def read_plain_arrays(folder: Path) -> dict | None:
     layouts = [_layout(json.loads((path / ".zarray").read_text())) for path in paths]
     if not paths or None in layouts:
         return None
+    missing = _names(folder) - {path.name for path in paths}
+    if missing:
+        raise ValueError(f"the array {min(missing)} is missing.")
     with ThreadPoolExecutor() as pool:
         arrays = list(pool.map(_read, paths, layouts))
     return flax.traverse_util.unflatten_dict(
         {path.name: array for path, array in zip(paths, arrays, strict=True)}, sep="."
     )
+
+
+def _names(folder: Path) -> set[str]:
+    """The arrays that an item should hold, as far as it says so."""
+    path = folder / "_METADATA"
+    entries = json.loads(path.read_text())["tree_metadata"].values() if path.exists() else ()
+    return {".".join(str(key["key"]) for key in entry["key_metadata"]) for entry in entries}
 
 
 def _layout(values: dict) -> tuple[tuple[int, ...], np.dtype] | None:
@@ -58,7 +71,30 @@ def _read(path: Path, layout: tuple[tuple[int, ...], np.dtype]) -> np.ndarray:
 
 
 def read_item(path: Path) -> dict:
-    """Reads an item through Orbax as NumPy arrays, whatever devices wrote it."""
+    """Reads an item of Orbax as NumPy arrays, whatever devices wrote it, and compares its checksums if it has any.
+
+    Raises:
+        ValueError: a file is damaged, cut off or missing.
+        Exception: of many types, which Orbax raises for an item that is damaged in another way.
+    """
+    verify_checksums(path)
+    plain = read_plain_arrays(path)
+    return read_through_orbax(path) if plain is None else plain
+
+
+def read_part(path: Path, name: str) -> dict:
+    """Reads one entry of an item's tree as NumPy arrays, e.g. the moving average without the optimiser's state."""
+    verify_checksums(path)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        metadata = checkpointer.metadata(path).item_metadata
+        target = {name: jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata[name])}
+        restore: Any = ocp.args.PyTreeRestore
+        arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
+        return checkpointer.restore(path, restore(target, restore_args=arguments, partial_restore=True))[name]
+
+
+def read_through_orbax(path: Path) -> dict:
+    """Reads an item as `read_item` does, but always with Orbax and without comparing checksums."""
     with ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)

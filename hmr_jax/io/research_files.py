@@ -4,6 +4,7 @@ SMPL's own files are Python 2 pickles whose arrays are inside chumpy objects and
 have pickled objects inside npz files. All of these become NumPy arrays; what cannot be evaluated becomes None.
 """
 
+import io
 import zipfile
 from pathlib import Path, PurePath
 from typing import Any
@@ -100,11 +101,17 @@ def _resolve(module: str, name: str) -> type[Opaque] | None:
 
 def _read_npz(file: Any) -> dict[str, Any]:
     with zipfile.ZipFile(file) as archive:
-        contents = {}
-        for name in archive.namelist():
+        contents: dict[str, Any] = {}
+        names = archive.namelist()
+        file.seek(-22, io.SEEK_END)
+        end = file.read()  # of the archive, unless a comment follows; zipfile does not compare the number in it
+        if end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") not in (len(names), 0xFFFF):
+            raise ValueError("its list of arrays is damaged.")
+        for name in names:
+            # Whole, since zipfile compares names and checksums then only: a damaged header may ask for less.
+            data = archive.read(name)
             if name.endswith(".npy"):
-                with archive.open(name) as member:
-                    contents[name.removesuffix(".npy")] = _read_npy(member)
+                contents[name.removesuffix(".npy")] = _read_npy(io.BytesIO(data))
         if not contents:
             raise ValueError("it is a zip archive without arrays.")
         return contents
