@@ -1,10 +1,13 @@
 """From images and boxes to people in the camera of the whole image."""
 
 import dataclasses
+import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from hmr_jax.batch import zeros
@@ -118,10 +121,63 @@ def test_the_default_camera_is_hmr2s():
     np.testing.assert_allclose(np.concatenate(camera_of((640, 480), matrix, 5000.0)), [700, 710, 300, 200])
 
 
-@pytest.mark.parametrize("bad", [(0, 1, 2, 3), (np.nan, 1, 2, 3), (1, 2, 3)])
-def test_bad_intrinsics_are_refused(bad):
-    with pytest.raises(ValueError, match="fx, fy, cx, cy"):
-        camera_of((640, 480), bad, 5000.0)
+MATRIX = np.array([[700.0, 0, 300], [0, 710, 200], [0, 0, 1]])
+SKEWED = MATRIX + np.array([[0, 30.0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("intrinsics", "reason"),
+    [
+        ((0, 1, 2, 3), "focal lengths must be positive"),
+        ((np.nan, 1, 2, 3), "all numbers finite"),
+        ((1, 2, 3), r"shape \(3,\)"),
+        ("700,710", "no numbers"),
+        ([[700, 0, 300], [0, 710]], "no numbers"),
+        (MATRIX.T, "transposed"),
+        (SKEWED, "skew of 30"),
+        (MATRIX / 2, "must be"),
+        (MATRIX[:, [1, 0, 2]], "must be"),
+        (np.eye(4), r"shape \(4, 4\)"),
+        (np.eye(3, 4), r"shape \(3, 4\)"),
+        (np.stack([MATRIX, MATRIX]), r"shape \(2, 3, 3\)"),
+        (MATRIX / [[640], [480], [1]], "too small for pixels"),
+        ((1.2, 1.5, 0.5, 0.5), "too small for pixels"),
+        ((700, 700, 0.47, 0.42), "too small for pixels"),
+        ((35, 35, 18, 12), "too small for pixels"),
+        ((7e7, 7e7, 300, 200), "too large for pixels"),
+        ((700, 700, 3e5, 200), "too large for pixels"),
+        ((700, 300, 710, 200), "too different"),
+    ],
+    ids=str,
+)
+def test_intrinsics_of_no_camera_are_refused_with_the_reason(intrinsics, reason):
+    with pytest.raises(ValueError, match=f"{reason}.*give fx, fy, cx, cy in pixels of the image, or a 3x3 matrix"):
+        camera_of((640, 480), intrinsics, 5000.0)
+
+
+def test_a_leading_axis_of_one_and_a_tiny_skew_change_nothing():
+    for intrinsics in (MATRIX[None], SKEWED - [[0, 29.9, 0], [0, 0, 0], [0, 0, 0]], [700, 710, 300, 200]):
+        np.testing.assert_allclose(np.concatenate(camera_of((640, 480), intrinsics, 5000.0)), [700, 710, 300, 200])
+
+
+@pytest.mark.parametrize("kind", ["matrices", "numbers", "one of them", "one for all", "a leading axis"])
+def test_intrinsics_are_of_all_images_or_of_each(predictor, images, kind):
+    first, second = np.diag([700.0, 710, 1]), np.diag([600.0, 610, 1])
+    first[:2, 2] = second[:2, 2] = 50, 60
+    four = [[700.0, 710, 50, 60], [600.0, 610, 50, 60]]
+    given = {
+        "matrices": np.stack([first, second]), "numbers": np.array(four), "one of them": [first, None],
+        "one for all": first, "a leading axis": first[None],
+    }[kind]  # fmt: skip
+    last = {"one of them": None, "one for all": first, "a leading axis": first}.get(kind, second)
+    people = predictor(images, BOXES, given)
+    assert [person.image_index for person in people] == [0, 0, 1]
+    alone = predictor(images[0], BOXES[0], first) + predictor(images[1], BOXES[1], last)
+    for together, one in zip(people, alone, strict=True):
+        np.testing.assert_array_equal(together.focal_length, one.focal_length)
+        np.testing.assert_allclose(together.translation, one.translation, rtol=1e-5)
+    with pytest.raises(ValueError, match="2 images but intrinsics of 3: give one for all, or one per image"):
+        predictor(images, BOXES, [first] * 3)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +187,88 @@ def test_bad_intrinsics_are_refused(bad):
         ((50, 10, 10, 50), "right > left"),
         ((100, 0, 150, 50), "outside its image of 100x120"),
         ((10, 10, 50), r"expected \(n, 4\)"),
+        ((10, 10, 50, 80, 0.9), r"shape \(1, 5\); expected .*leave scores, classes and other columns out"),
+        ((10, 10, 50, 80, 0.9, 0), r"shape \(1, 6\)"),
+        ((0.1, 0.1, 0.5, 0.9), "give pixels, not shares of the image"),
+        ((0, 0, 1, 1), "give pixels, not shares of the image"),
+        ((10, 10, 10.01, 10.01), "less than 2 pixels"),
+        ((-5e6, -5e6, 5e6, 5e6), "10 times as large as its image of 100x120"),
+        ((-1e300, 0, 1e300, 100), "10 times as large"),
     ],
+    ids=str,
 )
 def test_a_bad_box_is_named(predictor, images, box, message):
     with pytest.raises(ValueError, match=message):
         predictor([images[0]], [np.array([box])])
+
+
+@pytest.mark.parametrize("columns", [5, 6, 8])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_rows_of_other_columns_are_never_cut_into_other_boxes(predictor, images, columns, count):
+    rows = np.tile([10.0, 10, 50, 80, 0.9, 0, 30, 40][:columns], (count, 1))
+    for given in (rows, rows.tolist()):
+        with pytest.raises(ValueError, match=rf"boxes of image 0 have shape \({count}, {columns}\)"):
+            predictor(images[0], given)
+    with pytest.raises(ValueError, match="shape \\(8,\\)"):
+        predictor(images[0], np.tile(BOXES[0][0], 2))
+
+
+def test_a_crop_costs_no_more_the_larger_the_square_is(images):
+    tracemalloc.start()
+    for side in (1e4, 2e8, 1e15, 1e300):
+        crop = extract_crop(images[1], np.array([100.0, 80.0]), side, 64)
+        assert crop.reshape(-1, 3).any(1).sum() <= 4
+        cut, has = crop_depth(DepthMap(np.ones((150, 200), np.float32)), np.array([100.0, 80.0]), side, 64)
+        assert not has
+        assert not cut.any()
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["pil", "jax", "grey", "grey pil", "one channel", "a batch of jax"])
+def test_images_of_every_kind_are_the_same(predictor, images, kind):
+    grey = images[0][..., 0]
+    rgb = images[0] if kind in ("pil", "jax", "a batch of jax") else np.stack([grey] * 3, -1)
+    given = {
+        "pil": Image.fromarray(images[0]), "jax": jnp.asarray(images[0]), "grey": grey,
+        "grey pil": Image.fromarray(grey), "one channel": grey[..., None],
+        "a batch of jax": jnp.asarray(images[0])[None],
+    }[kind]  # fmt: skip
+    for several in (given,) if kind == "a batch of jax" else (given, [given]):
+        boxes = BOXES[0] if several is given and kind != "a batch of jax" else [BOXES[0]]
+        people = predictor(several, boxes)
+        assert len(people) == 2
+        for person, expected in zip(people, predictor(rgb, BOXES[0]), strict=True):
+            np.testing.assert_array_equal(person.crop, expected.crop)
+    assert len(predictor(given, "whole")) == 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((30, 40, 4), np.uint8), np.zeros((3, 30, 40), np.uint8), np.zeros((0, 40, 3), np.uint8),
+        np.zeros((30, 40), np.uint16), np.zeros(30, np.uint8), np.zeros((30, 40, 3), bool), "a.jpg", 3, ["a.jpg"],
+        Image.fromarray(np.full((4, 4), np.nan, np.float32)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_no_image_is_refused(predictor, image):
+    for boxes in ("whole", None, np.array([[1, 2, 10, 20]])):
+        with pytest.raises(ValueError, match=r"^Image"):
+            predictor(image, boxes)
+
+
+def test_boxes_that_a_detector_finds_too_small_are_left_out(predictor, images, monkeypatch):
+    boxes = np.array([[10.0, 10, 11, 11], *BOXES[0]])
+    monkeypatch.setattr(predictor, "detector", lambda image: Detections(boxes, np.ones(3)))
+    np.testing.assert_array_equal(predictor.find_boxes(images)[0], BOXES[0])
+    assert len(predictor(images[0])) == 2
+
+
+@pytest.mark.parametrize("enlarge", [0, -1.0, np.nan, 1e9])
+def test_an_impossible_enlargement_is_refused(predictor, images, enlarge):
+    with pytest.raises(ValueError, match="enlarge is"):
+        predictor(images[0], BOXES[0], enlarge=enlarge)
 
 
 def test_bad_images_and_counts_are_refused(predictor, images):

@@ -130,9 +130,9 @@ def crop_depth(depth: DepthMap | None, center: np.ndarray, side: float, size: in
 
 def _inside(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the positions that round to a pixel of the image, and these pixels."""
-    nearest = np.rint(positions).astype(int)
+    nearest = np.rint(positions)
     inside = np.flatnonzero((nearest >= 0) & (nearest < length))
-    return inside, nearest[inside]
+    return inside, nearest[inside].astype(int)
 
 
 def read_depth(path: str | Path, kind: Kind = "inverse") -> DepthMap:

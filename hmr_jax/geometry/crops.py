@@ -37,12 +37,22 @@ def extract_crop(image: np.ndarray, center: np.ndarray, side: float, size: int, 
     # HMR2.0: with f half the downscaling factor, the image is blurred by a Gaussian of sigma (f - 1) / 2 if f > 1.1.
     half = side / size / 2
     sigma = (half - 1) / 2 if half > 1.1 else 0.0
-    rows, columns = center[1] + steps, center[0] + steps
-    margin = int(2 * side / size) + 2  # more than the reach of the blur; pixels further left or right are not read
-    left = int(np.clip(columns[0] - margin, 0, image.shape[1] - 1))
-    right = int(np.clip(columns[-1] + margin, left + 1, image.shape[1]))
-    crop = _resample(_resample(image[:, left:right], rows, sigma, 0), columns - left, sigma, 1)
-    return np.rint(crop).astype(np.uint8)
+    crop = np.zeros((size, size, 3), np.uint8)
+    # Only what the image reaches is computed, so that a square costs no more the larger it is.
+    (rows, y), (columns, x) = (_near(center[axis] + steps, image.shape[1 - axis]) for axis in (1, 0))
+    if len(y) and len(x):
+        margin = int(min(2 * side / size + 2, image.shape[1]))  # more than the reach of the blur
+        left = max(0, int(x[0]) - margin)
+        right = min(image.shape[1], int(x[-1]) + margin + 2)
+        inside = _resample(_resample(image[:, left:right], y, sigma, 0), x - left, sigma, 1)
+        crop[rows, columns] = np.rint(inside).astype(np.uint8)
+    return crop
+
+
+def _near(positions: np.ndarray, length: int) -> tuple[slice, np.ndarray]:
+    """Where rising positions are less than a pixel away from an axis of this length, and these positions."""
+    first, last = np.searchsorted(positions, -1, "right"), np.searchsorted(positions, length)
+    return slice(first, last), positions[first:last]
 
 
 def _turned(around: np.ndarray, size: int, degrees: float) -> np.ndarray:
@@ -59,17 +69,22 @@ def _turned(around: np.ndarray, size: int, degrees: float) -> np.ndarray:
 
 def _resample(array: np.ndarray, positions: np.ndarray, sigma: float, axis: int) -> np.ndarray:
     """Blurs along one axis (edges repeated, kernel cut off at 4 sigma), then interpolates linearly, zero outside."""
+    length = array.shape[axis]
     reach = int(4 * sigma + 0.5)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2) if reach else np.ones(1)
+    shown = min(reach, length + 1)  # from everywhere, what is farther away is an edge
+    kernel = np.exp(-0.5 * (np.arange(-shown, shown + 1) / sigma) ** 2) if reach else np.ones(1)
+    if shown < reach:
+        tail = sigma * math.sqrt(math.pi / 2) * math.erf((reach + 0.5) / (sigma * math.sqrt(2)))
+        tail -= kernel.sum() / 2
+        kernel[[0, -1]] += tail
     kernel /= kernel.sum()
     low = np.floor(positions).astype(int)
-    length = array.shape[axis]
     lower = (low + 1 - positions) * ((low >= 0) & (low < length))  # weights of the two neighbours
     upper = (positions - low) * ((low >= -1) & (low < length - 1))
     shape = [-1 if i == axis else 1 for i in range(array.ndim)]
     total = np.zeros((), np.float32)
     # Blur and interpolation in one step, so that only the pixels in use are blurred.
-    for offset, (left, right) in enumerate(zip([*kernel, 0], [0, *kernel], strict=True), -reach):
+    for offset, (left, right) in enumerate(zip([*kernel, 0], [0, *kernel], strict=True), -shown):
         weight = (lower * left + upper * right).astype(np.float32).reshape(shape)
         total = total + weight * np.take(array, low + offset, axis, mode="clip")
     return total

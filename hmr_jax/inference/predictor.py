@@ -22,6 +22,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
@@ -29,14 +30,18 @@ from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.geometry import full_image_translation, project
-from hmr_jax.geometry.boxes import ENLARGE, check_box, square_box
-from hmr_jax.geometry.cameras import camera_of
+from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
+from hmr_jax.geometry.cameras import camera_of, intrinsics_of_each
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference.upright import look_upright, turn_back
+from hmr_jax.io.images import to_rgb
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
 from hmr_jax.models.parameters import Params, encoder_variables, to_variables
+
+Images = np.ndarray | jax.Array | Image.Image | Sequence[np.ndarray | jax.Array | Image.Image]
+"""An image, or several, as `Predictor` takes them."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ class Predictor:
 
     def __call__(
         self,
-        images: np.ndarray | Sequence[np.ndarray],
+        images: Images,
         boxes: Sequence | np.ndarray | Literal["whole"] | None = None,
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
@@ -165,10 +170,12 @@ class Predictor:
         """Predicts the person in every box; the crops of all images share batches.
 
         Args:
-            images: list of (H, W, 3) uint8 RGB, or one.
+            images: list of images, or one: (H, W, 3) uint8 RGB or (H, W) grey, of NumPy or JAX; or PIL images, which
+                are read as files are, see `hmr_jax.io.images`.
             boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
                 of `find_boxes`. "whole": each whole image is the box of one person.
-            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; None: the default of `PersonPrediction`.
+            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; or one of these, or None, per image. None: the
+                default of `PersonPrediction`.
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
                 depth such a network predicts from the image alone, with a warning.
@@ -177,10 +184,13 @@ class Predictor:
             One prediction per box, in the order of images and boxes.
 
         Raises:
-            ValueError: if a box, an image or a depth map cannot be used; the message names it.
+            ValueError: if a box, an image, intrinsics or a depth map cannot be used; the message names it.
         """
-        if isinstance(images, np.ndarray) and images.ndim == 3:
-            images, boxes = [images], boxes if boxes is None or isinstance(boxes, str) else [boxes]
+        if not 0 < enlarge <= LARGEST:
+            raise ValueError(f"enlarge is {enlarge}: give a factor between 0 and {LARGEST:g}.")
+        if _is_one(images) and boxes is not None and not isinstance(boxes, str):
+            boxes = [boxes]
+        images = _image_list(images)
         if isinstance(depth, DepthMap):
             depth = [depth]
         self._check_depth(images, depth)
@@ -196,11 +206,13 @@ class Predictor:
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
         return list(self._run(images, people, depth))
 
-    def find_boxes(self, images: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Boxes (n, 4) of the people in each image (H, W, 3), by `detector`; of none (0, 4)."""
+    def find_boxes(self, images: Images) -> list[np.ndarray]:
+        """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""
         if self.detector is None:
             self.detector = Detector()
-        return [found.boxes for found in find_people(self.detector, images)]
+        images = _image_list(images)
+        found = find_people(self.detector, images)
+        return [_usable(one.boxes, (image.shape[1], image.shape[0])) for one, image in zip(found, images, strict=True)]
 
     def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
         """Raises ValueError if depth cannot be used, warns if a network that takes depth gets none."""
@@ -218,20 +230,16 @@ class Predictor:
 
     def _people(self, images, boxes, intrinsics, enlarge) -> Iterator[dict]:
         """Box, crop and camera of each person: what is known before the network runs."""
-        for index, (image, image_boxes) in enumerate(zip(images, boxes, strict=True)):
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-                raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB.")
+        cameras = intrinsics_of_each(intrinsics, len(images))
+        for index, (image, image_boxes, camera) in enumerate(zip(images, boxes, cameras, strict=True)):
             size = image.shape[1], image.shape[0]
-            focal_length, principal_point = camera_of(size, intrinsics, self.config.model.focal_length)
-            image_boxes = np.asarray(image_boxes, np.float32)
-            if image_boxes.size and image_boxes.shape[-1] != 4:
-                raise ValueError(f"The boxes of image {index} have shape {image_boxes.shape}; expected (n, 4).")
-            for number, box in enumerate(image_boxes.reshape(-1, 4)):
+            focal_length, principal_point = camera_of(size, camera, self.config.model.focal_length)
+            for number, box in enumerate(as_boxes(image_boxes, f"The boxes of image {index}")):
                 check_box(box, size, f"Box {number} of image {index}")
                 center, side = square_box(box, enlarge)
                 yield {
-                    "image_index": index, "box": box, "box_center": center, "box_size": side,
-                    "focal_length": focal_length, "principal_point": principal_point,
+                    "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
+                    "box_size": side, "focal_length": focal_length, "principal_point": principal_point,
                 }  # fmt: skip
 
     def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
@@ -300,6 +308,48 @@ class Predictor:
 
 
 _GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")
+
+
+def _is_one(images: Any) -> bool:
+    """Whether these are one image, usable or not, and not several: arrays of several have four axes."""
+    return isinstance(images, Image.Image) or (hasattr(images, "shape") and len(images.shape) < 4)
+
+
+def _image_list(images: Any) -> list[np.ndarray]:
+    """Images as (H, W, 3) uint8 RGB each; raises ValueError for what is no image."""
+    several = [images] if _is_one(images) else images
+    if isinstance(several, str | Path) or not np.iterable(several):
+        raise ValueError(f"Images must be arrays or PIL images, not {type(images).__name__}.")
+    return [_rgb_array(image, index) for index, image in enumerate(several)]
+
+
+def _rgb_array(image: Any, index: int) -> np.ndarray:
+    if isinstance(image, Image.Image):
+        try:
+            return to_rgb(image)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"Image {index}: {error}") from error
+    if not hasattr(image, "shape"):
+        raise ValueError(f"Image {index} is a {type(image).__name__}; expected an array or a PIL image.")
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or array.dtype != np.uint8 or not array.size:
+        raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB, or (H, W).")
+    return np.broadcast_to(array, (*array.shape[:2], 3))
+
+
+def _usable(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """The boxes (n, 4) that `check_box` accepts."""
+
+    def is_usable(box: np.ndarray) -> bool:
+        try:
+            check_box(box, image_size)
+        except ValueError:
+            return False
+        return True
+
+    return np.asarray(boxes)[[is_usable(box) for box in boxes]].reshape(-1, 4)
 
 
 def _batched(items: Iterable[dict], size: int) -> Iterator[list[dict]]:
