@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 from hmr_jax import cli
 from hmr_jax.depth import write_depth
 from hmr_jax.depth.providers import PROVIDERS, DepthProvider, DiskDepth, depth_provider, maps_or_errors
-from hmr_jax.io.images import SUFFIXES, find_images, read_image
+from hmr_jax.io.images import find_images, read_image
 
 BATCH = 8  # images that a provider gets at a time
 
@@ -33,9 +33,8 @@ def images_by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
-        for image in inside or find_images([path]):  # it refuses what is neither an image nor a folder with images
-            name = str(image.relative_to(path if inside else image.parent).with_suffix(""))
+        for image in find_images([path], recursive=True):
+            name = str(image.relative_to(path if path.is_dir() else image.parent).with_suffix(""))
             if name in found:
                 raise ValueError(f"{found[name]} and {image} have the same name: their depth maps would have it too.")
             found[name] = image
@@ -70,7 +69,7 @@ def precompute(images: Mapping[str, Path], provider: DepthProvider, source: str,
             for name in names:
                 try:
                     loaded[name] = read_image(images[name])
-                except ValueError as error:
+                except (ValueError, FileNotFoundError) as error:
                     problems.append(str(error))
             maps = maps_or_errors(provider, list(loaded.values()), [images[name] for name in loaded])
             for name, depth in zip(loaded, maps, strict=True):

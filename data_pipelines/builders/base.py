@@ -18,7 +18,13 @@ from etils import epath
 from data_pipelines import records
 from data_pipelines.builders.labels.cropping import LIMIT, MARGIN, person_record
 from data_pipelines.builders.labels.depth_files import DepthFiles
-from data_pipelines.builders.labels.source_images import ImageFinder, SourceImage, open_image
+from data_pipelines.builders.labels.source_images import (
+    ImageFinder,
+    Orientation,
+    SourceImage,
+    check_orientation,
+    open_image,
+)
 from data_pipelines.builders.report import Report
 from data_pipelines.records import Record
 from data_pipelines.records.storage import absolute
@@ -42,23 +48,37 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Get the files from the data set's owners."
     DESCRIPTION = "People in images."
     HOMEPAGE = ""
+    EXIF: Orientation = ""
+    """Which pixels the labels mean where EXIF turns an image."""
 
-    def __init__(self, *, margin: float = MARGIN, limit: int = LIMIT, depth_dir: str = "", **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        margin: float = MARGIN,
+        limit: int = LIMIT,
+        depth_dir: str = "",
+        exif: Orientation = "",
+        **kwargs: Any,
+    ):
         """Sets how people are cut out.
 
         Args:
             margin: side of the stored square in units of the person's box.
             limit: largest side of the stored square, px.
             depth_dir: folder of depth maps that mirrors the one of the images, see `depth_files`; "": no depth.
+            exif: which pixels labels mean where EXIF turns an image, see `source_images.Orientation`; "": as the data
+                set is known to do.
             **kwargs: TFDS's own: data_dir, file_format.
 
         Raises:
             FileNotFoundError: there is no folder of depth maps.
-            ValueError: the margin is smaller than the box, or the side is too small to be of use.
+            ValueError: the margin is smaller than the box, the side is too small to be of use, or `exif` is unknown.
         """
+        check_orientation(exif)
         if margin < 1 or limit < 16:
             raise ValueError(f"margin must be at least 1 and limit at least 16 px, not {margin} and {limit}.")
         self.margin, self.limit, self.report = margin, limit, Report()
+        self.exif: Orientation = exif or self.EXIF
         self.manual_dir: epath.Path | None = None
         """Where the user has put the files; the caller sets it."""
         self.depth_files = DepthFiles(depth_dir) if depth_dir else None
@@ -94,7 +114,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     def image_finder(self, *folders: epath.Path) -> ImageFinder:
         """Finds images by name in the folder of the option `images`, or else in these."""
-        return ImageFinder(*([epath.Path(self.images).expanduser()] if self.images else folders))
+        return ImageFinder(*([epath.Path(self.images).expanduser()] if self.images else folders), exif=self.exif)
 
     def person(self, image: SourceImage | os.PathLike | bytes | str, **labels: Any) -> Record | str:
         """The record of a person, cut as this builder's options say, or the reason why there is none.
@@ -112,7 +132,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             bodies = load_labelled_bodies(self.body)
             if bodies.has(gender) and not HEIGHTS[0] < bodies.heights(gender, np.asarray(betas)[None])[0] < HEIGHTS[1]:
                 return "smpl: height out of range"
-        opened = image if isinstance(image, SourceImage) else open_image(image)
+        opened = image if isinstance(image, SourceImage) else open_image(image, exif=self.exif)
         if isinstance(opened, str):
             return opened
         if self.depth_files is not None:

@@ -21,6 +21,7 @@ from PIL import Image
 from data_pipelines.records import DEPTH_STEP, FIELDS, Record, decode_depth, decode_mask
 from data_pipelines.records.storage import local_copy
 from hmr_jax.depth import DepthMap
+from hmr_jax.io.images import to_rgb
 
 
 class BadRecord(ValueError):
@@ -189,7 +190,7 @@ def decode_person(record: Record, dense: Collection[str] = (), pseudo_depth: boo
     wants_pseudo = pseudo_depth and kind in DEPTH_STEP
     try:
         stored = Image.open(io.BytesIO(record["image/encoded"]))
-        image = np.asarray(stored if stored.mode == "RGB" else stored.convert("RGB"))
+        image = np.asarray(stored) if stored.mode == "RGB" else to_rgb(stored)
         mask = decode_mask(record["mask/encoded"]) if wants_mask else None
         depth = decode_depth(record["depth/encoded"], kind) if wants_dense or wants_pseudo else None
         for name, values in (("mask", mask), ("depth map", depth)):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from hmr_jax.body.joints import PELVIS_44
 
@@ -210,7 +210,9 @@ def problems(record: Mapping[str, Any]) -> list[str]:
 
     size = np.array([record["image/width"], record["image/height"]])
     try:
-        expect(Image.open(io.BytesIO(record["image/encoded"])).size == tuple(size), "image: not of the size stated")
+        image = Image.open(io.BytesIO(record["image/encoded"]))
+        expect(image.size == tuple(size), "image: not of the size stated")
+        expect(image.getexif().get(ExifTags.Base.Orientation, 1) == 1, "image: turned by EXIF, which readers ignore")
     except OSError:
         expect(False, "image: cannot be read")
     center, side = record["box/center"], float(record["box/size"])

@@ -124,8 +124,9 @@ class Bedlam(SmplxBuilder):
             offset = median_distance(project(joints, values["cam_int"]), labelled)
 
         find_image = ImageFinder(
-            folder / "png", folder, folder.parent, endings=(".jpg",), rotation=90 * ("closeup" in folder.name)
-        )
+            folder / "png", folder, folder.parent, endings=(".jpg",), rotation=90 * ("closeup" in folder.name),
+            exif=self.exif,
+        )  # fmt: skip
         number = {row: i for i, row in enumerate(good.tolist())}  # among the good rows
         for row, reason in enumerate(reasons.tolist()):
             if reason:

@@ -67,7 +67,7 @@ class CocoPose(PseudoLabelled):
         return [home / part for part in ("", "images", f"train{self.year}", f"val{self.year}")]
 
     def annotation_rows(self, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
-        for number, name, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
+        for number, name, size, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
             if (keypoints[5:, 2] == 0).any():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees and ankles
                 yield "keypoints_2d: not all of the body"
                 continue
@@ -75,7 +75,7 @@ class CocoPose(PseudoLabelled):
             spin[list(COCO_17_TO_SPIN)] = keypoints
             spin[:, 2] = spin[:, 2] > 0
             yield self.person(
-                find_image(name),
+                find_image(name, size),
                 key=f"{name}-{number}",
                 box_center=box[:2] + box[2:] / 2,
                 box_size=ENLARGE * float(box[2:].max()),
@@ -84,8 +84,8 @@ class CocoPose(PseudoLabelled):
 
 
 @lru_cache(maxsize=1)
-def _people(path: str) -> list[tuple[int, str, np.ndarray, np.ndarray]]:
-    """Number, image, box (4,) left, top, width, height, and keypoints (17, 3) of each annotated person in a file.
+def _people(path: str) -> list[tuple[int, str, tuple[int, int] | None, np.ndarray, np.ndarray]]:
+    """Number, image, its width and height, box (4,) left, top, width, height, and keypoints (17, 3) of each person.
 
     Outlines of people, most of such a file, are dropped as they are read.
     """
@@ -99,11 +99,16 @@ def _people(path: str) -> list[tuple[int, str, np.ndarray, np.ndarray]]:
     try:
         with epath.Path(path).open("r") as file:
             contents = json.load(file, object_hook=slim)
-        names = {image["id"]: image["file_name"] for image in contents["images"]}
+        images = {image["id"]: (image["file_name"], _size(image)) for image in contents["images"]}
         return [
-            (int(row["id"]), names[row["image_id"]], np.asarray(row["bbox"], float), row["keypoints"].reshape(17, 3))
+            (int(row["id"]), *images[row["image_id"]], np.asarray(row["bbox"], float), row["keypoints"].reshape(17, 3))
             for row in contents["annotations"]
             if not row.get("iscrowd") and row["num_keypoints"] > 0
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a file of COCO keypoints: {type(error).__name__} {error}") from None
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Width and height that an entry of "images" states."""
+    return (int(image["width"]), int(image["height"])) if "width" in image and "height" in image else None

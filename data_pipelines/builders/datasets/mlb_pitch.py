@@ -25,7 +25,7 @@ class MlbPitch(RecordBuilder):
     """Images with named 2-D and 3-D joints."""
 
     name = "mlb_pitch"
-
+    EXIF = "upright"  # who labels own images sees them as viewers show them
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Write train.json, validation.json and test.json in the format that data_pipelines/builders/formats/capture.py "
         "describes, with the images beside them."

@@ -109,7 +109,7 @@ class MpiInf3dhp(RecordBuilder):
         """A record of (17, 2) px and (17, 3) metres."""
         if not (np.isfinite(points_2d).all() and np.isfinite(points_3d).all()):
             return "labels: not finite"
-        image = open_image(path)
+        image = open_image(path, exif=self.exif)
         if isinstance(image, str):
             return image
         if (points_2d < 0).any() or (points_2d >= (image.width, image.height)).any():

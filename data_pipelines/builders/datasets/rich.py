@@ -140,7 +140,7 @@ class Rich(SmplxBuilder):
             model, "n", rotation, shift, bodies.pose, bodies.betas, bodies.translation
         )
         keypoints_2d = project(keypoints, camera.intrinsics)
-        find_image = ImageFinder(folder, endings=OTHER_ENDINGS)
+        find_image = ImageFinder(folder, endings=OTHER_ENDINGS, exif=self.exif)
         for i, (frame, subject) in enumerate(people):
             image = find_image(f"{frame:05d}_{camera_name}.bmp")
             if isinstance(image, str):

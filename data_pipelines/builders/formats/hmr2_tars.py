@@ -148,7 +148,7 @@ class Hmr2Tars(RecordBuilder):
         if encoded is None or "data.pyd" not in contents:
             yield "sample: without image or labels"
             return
-        people, image = _read_people(contents["data.pyd"]), open_image(encoded, path=folder / key)
+        people, image = _read_people(contents["data.pyd"]), open_image(encoded, path=folder / key, exif=self.exif)
         if isinstance(people, str) or isinstance(image, str):
             yield people if isinstance(people, str) else str(image)
             return
