@@ -26,11 +26,12 @@ def main(
     Args:
         images: images, or folders of images; turned upright as their EXIF orientation says.
         boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; or
-            "whole": each image is one person's box. By default the people are found.
+            "whole": each image is one person's box. By default the people are found. Where two folders have a file of
+            one name, the table says FOLDER/NAME.
         detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
             RTMDet, D-FINE or RT-DETR; docs/detection.md.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
-        output: folder of the results.
+        output: folder of the results; those of an earlier run for the same images are replaced.
         intrinsics: fx,fy,cx,cy in pixels of the images; by default a focal length from each image's size.
         axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
         depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,

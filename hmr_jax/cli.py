@@ -21,6 +21,10 @@ from hmr_jax.config import Config
 SHIPPED = Path(__file__).parents[1] / "configs"  # beside the package, in a checkout as where it is installed
 
 
+# A path in a home folder, as the value of an option or behind the name of a provider: shells expand only the bare "~".
+_HOME = re.compile(r"^((?:--[\w.-]+=)?(?:[a-z-]+:)?)(~[^/]*(?=/|$))")
+
+
 def run(main: Callable[..., Any], program: str, arguments: Sequence[str] | None = None) -> None:
     """Runs a function as a command: the one way in which all commands start.
 
@@ -42,6 +46,7 @@ def parse(main: Callable[..., Any], program: str, arguments: Sequence[str]) -> C
         FileNotFoundError: if there is no such configuration.
         SystemExit: after `--help`.
     """
+    arguments = [_HOME.sub(lambda match: match[1] + os.path.expanduser(match[2]), argument) for argument in arguments]
     if [parameter.annotation for parameter in inspect.signature(main).parameters.values()] == [Config]:
         return functools.partial(main, parse_config(arguments, program))
 
@@ -94,6 +99,9 @@ def load_config(name: str | Path) -> Config:
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
     """Prints an expected error as one line and exits with 2; HMR_JAX_DEBUG=1 shows the traceback instead."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a file's name is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except KeyboardInterrupt:

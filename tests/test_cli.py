@@ -168,3 +168,26 @@ def test_freed_memory_is_used_again_instead_of_new_pages():
     plain, kept = faults("plain"), faults("kept")
     assert kept < 100
     assert kept < plain / 10
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("~/a", "/home/me/a"),
+        ("--output=~/a", "/home/me/a"),
+        ("disk:~/a", "disk:/home/me/a"),
+        ("--output=flax:~/a", "flax:/home/me/a"),
+        ("~", "/home/me"),
+        ("a~/b", "a~/b"),
+        ("~nobody-of-this-name/a", "~nobody-of-this-name/a"),
+    ],
+)
+def test_a_home_folder_is_found_in_every_option(monkeypatch, argument, expected):
+    monkeypatch.setenv("HOME", "/home/me")
+    seen = []
+
+    def main(output: str) -> None:
+        seen.append(output)
+
+    cli.parse(main, "program", [argument] if argument.startswith("--") else ["--output", argument])()
+    assert seen == [expected]

@@ -187,7 +187,7 @@ def test_intrinsics_are_of_all_images_or_of_each(predictor, images, kind):
         ((50, 10, 10, 50), "right > left"),
         ((100, 0, 150, 50), "outside its image of 100x120"),
         ((10, 10, 50), r"expected \(n, 4\)"),
-        ((10, 10, 50, 80, 0.9), r"shape \(1, 5\); expected .*leave scores, classes and other columns out"),
+        ((10, 10, 50, 80, 0.9), r"shape \(1, 5\), expected .*leave scores, classes and other columns out"),
         ((10, 10, 50, 80, 0.9, 0), r"shape \(1, 6\)"),
         ((0.1, 0.1, 0.5, 0.9), "give pixels, not shares of the image"),
         ((0, 0, 1, 1), "give pixels, not shares of the image"),
@@ -207,7 +207,7 @@ def test_a_bad_box_is_named(predictor, images, box, message):
 def test_rows_of_other_columns_are_never_cut_into_other_boxes(predictor, images, columns, count):
     rows = np.tile([10.0, 10, 50, 80, 0.9, 0, 30, 40][:columns], (count, 1))
     for given in (rows, rows.tolist()):
-        with pytest.raises(ValueError, match=rf"boxes of image 0 have shape \({count}, {columns}\)"):
+        with pytest.raises(ValueError, match=rf"boxes of image 0 are not a list .* have shape \({count}, {columns}\)"):
             predictor(images[0], given)
     with pytest.raises(ValueError, match="shape \\(8,\\)"):
         predictor(images[0], np.tile(BOXES[0][0], 2))

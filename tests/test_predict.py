@@ -1,5 +1,6 @@
 """`python predict.py`: files in, files out, and errors of one sentence."""
 
+import io
 import json
 import runpy
 import sys
@@ -15,8 +16,9 @@ from tiny import config
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoints import export
+from hmr_jax.depth.providers import DiskDepth
 from hmr_jax.inference import predictor as inference
-from hmr_jax.inference.files import read_boxes
+from hmr_jax.inference.files import read_boxes, result_names
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
@@ -177,3 +179,143 @@ def test_box_files_are_checked(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_boxes(str(path), [Path("a.jpg")])
+
+
+def test_box_files_of_other_systems_are_read(tmp_path):
+    text = json.dumps({"sub/\u00e9.jpg": [[1, 2, 30, 40]], "b.jpg": [1, 2, 30, 40]}, ensure_ascii=False)
+    composed, decomposed = Path("sub/\u00e9.jpg"), Path("sub/e\u0301.jpg")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "boxes.json").write_text(text, encoding=encoding)
+        for path in (composed, decomposed, tmp_path / decomposed):
+            boxes = read_boxes(str(tmp_path / "boxes.json"), [path, Path("b.jpg")])
+            np.testing.assert_array_equal(boxes, [[[1, 2, 30, 40]]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"x.jpg": []}', "'x.jpg' could be c1/x.jpg or c2/x.jpg; state the folder, too"),
+        ('{"c1/x.jpg": []}', "has no boxes for x.jpg"),
+        ('{"c1/x.jpg": [], "c2/x.jpg": [], "c1/x.jpg": []}', "'c1/x.jpg' stands twice"),
+        ('{"c1/x.jpg": [], "./c1/x.jpg": [], "c2/x.jpg": []}', "are the same file"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4, 0.9]], "c2/x.jpg": []}', "leave scores, classes and other columns out"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4, 0.9, 0], [1, 2, 3, 4, 0.9, 0]], "c2/x.jpg": []}', r"shape \(2, 6\)"),
+        ('{"c1/x.jpg": [1, 2, 3, 4, 5, 6, 7, 8], "c2/x.jpg": []}', r"shape \(8,\)"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4], [1, 2, 3]], "c2/x.jpg": []}', "are not a list of"),
+        ('{"c1/x.jpg": {"box": 1}, "c2/x.jpg": []}', "are not a list of"),
+        ('{"c1/x.jpg": ' + 100000 * "[", "not valid JSON"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_boxes_of_a_name_in_two_folders_and_rows_with_more_are_refused(tmp_path, content, message):
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_boxes(str(tmp_path / "boxes.json"), [Path("c1/x.jpg"), Path("c2/x.jpg")])
+
+
+def test_boxes_by_folder_and_name_go_to_their_images(tmp_path):
+    images = [tmp_path / "c1" / "x.jpg", tmp_path / "c2" / "x.jpg", tmp_path / "c2" / "y.jpg"]
+    table = {"c2/x.jpg": [[0, 0, 2, 2]], str(images[0]): [[0, 0, 1, 1]], "y.jpg": [], "c3/x.jpg": [[9, 9, 10, 10]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(table))
+    boxes = read_boxes(str(tmp_path / "boxes.json"), images)
+    assert [own.tolist() for own in boxes] == [[[0, 0, 1, 1]], [[0, 0, 2, 2]], []]
+
+
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["a.jpg", "a.png", "a_2.jpg"], ["a", "a_3", "a_2"]),
+        (["a_2.jpg", "a.png", "a.jpg"], ["a_2", "a_3", "a"]),
+        (["c1/x.jpg", "c2/x.jpg", "c2/y.jpg"], ["x", "x_2", "y"]),
+        (["A.jpg", "a.png", "a_2.png", "A_2.jpg"], ["A", "a_3", "a_2_2", "A_2"]),
+    ],
+)
+def test_names_of_results_belong_to_one_image_in_any_order(images, names):
+    assert result_names([Path(image) for image in images]) == names
+    assert result_names([Path(image) for image in images[::-1]]) == names[::-1]
+
+
+def test_results_of_earlier_runs_are_replaced_or_removed(run, photos, checkpoint, tmp_path):
+    output, boxes = tmp_path / "out", tmp_path / "boxes.json"
+    others = ["a_overlay.json", "a_2.glb", "ab.glb", "a_sampling.txt", "c.glb", "a_sampling_1_overlay.png"]
+    command = (photos, "--boxes", boxes, "--checkpoint", checkpoint, "--output", output)
+
+    def results(table):
+        boxes.write_text(json.dumps(table))
+        code, _, _ = run(*command)
+        return code, sorted(path.name for path in output.iterdir())
+
+    two = [[10, 10, 80, 110], [0, 0, 50, 60]]
+    _, full = results({"a.jpg": two, "b.png": two})
+    assert {"a.glb", "a_sampling_0.png", "a_sampling_1.png"} <= set(full)
+    for name in others:
+        (output / name).touch()
+    code, left = results({"a.jpg": two[:1], "b.png": []})
+    assert code == 0
+    named = {"a.json", "a.npz", "a.glb", "a_overlay.png", "a_sampling.png", "b.json", "b.npz", "b_overlay.png"}
+    assert set(left) == {*others, *named}
+    code, left = results({"a.jpg": [[500, 0, 600, 80]], "b.png": two[:1]})
+    assert code == 2
+    assert set(left) == {*others, "b.json", "b.npz", "b.glb", "b_overlay.png", "b_sampling.png"}
+
+
+def test_results_beside_the_images_are_never_taken_for_images(run, photos, checkpoint):
+    command = ("--boxes", "whole", "--checkpoint", checkpoint, "--output", photos)
+    assert run(photos, *command)[0] == 0
+    code, _, errors = run(photos, *command)
+    assert code == 2
+    assert "a_overlay.png is called as a result of" in errors
+    assert "choose another folder" in errors
+    assert run(photos / "a.jpg", *command)[0] == 0  # its own results are replaced
+
+
+def test_folders_hold_more_than_images(run, photos, checkpoint, tmp_path):
+    (photos / "folder.jpg").mkdir()
+    (photos / "._a.jpg").write_bytes(b"notes of a file manager")
+    (photos / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    name = "n" * 247 + ".png"
+    Image.new("RGB", (20, 20)).save(photos / name)
+    command = (photos, photos / "a.jpg", "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    code, lines, errors = run(*command)
+    assert code == 2
+    assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
+    assert "There is no image" in errors
+    assert "the name is too long for those of the results; shorten it" in errors
+    assert "(2 of 4 images were left out)" in errors
+
+
+def test_names_that_the_terminal_cannot_show_do_not_stop_the_run(run, photos, checkpoint, tmp_path, monkeypatch):
+    (photos / "a.jpg").rename(photos / "\u00e9 \u00fc.jpg")
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", screen)
+    code, _, _ = run(photos, "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    assert code == 0
+    assert b"\\xe9 \\xfc.json" in screen.buffer.getvalue()
+    assert json.loads((tmp_path / "out" / "\u00e9 \u00fc.json").read_text())["image"]["file"] == "\u00e9 \u00fc.jpg"
+
+
+def test_a_map_serves_one_image(run, photos, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "needs_depth", lambda model: True)
+    np.save(tmp_path / "a.npy", np.ones((120, 90)))
+    Image.open(photos / "a.jpg").save(photos / "a.png")
+    command = (photos, "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out", "--depth")
+    code, _, errors = run(*command, tmp_path)
+    assert code == 2
+    assert f"a.npy would be the depth of both {photos}/a.jpg and {photos}/a.png: give them different names" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_map_is_found_however_the_accents_of_its_name_are_written(tmp_path):
+    np.save(tmp_path / "e\u0301.npy", np.ones((2, 2)))
+    assert DiskDepth(str(tmp_path)).find("\u00e9") is not None
+
+
+def test_intrinsics_that_do_not_fit_an_image_leave_out_that_image(run, photos, checkpoint, tmp_path):
+    Image.new("RGB", (3000, 40)).save(photos / "wide.png")
+    command = (photos, "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out", "--intrinsics")
+    code, lines, errors = run(*command, "150,160,45,60")
+    assert code == 2
+    assert "3000x40 they are too small for pixels" in errors
+    assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
+    code, _, errors = run(*command, "150,160,45")
+    assert (code, errors) == (2, "error: --intrinsics 150,160,45: give four numbers, fx,fy,cx,cy, in pixels.\n")

@@ -7,6 +7,7 @@ Shapes: H, W the image.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,15 +72,22 @@ class DiskDepth:
         """The map of the image of this name (without suffix), if there is one."""
         if self.path.is_file():
             return self.path
-        return next((file for suffix in SUFFIXES if (file := self.path / f"{name}{suffix}").is_file()), None)
+        forms = dict.fromkeys((name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)))
+        files = (self.path / f"{form}{suffix}" for form in forms for suffix in SUFFIXES)
+        return next((file for file in files if file.is_file()), None)
 
-    def check_count(self, images: int) -> None:
-        """Raises ValueError if one file is given for several images."""
-        if self.path.is_file() and images > 1:
-            raise ValueError(f"{self.path} is the depth of one image, not of {images}: name a folder of maps.")
+    def check_images(self, paths: Sequence[Path]) -> None:
+        """Raises ValueError if a map would serve several images: one file, or images of one name."""
+        users: dict[Path | None, Path] = {}
+        for path in paths:
+            file = self.find(path.stem)
+            if file is not None and (other := users.setdefault(file, path)) != path:
+                if self.path.is_file():
+                    raise ValueError(f"{file} is the depth of one image, not of {len(paths)}: name a folder of maps.")
+                raise ValueError(f"{file} would be the depth of both {other} and {path}: give them different names.")
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
-        self.check_count(len(paths))
+        self.check_images(paths)
         return [self._read(image, path) for image, path in zip(images, paths, strict=True)]
 
     def _read(self, image: np.ndarray, path: Path) -> DepthMap | None:

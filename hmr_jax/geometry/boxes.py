@@ -17,6 +17,9 @@ LARGEST = 10.0
 """A box with a longer side than this, in longer sides of its image, shows too little of anybody."""
 
 
+_NO_BOXES = "are not a list of [left, top, right, bottom] in pixels"
+
+
 def as_boxes(rows: Any, name: str = "The boxes") -> np.ndarray:
     """Boxes (n, 4) float64 from an array or lists of that shape, or (4,) for one; (0, 4) from an empty one.
 
@@ -30,14 +33,14 @@ def as_boxes(rows: Any, name: str = "The boxes") -> np.ndarray:
     try:
         boxes = np.asarray(rows, np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} are not a list of [left, top, right, bottom] in pixels.") from None
+        raise ValueError(f"{name} {_NO_BOXES}.") from None
     if not boxes.size:
         return np.zeros((0, 4))
     if boxes.ndim == 3 and len(boxes) == 1:
         boxes = boxes[0]
     if boxes.ndim > 2 or boxes.shape[-1] != 4:
-        hint = ": leave scores, classes and other columns out" if boxes.ndim and boxes.shape[-1] > 4 else ""
-        raise ValueError(f"{name} have shape {boxes.shape}; expected (n, 4), left, top, right, bottom{hint}.")
+        hint = "; leave scores, classes and other columns out" if boxes.ndim and boxes.shape[-1] > 4 else ""
+        raise ValueError(f"{name} {_NO_BOXES}: they have shape {boxes.shape}, expected (n, 4){hint}.")
     return boxes.reshape(-1, 4)
 
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import itertools
-import json
+import os
+import re
 import sys
 import tempfile
+import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,16 +22,20 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.depth import DepthMap
 from hmr_jax.depth.providers import DepthProvider, DiskDepth, maps_or_errors
 from hmr_jax.geometry import matrix_to_axis_angle
-from hmr_jax.geometry.boxes import check_box
-from hmr_jax.inference import PersonPrediction, Predictor, camera_of
+from hmr_jax.geometry.boxes import as_boxes, check_box
+from hmr_jax.geometry.cameras import NOMINAL_CROP, camera_of, intrinsics_of_each
+from hmr_jax.inference import PersonPrediction, Predictor
 from hmr_jax.io.images import read_image
+from hmr_jax.io.json_files import load_json
 from hmr_jax.rendering.details import draw_details
 from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
 
 CHUNK = 16  # images that are in memory at once; their crops share batches
-
+_LONGEST_NAME = 220  # bytes, of the 255 that file systems allow; the rest is for endings
+_RESULT = re.compile(r"\.json|\.npz|\.glb|_overlay\.png|_(sampling|details)(_\d+)?\.png")
+"""Endings of the results of an image."""
 
 Boxes = Sequence[np.ndarray] | Literal["whole"] | None
 """(n, 4) of every image; the whole of each image; or None: the people are found."""
@@ -55,25 +61,40 @@ def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
         return [np.array([numbers])]
     if not Path(text).is_file():
         raise FileNotFoundError(f"There is no box file {text}.")
-    try:
-        table = json.loads(Path(text).read_text())
-    except ValueError as error:
-        raise ValueError(f"{text} is not valid JSON: {error}.") from error
+    table = load_json(Path(text))
     if isinstance(table, list) and len(images) == 1:
         table = {images[0].name: table}
     if not isinstance(table, dict):
         raise ValueError(f"{text} must hold {{file name: [[x0, y0, x1, y1], ...]}}.")
-    if missing := [path.name for path in images if path.name not in table and str(path) not in table]:
+    names = _names_in(table, images, text)
+    if missing := [path.name for path, name in zip(images, names, strict=True) if name is None]:
         raise ValueError(f"{text} has no boxes for {', '.join(missing[:5])}; an empty list says that nobody is there.")
-    return [_box_array(table.get(str(path), table.get(path.name)), path, text) for path in images]
+    return [
+        as_boxes(table[name], f"{text}: the boxes of {path.name}") for path, name in zip(images, names, strict=True)
+    ]
 
 
-def _box_array(rows: Any, image: Path, source: str) -> np.ndarray:
-    try:
-        boxes = np.array(rows, np.float32).reshape(-1, 4)
-    except (TypeError, ValueError):
-        raise ValueError(f"{source}: the boxes of {image.name} are not a list of [x0, y0, x1, y1].") from None
-    return boxes
+def _names_in(table: Mapping[str, Any], images: Sequence[Path], source: str) -> list[str | None]:
+    """The name of each image in a table: as much of the end of its path as it states, or its absolute path."""
+    by_parts: dict[tuple[str, ...], str] = {}
+    for name in table:
+        other = by_parts.setdefault(_parts(Path(name)), name)
+        if other != name:
+            raise ValueError(f"{source}: '{other}' and '{name}' are the same file.")
+    names: list[str | None] = []
+    for path in images:
+        parts = _parts(path.absolute())
+        names.append(next((by_parts[end] for i in range(len(parts)) if (end := parts[i:]) in by_parts), None))
+    users: dict[str, Path] = {}
+    for path, used in zip(images, names, strict=True):
+        if used is not None and (other_path := users.setdefault(used, path)) != path:
+            raise ValueError(f"{source}: '{used}' could be {other_path} or {path}; state the folder, too.")
+    return names
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """Of a path, with its accents composed: file systems and editors write them in two ways."""
+    return Path(unicodedata.normalize("NFC", str(path))).parts
 
 
 def _parse_number(part: str, text: str) -> float:
@@ -84,8 +105,11 @@ def _parse_number(part: str, text: str) -> float:
 
 
 def parse_intrinsics(text: str) -> np.ndarray | None:
-    """ "fx,fy,cx,cy" -> (4,) px; "" -> None."""
-    return np.array([_parse_number(part, text) for part in text.split(",")]) if text else None
+    """ "fx,fy,cx,cy" -> (4,) px; "" -> None; raises ValueError for anything else."""
+    numbers = [_parse_number(part, text) for part in text.split(",")] if text else []
+    if len(numbers) not in (0, 4):
+        raise ValueError(f"--intrinsics {text}: give four numbers, fx,fy,cx,cy, in pixels.")
+    return np.array(numbers) if numbers else None
 
 
 def predict_files(
@@ -99,13 +123,15 @@ def predict_files(
 ) -> Iterator[Path]:
     """Predicts and writes, for each image NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
+    Earlier results of these images in the folder are replaced or removed: what is there afterwards is of this call.
+
     Args:
         predictor: the network.
         images: files.
         output: folder of the results; created if needed.
         boxes: (n, 4) per image; None: the predictor finds the people, with a warning where there are none. "whole":
             the whole image is one person's box.
-        intrinsics: of all images, as for `Predictor`.
+        intrinsics: of all images, or of each, as for `Predictor`.
         axes: of the GLB file.
         depth: of the images, for a network that takes it; images without a map are predicted with a warning.
 
@@ -113,39 +139,62 @@ def predict_files(
         The files written.
 
     Raises:
-        ValueError: at the end, if images, boxes or depth maps could not be used; the message names them, and the other
-            images are done. At once, if depth is given to a network that takes none.
+        ValueError: at the end, if images, boxes, intrinsics or depth maps could not be used; the message names them,
+            and the other images are done. At once, if depth is given to a network that takes none, or one map to
+            several images, or if results would overwrite images.
     """
     predictor.check_takes_depth(depth is not None)
     if isinstance(depth, DiskDepth):
-        depth.check_count(len(images))
-    names = _unique_names(images)
+        depth.check_images(images)
+    if not (boxes is None or isinstance(boxes, str) or len(boxes) == len(images)):
+        raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
+    cameras = intrinsics_of_each(intrinsics, len(images))
+    names = result_names(images)
+    _check_no_image_is_a_result(images, names, output)
     output.mkdir(parents=True, exist_ok=True)
     problems = []
     bar = tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty() or len(images) == 1)
     for start in range(0, len(images), CHUNK):
         loaded: dict[int, np.ndarray] = {}
-        for i in range(start, min(start + CHUNK, len(images))):
+        chunk = range(start, min(start + CHUNK, len(images)))
+        for i in chunk:
+            own_boxes = boxes if boxes is None or isinstance(boxes, str) else boxes[i]
             try:
-                image = read_image(images[i])
-                for number, box in enumerate([] if boxes is None or isinstance(boxes, str) else boxes[i]):
-                    check_box(box, (image.shape[1], image.shape[0]), f"Box {number} of {images[i].name}")
-                loaded[i] = image
-            except ValueError as error:
+                loaded[i] = _load(images[i], own_boxes, cameras[i], names[i])
+            except (ValueError, FileNotFoundError) as error:
                 problems.append(str(error))
                 bar.update()
         maps = None if depth is None else _depth_maps(depth, loaded, images, problems)
         loaded_boxes = _loaded_boxes(predictor, boxes, loaded, images)
-        people = predictor(list(loaded.values()), loaded_boxes, intrinsics, depth=maps)
+        people = predictor(list(loaded.values()), loaded_boxes, [cameras[i] for i in loaded], depth=maps)
         for index, (i, image) in enumerate(loaded.items()):
             own = [person for person in people if person.image_index == index]
-            about = header(predictor, images[i], image, intrinsics)
+            about = header(predictor, images[i], image, cameras[i])
             yield from write_results(predictor, own, image, about, output, names[i], axes)
             bar.update()
+        for i in chunk:
+            if i not in loaded:
+                _remove_results(output, names[i])
     bar.close()
     if problems:
         rest = f" ({len(problems)} of {len(images)} images were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
+
+
+def _load(path: Path, boxes: Any, intrinsics: Any, name: str) -> np.ndarray:
+    """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
+    image = read_image(path)
+    size = image.shape[1], image.shape[0]
+    if boxes is None:
+        boxes = []
+    elif isinstance(boxes, str):
+        boxes = [0, 0, *size]
+    for number, box in enumerate(as_boxes(boxes, f"The boxes of {path.name}")):
+        check_box(box, size, f"Box {number} of {path.name}")
+    camera_of(size, intrinsics, NOMINAL_CROP)
+    return image
 
 
 def _loaded_boxes(predictor: Predictor, boxes: Boxes, loaded: dict[int, np.ndarray], images: Sequence[Path]) -> Boxes:
@@ -220,7 +269,34 @@ def write_results(
             suffix = f"_{number}" if len(people) > 1 else ""
             for kind, panel in _detail_images(person, width / height):
                 Image.fromarray(panel).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
+        _remove_results(output, name, keep={file.name for file in part.iterdir()})
         return [file.replace(output / file.name) for file in sorted(part.iterdir())]
+
+
+def _is_result(file: str, name: str) -> bool:
+    """Whether a file has the name of a result of the image whose results are called `name`."""
+    return file.startswith(name) and _RESULT.fullmatch(file[len(name) :]) is not None
+
+
+def _remove_results(output: Path, name: str, keep: Container[str] = ()) -> None:
+    """Removes an image's results of an earlier run: their people, mesh and visualizations are not of this one."""
+    for file in output.iterdir():
+        if _is_result(file.name, name) and file.name not in keep:
+            file.unlink()
+
+
+def _check_no_image_is_a_result(images: Sequence[Path], names: Sequence[str], output: Path) -> None:
+    """Raises ValueError if results would overwrite images, or images are results of an earlier run."""
+    inside = [path for path in images if path.parent.resolve() == output.resolve()]
+    stems = dict(zip(names, images, strict=True))
+    for path in inside:
+        # A result is called as its image and an ending, which begins at a dot or an underscore.
+        for cut in [match.start() for match in re.finditer(r"[._]", path.name)]:
+            if path.name[:cut] in stems and _is_result(path.name, path.name[:cut]):
+                raise ValueError(
+                    f"{path} is called as a result of {stems[path.name[:cut]]} in the same folder: "
+                    "choose another folder for the results."
+                )
 
 
 def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
@@ -268,10 +344,20 @@ def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.n
     }
 
 
-def _unique_names(images: Sequence[Path]) -> list[str]:
-    """Names of the results: the stem, with a number if several images share it."""
-    names: dict[str, None] = {}
-    for path in images:
-        candidates = (path.stem if number == 1 else f"{path.stem}_{number}" for number in itertools.count(1))
-        names[next(name for name in candidates if name not in names)] = None
-    return list(names)
+def result_names(images: Sequence[Path]) -> list[str]:
+    """Names of the results: the stem; of images that share one, all but the first by path get a number."""
+    first: dict[str, int] = {}
+    for i in sorted(range(len(images)), key=lambda i: images[i]):
+        first.setdefault(_folded(images[i].stem), i)
+    names = {i: images[i].stem for i in first.values()}
+    taken = set(first)
+    for i in sorted(set(range(len(images))) - set(names), key=lambda i: images[i]):
+        candidates = (f"{images[i].stem}_{number}" for number in itertools.count(2))
+        names[i] = next(name for name in candidates if _folded(name) not in taken)
+        taken.add(_folded(names[i]))
+    return [names[i] for i in range(len(images))]
+
+
+def _folded(name: str) -> str:
+    """Equal for names that some file systems take for the same."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -106,8 +106,14 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
     return grey
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The given files, and for each folder the images in it, sorted by name.
+def find_images(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
+    """The given files, and for each folder the images in it, sorted by name; each file once.
+
+    Files whose names begin with a dot are left out of folders, as file managers do: most are notes of theirs.
+
+    Args:
+        paths: of files and folders.
+        recursive: whether the images of a folder are all below it.
 
     Raises:
         FileNotFoundError: a path does not exist, or a folder holds no images.
@@ -116,7 +122,8 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            files = path.rglob("*") if recursive else path.iterdir()
+            inside = sorted(file for file in files if _is_listed(file))
             if not inside:
                 raise FileNotFoundError(f"The folder {path} holds no images ({', '.join(SUFFIXES)}).")
             found += inside
@@ -126,4 +133,11 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(f"There is no image or folder {path}.")
     if not found:
         raise ValueError("Name an image, or a folder of images; --help lists the options.")
-    return found
+    once: dict[Path, Path] = {}
+    for path in found:
+        once.setdefault(path.absolute(), path)
+    return list(once.values())
+
+
+def _is_listed(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and not file.is_dir()

@@ -1,4 +1,4 @@
-"""JSON files."""
+"""JSON files: UTF-8, and what editors of other systems make of it (a byte order mark, UTF-16)."""
 
 import json
 from pathlib import Path
@@ -20,8 +20,28 @@ def read_json(path: Path) -> Any:
         ValueError: it is not valid JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return load_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing: the folder is not a run of hmr_jax.") from None
-    except json.JSONDecodeError as error:
+
+
+def load_json(path: Path) -> Any:
+    """Reads any JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not valid JSON, or an object has a name twice.
+    """
+    try:
+        return json.loads(path.read_bytes(), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); was it cut off?") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"'{name}' stands twice in one object")
+        made[name] = value
+    return made
