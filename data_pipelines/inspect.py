@@ -109,6 +109,7 @@ def _dropped(path: Path) -> Table | None:
     for split, counts in json.loads(path.read_text()).items():
         rows += [(split, "read", counts["read"]), (split, "kept", counts["kept"])]
         rows += [(split, f"dropped: {reason}", number) for reason, number in counts["dropped"].items()]
+        rows += [(split, f"noted: {what}", number) for what, number in counts.get("noted", {}).items()]
         rows += [(split, f"depth: {what}", number) for what, number in counts.get("depth", {}).items()]
     return Table("The build", ("split", "rows", "number"), rows)
 

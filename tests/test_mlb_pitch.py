@@ -13,6 +13,7 @@ from formats.checks import read, source_points  # noqa: E402
 from data_pipelines.build import build  # noqa: E402
 from data_pipelines.builders.datasets.mlb_pitch import MlbPitch  # noqa: E402
 from data_pipelines.builders.formats import capture  # noqa: E402
+from data_pipelines.builders.report import NO_ROOT  # noqa: E402
 from hmr_jax.body.joints import KEYPOINTS_44  # noqa: E402
 
 
@@ -114,6 +115,104 @@ def test_a_damaged_file_is_named_before_anything_is_built(tmp_path):
     (tmp_path / "m" / "train.json").write_text("{")
     with pytest.raises(ValueError, match="is not a JSON file"):
         build("mlb_pitch", tmp_path / "o", tmp_path / "m")
+
+
+# Units and sizes
+
+
+@pytest.mark.parametrize("unit", capture.UNITS)
+@pytest.mark.parametrize("stated", capture.UNITS)
+def test_a_wrong_unit_is_refused_and_the_right_one_named(unit, stated):
+    contents, _ = mlb_pitch.document()
+    contents = copy.deepcopy(contents)
+    factor = mlb_pitch.FOOT / capture.UNITS[unit]
+    for person in contents["people"]:
+        person["keypoints_3d"] = [[factor * value for value in point[:3]] for point in person["keypoints_3d"]]
+    contents["units"] = stated
+    found = capture.problems(contents)
+    if unit == stated:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert f"'units' is '{stated}', by which the people are" in found[0]
+        assert f"should it be '{unit}'?" in found[0]
+
+
+def test_children_and_giants_are_people():
+    contents, _ = mlb_pitch.document()
+    for factor in (0.55, 1.4):
+        changed = copy.deepcopy(contents)
+        for person in changed["people"]:
+            person["keypoints_3d"] = [[factor * value for value in point[:3]] for point in person["keypoints_3d"]]
+        assert capture.problems(changed) == []
+
+
+def test_one_person_of_a_wrong_size_is_dropped(tmp_path):
+    contents, _ = mlb_pitch.document()
+    contents = copy.deepcopy(contents)
+    tiny = contents["people"][0]
+    points = np.array(tiny.pop("keypoints_3d"))[:, :3]
+    tiny["keypoints_3d"] = (points.mean(0) + 0.1 * (points - points.mean(0))).tolist()
+    del tiny["keypoints_2d"]
+    contents["people"] += [dict(contents["people"][1], id=str(n)) for n in range(2)]
+    mlb_pitch.write(tmp_path / "m", contents)
+    report = build("mlb_pitch", tmp_path / "o", tmp_path / "m")
+    assert report["train"]["dropped"] == {"keypoints_3d: not of a person's size": 1}
+
+
+# The root
+
+
+def without(contents, *names):
+    """The file without some joints."""
+    contents = copy.deepcopy(contents)
+    for person in contents["people"]:
+        for name in names:
+            for kind in ("keypoints_2d", "keypoints_3d"):
+                person[kind][contents["joints"].index(name)] = None
+    return contents
+
+
+def test_people_without_a_root_say_so(tmp_path):
+    contents, _ = mlb_pitch.document()
+    mlb_pitch.write(tmp_path / "m", without(contents, "left_hip"))
+    report = build("mlb_pitch", tmp_path / "o", tmp_path / "m")
+    assert report["train"]["kept"] == 2
+    assert report["train"]["noted"] == {NO_ROOT: 2}
+    for record in read(tmp_path / "o", "mlb_pitch", "train"):
+        assert not record["keypoints_3d"][39].any()
+        assert not record["keypoints_2d"][39].any()
+        assert record["keypoints_3d"][27, 3] == 1
+
+
+def test_openposes_hips_are_a_root_too(tmp_path):
+    contents, drawn = mlb_pitch.document()
+    contents = copy.deepcopy(contents)
+    for side in ("left", "right"):
+        contents["joints"][contents["joints"].index(f"{side}_hip")] = f"openpose_{side}_hip"
+    mlb_pitch.write(tmp_path / "m", contents)
+    assert "noted" not in build("mlb_pitch", tmp_path / "o", tmp_path / "m")["train"]
+    record = read(tmp_path / "o", "mlb_pitch", "train")[0]
+    np.testing.assert_allclose(
+        record["keypoints_3d"][39], [*drawn["keypoints_3d"][0, [27, 28], :3].mean(0), 1], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("row", [None, [float("nan")] * 4, [float("nan")] * 3 + [0], [float("nan")] * 3])
+def test_what_is_not_a_number_is_absent(tmp_path, row):
+    contents, _ = mlb_pitch.document()
+    contents = copy.deepcopy(contents)
+    contents["people"][0]["keypoints_3d"][3] = row
+    mlb_pitch.write(tmp_path / "m", contents)
+    assert build("mlb_pitch", tmp_path / "o", tmp_path / "m")["train"]["kept"] == 2
+    assert not read(tmp_path / "o", "mlb_pitch", "train")[0]["keypoints_3d"][28].any()
+
+
+def test_a_confident_point_must_be_a_number():
+    contents, _ = mlb_pitch.document()
+    contents = copy.deepcopy(contents)
+    contents["people"][0]["keypoints_3d"][3] = [0, float("nan"), 0, 1]
+    assert "Person 0 has keypoints_3d that are neither" in capture.problems(contents)[0]
 
 
 def test_every_keypoint_can_be_named():

@@ -1,7 +1,9 @@
 """Records, one person each: the only contract between data sets and training. Their schema, reader and drawing."""
 
 from data_pipelines.records.schema import (
+    ADDED,
     DEPTH_STEP,
+    DOUBTS,
     FIELDS,
     MAX_OFFSET,
     Record,
@@ -15,7 +17,9 @@ from data_pipelines.records.schema import (
 )
 
 __all__ = [
+    "ADDED",
     "DEPTH_STEP",
+    "DOUBTS",
     "FIELDS",
     "MAX_OFFSET",
     "Record",

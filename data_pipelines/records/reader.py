@@ -18,7 +18,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from data_pipelines.records import DEPTH_STEP, FIELDS, Record, decode_depth, decode_mask
+from data_pipelines.records import ADDED, DEPTH_STEP, FIELDS, Record, decode_depth, decode_mask
 from data_pipelines.records.storage import local_copy
 from hmr_jax.depth import DepthMap
 from hmr_jax.io.images import to_rgb
@@ -77,7 +77,7 @@ class RecordReader:
         if split not in info.splits or not info.splits[split].num_examples:
             raise MissingSplit(f"Data set '{name}' has no split '{split}'; it has {', '.join(info.splits)}.")
         stored = tfds.core.utils.flatten_nest_dict(info.features.get_serialized_info())
-        if difference := stored.keys() ^ FIELDS.keys():
+        if difference := (stored.keys() ^ FIELDS.keys()) - {name for name in ADDED if name not in stored}:
             names = ", ".join(sorted(difference))
             raise ValueError(f"Data set '{name}' has another record schema ({names} differ): build it again.")
         paths = [local_copy(path) for path in info.splits[split].filepaths]
@@ -114,7 +114,10 @@ class RecordReader:
         """
         try:
             feature = self._example.FromString(self._files[int(index)]).features.feature
-            record: Record = {name: _value(feature[name], *field) for name, field in FIELDS.items()}
+            record: Record = {
+                name: _value(feature[name], *field) if name in feature or name not in ADDED else _absent(*field)
+                for name, field in FIELDS.items()
+            }
         except Exception as error:  # checksum, wire format, missing or misshapen value: each library has its own class
             raise BadRecord(f"unreadable ({error})") from error
         for name, value in record.items():
@@ -123,6 +126,10 @@ class RecordReader:
         if not record["box/size"] > 0:
             raise BadRecord("box/size is not positive")
         return record
+
+
+def _absent(shape: tuple[int, ...], dtype: str) -> str | np.ndarray:
+    return "" if dtype == "str" else np.zeros(shape, dtype)
 
 
 def _value(feature: Any, shape: tuple[int, ...], dtype: str) -> str | bytes | int | np.ndarray:

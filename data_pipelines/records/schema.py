@@ -64,7 +64,25 @@ FIELDS: dict[str, Field] = {
     "mask/encoded": Field((), "bytes"),  # PNG of the image's size, not 0 on the person; empty: absent
     "depth/encoded": Field((), "bytes"),  # 16-bit PNG of the image's size, see DEPTH_STEP; empty: absent
     "depth/kind": Field((), "str"),  # none, metric or inverse
+    "box/extent": Field((2,), "float32"),  # width and height before it became a square, px; 0: unknown
+    "doubt": Field((), "str"),  # why the labels of a test split's record may be wrong; empty: no doubt
 }
+ADDED = ("box/extent", "doubt")
+"""Fields that data sets built by earlier versions lack; they read as zeros and as empty."""
+
+DOUBTS = frozenset(
+    {
+        "box: side out of range",
+        "box: outside the image",
+        "keypoints: fewer than five, and no pose",
+        "keypoints_2d: none inside the box",
+        "keypoints: 3-D ones do not project onto 2-D ones",
+        "smpl: a rotation of more than a turn",
+        "smpl: betas out of range",
+        "smpl: behind the camera",
+    }
+)
+"""Reasons of `problems` for which training leaves a record out, but with which it can be scored, as others do."""
 
 
 def features() -> Any:
@@ -108,6 +126,8 @@ def encode(
     depth_kind: DepthKind = "metric",
     source_box: np.ndarray | None = None,
     quality: int = 90,
+    box_extent: np.ndarray | None = None,
+    doubt: str = "",
 ) -> Record:
     """Makes a record; what is None is stored as absent.
 
@@ -130,6 +150,8 @@ def encode(
         depth_kind: what `depth` holds.
         source_box: (4,) where `image` lies in the original image; None: it is the original image.
         quality: of the JPEG.
+        box_extent: (2,) width and height of the box that became the square one, px of `image`.
+        doubt: why the labels may be wrong, for people that a test split must not leave out.
     """
     if isinstance(image, bytes):
         width, height = Image.open(io.BytesIO(image)).size
@@ -162,6 +184,8 @@ def encode(
         "mask/encoded": b"" if mask is None else _compress(np.asarray(mask) > 0, "PNG", compress_level=1),
         "depth/encoded": b"" if depth is None else encode_depth(depth, depth_kind),
         "depth/kind": "none" if depth is None else depth_kind,
+        "box/extent": _array("box/extent", box_extent),
+        "doubt": doubt,
     }
 
 

@@ -68,6 +68,7 @@ class CamerahmrNpz(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
         labels = read_rows(path, start, stop, COLUMNS)
+        labels["gtkps"] = clip_confidence(labels["gtkps"])
         finite = finite_rows(labels, COLUMNS[1:])
         pose, betas = labels["pose"].reshape(-1, 72), labels["shape"][:, :10]
         keypoints, topology = np.zeros((len(pose), 44, 4)), "smpl"
@@ -86,7 +87,7 @@ class CamerahmrNpz(RecordBuilder):
                 find_image(name),
                 key=f"{name}-{start + row}",
                 **box_of_row(labels, row, unit),
-                keypoints_2d=clip_confidence(labels["gtkps"][row]),
+                keypoints_2d=labels["gtkps"][row],
                 keypoints_3d=keypoints[row],
                 pose=pose[row],
                 betas=betas[row],

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.labels.keypoints import clip_confidence
+from data_pipelines.builders.labels.keypoints import SIZES, clip_confidence, person_size
 from data_pipelines.builders.labels.projection import project
 from hmr_jax.body.joints import J19, KEYPOINTS_44, OPENPOSE_25, PELVIS_44
 
@@ -52,6 +52,7 @@ JOINTS = _joints()
 """Name: row of the 44 keypoints. A name that two sets share, such as "left_knee", means the anatomical point of the
 last 19; "openpose_left_knee" means OpenPose's."""
 HIPS = (JOINTS["right_hip"], JOINTS["left_hip"])
+_PELVIS_FROM = (HIPS, (JOINTS["openpose_mid_hip"],), (JOINTS["openpose_right_hip"], JOINTS["openpose_left_hip"]))
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,9 @@ class Capture:
                 moved = keypoints_3d[:, :3] @ rotation.T + translation
                 keypoints_3d[:, :3] = np.where(keypoints_3d[:, 3:] > 0, moved, 0)
         for points in (keypoints_2d, keypoints_3d):
-            if points[PELVIS_44, -1] == 0 and points[HIPS, -1].all():
-                points[PELVIS_44] = points[HIPS, :].mean(0)
+            for hips in _PELVIS_FROM:
+                if points[PELVIS_44, -1] == 0 and points[hips, -1].all():
+                    points[PELVIS_44] = points[hips, :].mean(0)
         if not person.get("keypoints_2d") and intrinsics is not None:
             keypoints_2d = project(keypoints_3d[:, :3], intrinsics) * (keypoints_3d[:, 3:] > 0)
         box = None if person.get("box") is None else np.array(person["box"], np.float64) - shift
@@ -160,7 +162,25 @@ def problems(document: Any) -> list[str]:
         return [*found, "'people' should be a list."]
     for number, person in enumerate(people):
         found += _person_problems(f"Person {number}", person, len(joints), cameras, world, "units" in document)
-    return found
+    return found or _size_problems(people, rows, document.get("units", "m"))
+
+
+def _size_problems(people: list[dict], rows: list[int], unit: str) -> list[str]:
+    """What is wrong with the unit of 3-D keypoints, by the size of the people."""
+    sizes = []
+    for person in people:
+        if points := person.get("keypoints_3d"):
+            keypoints = np.zeros((44, 4))
+            keypoints[rows] = _points(points, 3)
+            keypoints[:, :3] *= UNITS[unit]
+            sizes.append(person_size(keypoints))
+    known = [size for size in sizes if size is not None]
+    if not known or SIZES[0] < (median := float(np.median(known))) < SIZES[1]:
+        return []
+    fitting = [other for other in UNITS if SIZES[0] < median * UNITS[other] / UNITS[unit] < SIZES[1]]
+    best = min(fitting, key=lambda other: abs(np.log(max(median, 1e-9) * UNITS[other] / UNITS[unit])), default="")
+    hint = f"should it be '{best}'?" if best else "check the 3-D keypoints and the names of the joints."
+    return [f"'units' is '{unit}', by which the people are {median:.3g} times as large as people are: {hint}"]
 
 
 def _camera_problems(name: str, camera: Any, world: bool) -> list[str]:
@@ -192,9 +212,7 @@ def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: b
             continue
         if not isinstance(rows, list) or len(rows) != joints:
             found.append(f"{who} should have {joints} {name}, one for each joint.")
-        elif not all(
-            row is None or _array(row, (size,)) is not None or _array(row, (size + 1,)) is not None for row in rows
-        ):
+        elif not all(row is None or _is_point(row, size) for row in rows):
             found.append(f"{who} has {name} that are neither {size} or {size + 1} numbers nor null.")
     if "camera" in person and person["camera"] not in cameras:
         found.append(f"{who} was seen by a camera that is not there: {_hint(str(person['camera']), tuple(cameras))}")
@@ -211,17 +229,34 @@ def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: b
 
 def _array(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """Finite numbers of a shape, or None."""
+    array = _numbers(value)
+    return array if array is not None and array.shape == shape and np.isfinite(array).all() else None
+
+
+def _numbers(value: Any) -> np.ndarray | None:
     try:
-        array = np.array(value, np.float64)
+        return np.array(value, np.float64)
     except (TypeError, ValueError):
         return None
-    return array if array.shape == shape and np.isfinite(array).all() else None
+
+
+def _is_point(row: Any, size: int) -> bool:
+    """Whether a row is finite numbers, or marks an absent point by confidence 0 or by no number at all."""
+    numbers = _numbers(row)
+    if numbers is None or numbers.shape not in ((size,), (size + 1,)):
+        return False
+    return bool(np.isfinite(_points([row], size)).all())
 
 
 def _points(rows: list, size: int) -> np.ndarray:
     """(N, size + 1) points with confidence in [0, 1]; null is absent."""
-    full = [np.zeros(size + 1) if row is None else np.array([*row, 1.0][: size + 1], np.float64) for row in rows]
-    return clip_confidence(np.stack(full))
+    full = np.full((len(rows), size + 1), np.nan)
+    for number, row in enumerate(rows):
+        if row is not None:
+            full[number, : len(row)] = row
+            if len(row) == size and not np.isnan(full[number, :size]).all():
+                full[number, size] = 1
+    return clip_confidence(full, most=1)
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:

@@ -53,6 +53,7 @@ def eft_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> I
     for number, entry in enumerate(load_eft(str(block[0]))[start : int(block[2])], start):
         try:
             labels = {name: np.asarray(entry[name], np.float64).reshape(shape) for name, shape in SHAPES.items()}
+            labels["gt_keypoint_2d"] = clip_confidence(labels["gt_keypoint_2d"])
             size, name = 200 * float(np.ravel(entry["bbox_scale"])[0]), str(entry["imageName"])
         except (KeyError, ValueError, TypeError, IndexError):
             yield "labels: missing, or of another shape"
@@ -61,7 +62,7 @@ def eft_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> I
             yield "labels: not finite"
             continue
         spin = labels["gt_keypoint_2d"]
-        points = clip_confidence(from_spin_24(spin[25:], spin[:25]))
+        points = from_spin_24(spin[25:], spin[:25])
         pose = labels["parm_pose"]
         if np.abs(pose @ pose.mT - np.eye(3)).max() > 0.01 or (np.linalg.det(pose) < 0).any():
             yield "smpl: not rotations"

@@ -16,7 +16,7 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import box_of_row, check_columns, read_rows, scaled_blocks, text
-from data_pipelines.builders.labels.keypoints import clip_confidence, from_spin_24
+from data_pipelines.builders.labels.keypoints import from_spin_24
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
@@ -79,7 +79,7 @@ def spin_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> 
         if posed:
             more |= {"pose": labels["pose"][row], "betas": labels["shape"][row][:10]}
         if "S" in labels:
-            more["keypoints_3d"] = clip_confidence(from_spin_24(labels["S"][row].astype(np.float64)))
+            more["keypoints_3d"] = from_spin_24(labels["S"][row])
         if posed and "global_t" in labels and "focal_l" in labels:
             focal = float(labels["focal_l"][row])
             more["translation"] = labels["global_t"][row]
@@ -87,12 +87,12 @@ def spin_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> 
             body = [np.asarray(more[key], np.float64)[None] for key in ("pose", "betas", "translation")]
             if bodies and np.isfinite(np.concatenate(body, 1)).all():
                 more["keypoints_3d"] = with_confidence(bodies.keypoints(gender, *body)[0])
-        openpose = labels["openpose"][row].astype(np.float64) if "openpose" in labels else None
+        openpose = labels["openpose"][row] if "openpose" in labels else None
         yield builder.person(
             image,
             key=f"{name}-{start + row}",
             **box_of_row(labels, row, unit),
-            keypoints_2d=clip_confidence(from_spin_24(points[row].astype(np.float64), openpose)),
+            keypoints_2d=from_spin_24(points[row], openpose),
             topology=topology if known else "",
             gender=gender,
             **more,

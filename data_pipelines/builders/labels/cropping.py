@@ -21,9 +21,19 @@ MARGIN = 1.8
 """Side of the square in units of the box: HMR2.0's largest box, 1.3, stays inside when rotated by up to 22 degrees."""
 LIMIT = 512
 """Largest S."""
+LEAST = 16.0
+"""Side of a box in px where labels give one without extent."""
 FARTHEST = 4
 """A square of more than this many times the image's longer side is an error of the labels."""
-_MOVED = ("box_center", "box_size", "keypoints_2d", "intrinsics", "mask", "depth")  # labels that `crop_person` takes
+_MOVED = (
+    "box_center",
+    "box_size",
+    "box_extent",
+    "keypoints_2d",
+    "intrinsics",
+    "mask",
+    "depth",
+)  # labels that `crop_person` takes
 
 
 def crop_person(
@@ -35,8 +45,10 @@ def crop_person(
     intrinsics: np.ndarray | None = None,
     mask: np.ndarray | None = None,
     depth: np.ndarray | None = None,
+    box_extent: np.ndarray | None = None,
     margin: float = MARGIN,
     limit: int = LIMIT,
+    keep_doubtful: bool = False,
 ) -> dict[str, Any]:
     """Cuts a person out and moves the labels along.
 
@@ -48,23 +60,31 @@ def crop_person(
         intrinsics: (3, 3) px.
         mask: (H, W), not 0 on the person.
         depth: (H, W) float, 0 = nothing seen.
+        box_extent: (2,) width and height of the box that became the square one, px.
         margin: side of the square in units of the box.
         limit: largest S.
+        keep_doubtful: cut even where the box does not lie in the image (all is black then) or is a point (a box of
+            `LEAST` px then), and say so in "doubt".
 
     Returns:
-        Arguments of `records.encode`: image (S, S, 3) uint8, source_box, and the labels in px of the stored square.
+        Arguments of `records.encode`: image (S, S, 3) uint8, source_box, the labels in px of the stored square, and
+        "doubt" where there is one.
 
     Raises:
         BadImage: the image cannot be decoded, or the box does not lie in it.
     """
-    center = np.asarray(box_center, np.float64)
-    if not (np.isfinite(center).all() and np.isfinite(box_size)) or box_size < 1:
+    center, doubt = np.asarray(box_center, np.float64), ""
+    if not (np.isfinite(center).all() and np.isfinite(box_size)) or (box_size < 1 and not keep_doubtful):
         raise BadImage("box: empty or not finite")
+    if box_size < 1:
+        box_size, doubt = LEAST, "box: empty"
     if margin * box_size > FARTHEST * max(image.width, image.height):
         raise BadImage("box: far larger than the image")
     reach = margin * box_size / 2
     if (center + reach < 0).any() or (center - reach > (image.width, image.height)).any():
-        raise BadImage("box: outside the image")
+        if not keep_doubtful:
+            raise BadImage("box: outside the image")
+        doubt = doubt or "box: outside the image"
 
     scale = image.scale_for(margin * box_size, limit)
     side = int(np.ceil(margin * box_size / scale))  # n, in px of the image as decoded
@@ -82,10 +102,14 @@ def crop_person(
         "box_size": box_size * factor,
         "source_box": np.array([left, top, left + side, top + side]),
     }
+    if doubt:
+        moved["doubt"] = doubt
     points = np.array(keypoints_2d, np.float64)
     seen = points[:, 2] > 0
     points[:, :2] = np.where(seen[:, None], _move(points[:, :2], origin, factor), 0)
     moved["keypoints_2d"] = points
+    if box_extent is not None:
+        moved["box_extent"] = np.asarray(box_extent, np.float64) * factor
     if intrinsics is not None:
         camera = np.array(intrinsics, np.float64)
         camera[:2] *= factor
@@ -106,6 +130,8 @@ def person_record(
     dataset: str,
     margin: float = MARGIN,
     limit: int = LIMIT,
+    doubt: str = "",
+    keep_doubtful: bool = False,
     estimated_depth: Callable[[SourceImage, np.ndarray, int], dict[str, Any]] | None = None,
     **labels: Any,
 ) -> Record | str:
@@ -117,6 +143,8 @@ def person_record(
         dataset: name of the data set.
         margin: side of the square in units of the box.
         limit: largest side as stored, px.
+        doubt: why the labels may be wrong; "": there is no doubt.
+        keep_doubtful: see `crop_person`.
         estimated_depth: makes the arguments of `records.encode` for the depth from the image, the square in it and the
             side as stored.
         **labels: arguments of `crop_person` in px of the image, and those of `records.encode` that a crop leaves as
@@ -124,9 +152,10 @@ def person_record(
     """
     moved = {name: labels.pop(name) for name in _MOVED if name in labels}
     try:
-        cropped = crop_person(image, margin=margin, limit=limit, **moved)
+        cropped = crop_person(image, margin=margin, limit=limit, keep_doubtful=keep_doubtful, **moved)
     except BadImage as error:
         return str(error)
+    cropped["doubt"] = doubt or cropped.get("doubt", "")
     if estimated_depth is not None:
         labels |= estimated_depth(image, cropped["source_box"], len(cropped["image"]))
     return records.encode(**cropped, key=key, dataset=dataset, **labels)

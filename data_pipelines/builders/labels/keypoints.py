@@ -22,6 +22,18 @@ SMPL_OF_OPENPOSE = list(OPENPOSE_25_FROM_45[1:15])
 """The joints of SMPL's 24 that are OpenPose's points of `OPENPOSE_BODY`, in their order."""
 ENLARGE = 1.2
 """Boxes are tight boxes times this (SPIN, HMR2.0)."""
+SIZES = (0.42, 1.8)
+"""Plausible sizes of people in units of an average adult: a foot taken for a metre, or an inch for a centimetre, and
+the other way round, lie outside."""
+# Pairs of the 44 points at a fixed distance from one another, in two joint sets, and that distance in an adult, metres.
+_BONES = np.array(
+    [(*pair, length) for pairs, length in (
+        (((27, 26), (28, 29), (9, 10), (12, 13)), 0.40), (((26, 25), (29, 30), (10, 11), (13, 14)), 0.44),
+        (((33, 32), (34, 35), (2, 3), (5, 6)), 0.27), (((32, 31), (35, 36), (3, 4), (6, 7)), 0.24),
+        (((33, 34), (2, 5)), 0.36), (((37, 39), (40, 39), (1, 8)), 0.50), (((37, 38),), 0.28),
+    ) for pair in pairs]
+)  # fmt: skip
+_FIRST, _SECOND = _BONES[:, :2].astype(int).T
 
 
 def from_coco_18(points: np.ndarray) -> np.ndarray:
@@ -31,21 +43,44 @@ def from_coco_18(points: np.ndarray) -> np.ndarray:
     return clip_confidence(result)
 
 
-def clip_confidence(points: np.ndarray) -> np.ndarray:
-    """(..., K, C) points with confidence last, clipped to [0, 1]: that of OpenPose and ViTPose can exceed 1."""
+def clip_confidence(points: np.ndarray, most: float = np.inf) -> np.ndarray:
+    """(..., K, C) points with confidence last, clipped to [0, most].
+
+    That of OpenPose and ViTPose can exceed 1, and the original losses weigh by it as it is.
+
+    What is not a number under confidence 0, or in all numbers of a point, marks an absent point, whose numbers become
+    0. Elsewhere it stays, to be found.
+    """
     points = np.array(points, np.float64)
-    points[..., -1] = np.clip(points[..., -1], 0, 1)
+    absent = (points[..., -1] <= 0) | np.isnan(points).all(-1)
+    points[absent] = np.where(np.isfinite(points[absent]), points[absent], 0)
+    points[..., -1] = np.clip(points[..., -1], 0, most)
     return points
 
 
+def person_size(keypoints_3d: np.ndarray) -> float | None:
+    """Size of a person in units of an average adult, from the lengths of bones; None where no bone is known.
+
+    Args:
+        keypoints_3d: (44, 4) metres and confidence.
+    """
+    seen = keypoints_3d[:, 3] > 0
+    known = seen[_FIRST] & seen[_SECOND]
+    if not known.any():
+        return None
+    lengths = np.linalg.norm(keypoints_3d[_FIRST[known], :3] - keypoints_3d[_SECOND[known], :3], axis=1)
+    return float(np.median(lengths / _BONES[known, 2]))
+
+
 def from_spin_24(points: np.ndarray, openpose: np.ndarray | None = None) -> np.ndarray:
-    """(24, C) SPIN points and (25, C) OpenPose points, confidence last -> (44, C).
+    """(24, C) SPIN points and (25, C) OpenPose points, confidence last -> (44, C), as `clip_confidence` leaves them.
 
     The five facial points of SPIN's 24 are dropped into OpenPose's nose, eyes and ears where these are absent.
     """
+    points = clip_confidence(points)
     result = np.zeros((len(KEYPOINTS_44), points.shape[1]))
     if openpose is not None:
-        result[:25] = openpose
+        result[:25] = clip_confidence(openpose)
     result[_SPIN_24_START:] = points[:19]
     for spin, pose in zip((19, 20, 21, 22, 23), (0, 16, 15, 18, 17), strict=True):
         if result[pose, -1] == 0:
