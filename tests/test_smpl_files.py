@@ -14,6 +14,7 @@ import scipy.sparse
 from hmr_jax.body import joint_set_matrix, keypoint_vertices, load_body_model
 from hmr_jax.body.joints import J19, SMPL_24, SMPL_PARENTS
 from hmr_jax.io import safe_pickle
+from hmr_jax.io.research_files import _resolve, evaluate
 
 DATA = Path(__file__).parent / "data"
 V = 100
@@ -36,6 +37,7 @@ def smpl_arrays(num_vertices=V, num_joints=24, num_betas=10, dtype=np.float64):
 
 
 def save(path, contents, protocol=4):
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(pickle.dumps(contents, protocol))
     return path
 
@@ -68,13 +70,86 @@ def test_reads_what_a_real_python_2_wrote(protocol):
     assert model.landmarks is None
 
 
-@pytest.mark.parametrize("layout", ["csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "coo_array"])
-def test_reads_sparse_regressors_of_any_scipy(tmp_path, layout):
+LAYOUTS = ("csc", "csr", "coo", "lil", "dok", "bsr", "dia")
+
+
+@pytest.mark.filterwarnings("ignore:Constructing a DIA matrix")
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("layout", [f"{layout}_{kind}" for layout in LAYOUTS for kind in ("matrix", "array")])
+def test_reads_sparse_regressors_of_any_scipy(tmp_path, layout, protocol):
     arrays = smpl_arrays(num_betas=300)
     sparse = getattr(scipy.sparse, layout)(arrays["J_regressor"])
-    model = load_body_model(save(tmp_path / "smpl.pkl", arrays | {"J_regressor": sparse}))
+    model = load_body_model(save(tmp_path / "smpl.pkl", arrays | {"J_regressor": sparse}, protocol))
     assert_equals(model, arrays)
     assert model.topology == f"smpl-{V}"
+
+
+def test_reads_sparse_matrices_without_entries_and_of_blocks():
+    for layout in LAYOUTS:
+        for dense in (np.zeros((3, 4)), np.kron(np.eye(3, 4)[::-1], [[1.0, 2], [3, 4]]).astype(np.float32)):
+            content = pickle.dumps(getattr(scipy.sparse, f"{layout}_matrix")(dense))
+            loaded = evaluate(safe_pickle.load(io.BytesIO(content), _resolve))
+            np.testing.assert_array_equal(loaded, dense)
+
+
+@pytest.mark.parametrize("reduce", [dict.__reduce__, lambda self: dict.__reduce__(self)], ids=["items", "state"])
+def test_reads_a_dok_matrix_of_an_old_scipy(tmp_path, reduce):
+    """Until scipy 1.12 the object itself was the dictionary, pickled as one with the attributes beside it."""
+    arrays = smpl_arrays()
+    entries = {(int(i), int(j)): value for (i, j), value in np.ndenumerate(arrays["J_regressor"]) if value}
+    module = types.ModuleType("scipy.sparse.dok")
+    old = type("dok_matrix", (dict,), {"__module__": "scipy.sparse.dok", "__reduce__": reduce})
+    module.dok_matrix = old
+    sys.modules["scipy.sparse.dok"] = module
+    try:
+        matrix = old(entries)
+        vars(matrix).update(_shape=arrays["J_regressor"].shape, dtype=np.dtype(np.float64))
+        path = save(tmp_path / "smpl.pkl", arrays | {"J_regressor": matrix}, protocol=2)
+    finally:
+        del sys.modules["scipy.sparse.dok"]
+    assert_equals(load_body_model(path), arrays)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_reads_numpy_matrices(tmp_path, protocol):
+    arrays = smpl_arrays()
+    matrices = {key: np.matrix(arrays[key]) for key in ("J_regressor", "weights", "v_template", "kintree_table")}
+    model = load_body_model(save(tmp_path / "smpl.pkl", arrays | matrices, protocol))
+    assert_equals(model, arrays)
+    assert type(model.joint_regressor) is np.ndarray
+
+
+def test_reads_other_projects_names_of_the_arrays(tmp_path):
+    arrays = smpl_arrays()
+    others = {"J_regressor": "joint_regressor", "weights": "lbs_weights", "f": "faces"}
+    renamed = {others.get(key, key): value for key, value in arrays.items()}
+    assert_equals(load_body_model(save(tmp_path / "smpl.pkl", renamed)), arrays)
+    # Where both are there, as in the files of an SMPL re-implementation, the second holds other points.
+    both = arrays | {"joint_regressor": np.zeros((19, V))}
+    assert_equals(load_body_model(save(tmp_path / "smpl.pkl", both)), arrays)
+    with pytest.raises(ValueError, match=r"J_regressor in .* is float64 \(19, 100\)"):
+        load_body_model(save(tmp_path / "smpl.pkl", renamed | {"joint_regressor": np.zeros((19, V))}))
+
+
+@pytest.mark.parametrize("factor", [1000, 100, 39.37, 10, 3.281, 0.01])
+def test_a_body_in_another_unit_is_refused(tmp_path, factor):
+    arrays = smpl_arrays()
+    shown = {key: arrays[key] * factor for key in ("v_template", "shapedirs", "posedirs")}
+    with pytest.raises(ValueError, match="v_template must be in metres"):
+        load_body_model(save(tmp_path / "smpl.pkl", arrays | shown))
+
+
+@pytest.mark.parametrize("key", ["shapedirs", "posedirs"])
+def test_displacements_in_another_unit_than_the_template_are_refused(tmp_path, key):
+    arrays = smpl_arrays() | {"posedirs": np.full((V, 3, 207), 0.03)}
+    with pytest.raises(ValueError, match=f"{key} in .* moves vertices by up to .* must be in metres"):
+        load_body_model(save(tmp_path / "smpl.pkl", arrays | {key: arrays[key] * 100}))
+
+
+def test_skinning_weights_in_per_cent_are_refused(tmp_path):
+    arrays = smpl_arrays()
+    with pytest.raises(ValueError, match=r"skinning weights in .* are not between 0 and 1"):
+        load_body_model(save(tmp_path / "smpl.pkl", arrays | {"weights": arrays["weights"] * 100}))
 
 
 def test_reads_npz_also_with_pickled_objects_inside(tmp_path):

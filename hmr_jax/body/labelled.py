@@ -4,6 +4,7 @@ Shapes: N people, J joints, n vertices that the keypoints use.
 """
 
 from functools import lru_cache
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -98,7 +99,18 @@ def _skin(model: BodyModel, betas: jax.Array, rotations: jax.Array, vertex_ids: 
     return skin(model, betas, rotations, vertex_ids=vertex_ids)
 
 
-@lru_cache(maxsize=4)
 def load_labelled_bodies(source: str) -> LabelledBodies:
-    """`LabelledBodies`, read once for each process."""
+    """`LabelledBodies`, read once for each process and again when a file has changed."""
+    return _load(source, _state(source))
+
+
+@lru_cache(maxsize=4)
+def _load(source: str, state: tuple) -> LabelledBodies:
     return LabelledBodies(source)
+
+
+def _state(source: str) -> tuple:
+    """Places, sizes and times of a source's files, which change with them."""
+    path = Path(source).expanduser().absolute()
+    files = [file for file in (path, *path.glob("*.*")) if file.is_file()]
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files))

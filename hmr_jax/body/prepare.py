@@ -2,8 +2,10 @@
 
     python -m hmr_jax.body.prepare FILE... --out DIR
 
-Files are recognised by their contents, not by their names. SMPL models become npz files with the extra regressors
-inside, so `load_body_model` needs no other file. A later run with files that were missing completes the folder.
+Files are recognised by their contents. Only the gender of a body is read from the name of its file or folder, and a
+regressor that is given without a body is known by its exact name. SMPL models become npz files with the extra
+regressors inside, so `load_body_model` needs no other file. A later run with files that were missing completes the
+folder.
 """
 
 import re
@@ -14,9 +16,9 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from hmr_jax import cli
-from hmr_jax.body.genders import file_stem, parse_gender
+from hmr_jax.body.genders import NAMES, file_stem, parse_gender
 from hmr_jax.body.model import Array, BodyModel
-from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, read_smpl
+from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, identify_regressor, read_smpl
 from hmr_jax.io import atomic
 from hmr_jax.io.research_files import read_contents
 
@@ -47,33 +49,69 @@ def prepare(files: list[Path], out: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file is damaged or of an unknown kind; nothing is written then.
+        ValueError: a file is damaged or of an unknown kind, nothing tells which regressor it is, or two files would
+            become the same result; nothing is written then.
     """
-    contents = {path: read_contents(path) for path in [*sorted(out.glob("*.np[yz]")), *files]}
+    paths = dict.fromkeys([*sorted(out.glob("*.np[yz]")), *files])
+    contents = {path: read_contents(path) for path in paths}
     kinds = {path: identify(content) for path, content in contents.items()}
     for path in files:
-        if kinds[path] != "smpl" and kinds[path] not in WANTED:
+        if kinds[path] not in ("smpl", "a regressor", *WANTED):
             known = ", ".join(list(WANTED)[3:])
             raise ValueError(f"{path} is {kinds[path] or 'of an unknown kind'}: give SMPL models or {known}.")
 
-    results: dict[str, Any] = {kind: contents[path] for path, kind in kinds.items() if kind in WANTED}
-    regressors = {name: results[stem] for name, (stem, _) in REGRESSOR_FILES.items() if stem in results}
+    models = {path: read_smpl(path) for path, kind in kinds.items() if kind == "smpl"}
+    origins: dict[str, Path] = {}
+    results: dict[str, Any] = {}
     for path, kind in kinds.items():
-        if kind == "smpl":
-            results[_model_name(path)] = _smpl_arrays(read_smpl(path), regressors, path)
+        if kind == "a regressor":
+            kind = identify_regressor(contents[path], path, models.values())
+        if kind in WANTED:
+            _add(results, origins, kind, contents[path], path)
+    regressors = {name: results[stem] for name, (stem, _) in REGRESSOR_FILES.items() if stem in results}
+    for path, model in models.items():
+        _add(results, origins, _model_name(path), _smpl_arrays(model, regressors, path), path)
 
     out.mkdir(parents=True, exist_ok=True)
     report = [f"{name}: {_write(out / name, content)}" for name, content in results.items()]
+    for path in models:
+        if path in files:
+            name = _model_name(path)
+            report.append(
+                f"{path} is taken as {name}, by its name"
+                if name in WANTED
+                else f"the name of {path} tells no gender: rename it, for example to SMPL_NEUTRAL, and give it again"
+            )
     for name, (purpose, source) in WANTED.items():
         if name not in results and not (name == "J_regressor_extra" and "SMPL_to_J19" in results):
             report.append(f"missing {name}: needed for {purpose}; it comes with {source}")
     return report
 
 
+def _add(results: dict[str, Any], origins: dict[str, Path], name: str, content: Any, path: Path) -> None:
+    """Adds a result, which must not be there with other values."""
+    if name in results and not _same(results[name], content):
+        raise ValueError(
+            f"{origins[name]} and {path} would both become {name}, but differ: give one of them, or choose another "
+            "folder for the result. The gender of a body is read from the name of its file or folder."
+        )
+    results[name], origins[name] = content, path
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two files hold the same arrays, as far as both have them."""
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return np.array_equal(first, second)
+    return all(np.array_equal(first[key], second[key]) for key in first.keys() & second.keys())
+
+
 def _model_name(path: Path) -> str:
-    """Such as SMPL_NEUTRAL, if the file's name contains the gender; its contents do not."""
+    """Such as SMPL_NEUTRAL, if the name of the file or else of its folder tells the gender; the contents do not."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     genders = {gender for word in words if (gender := parse_gender(word))}
+    folder = path.absolute().parent.name.lower()
+    if not genders and folder in NAMES.values():
+        genders = {gender for gender, name in NAMES.items() if name == folder}
     return file_stem(genders.pop()) if len(genders) == 1 else path.stem
 
 
@@ -81,6 +119,8 @@ def _smpl_arrays(model: BodyModel, regressors: dict[str, np.ndarray], path: Path
     """A model under SMPL's own keys, dense, with regressors as "regressor_<name>"."""
     together = model.regressors | {name: np.asarray(matrix, np.float32) for name, matrix in regressors.items()}
     for name, matrix in together.items():
+        if not np.array_equal(matrix, model.regressors.get(name, matrix)):
+            raise ValueError(f"The {REGRESSOR_FILES[name][0]} given differs from the one that {path} has already.")
         if matrix.shape[1] != model.num_vertices:
             raise ValueError(
                 f"The {REGRESSOR_FILES[name][0]} given is for {matrix.shape[1]} vertices, but {path} has "

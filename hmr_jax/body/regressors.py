@@ -9,12 +9,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmr_jax.body.joints import J14_FROM_H36M, J19, OPENPOSE_25_FROM_45, SMPL_24
+from hmr_jax.body.joints import H36M_17, J14_FROM_H36M, J19, OPENPOSE_25_FROM_45, SMPL_24
 from hmr_jax.body.model import BodyModel
 
 JOINT_SETS = ("keypoints_44", "h36m_17", "j14", "j19", "smpl_24")
 # Rows of J_regressor_extra.npy; SPIN takes the other points of `J19` from SMPL's joints.
 EXTRA_9 = J19[2:4] + J19[12:]
+
+POINTS = {"j19": J19, "extra": EXTRA_9, "h36m": H36M_17}
+"""Names of the points of each of `BodyModel.regressors`."""
+# SMPL's joints that a regressed point may be next to, in the rest pose and without their sides.
+_NEXT_TO = {
+    "ankle": ("ankle", "foot"), "knee": ("knee",), "hip": ("hip", "pelvis"), "pelvis": ("pelvis", "hip", "spine1"),
+    "spine": ("spine1", "spine2", "spine3"), "thorax": ("spine3", "neck", "collar"),
+    "neck": ("spine3", "neck", "collar", "head"), "head": ("neck", "head"), "jaw": ("neck", "head"),
+    "shoulder": ("shoulder", "collar"), "elbow": ("elbow",), "wrist": ("wrist", "hand"),
+}  # fmt: skip
 
 
 class JointSet(NamedTuple):
@@ -60,6 +70,40 @@ def keypoint_vertices(model: BodyModel) -> np.ndarray:
 def keypoint_matrix(model: BodyModel) -> np.ndarray:
     """(44, J + n) map from joints and `keypoint_vertices` to the 44 keypoints."""
     return joint_set_matrix(model, "keypoints_44").matrix
+
+
+def is_person(model: BodyModel) -> bool:
+    """Whether the body's joints at rest stand to each other as SMPL's do: from ankles to head, left at +x."""
+    if model.num_joints != len(SMPL_24):
+        return False
+    joints = dict(zip(SMPL_24, np.asarray(model.joint_regressor) @ np.asarray(model.v_template), strict=True))
+    sides = all(
+        joints[f"left_{part}"][0] > 0 > joints[f"right_{part}"][0]
+        for part in ("ankle", "knee", "hip", "shoulder", "elbow", "wrist")
+    )
+    rising = [joints[name][1] for name in ("left_ankle", "left_knee", "left_hip", "spine2", "left_shoulder", "head")]
+    return sides and rising == sorted(rising)
+
+
+def misplaced_point(matrix: np.ndarray, name: str, model: BodyModel) -> str | None:
+    """The first point of a regressor that is not where its name says on the body at rest, as text for a message.
+
+    Args:
+        matrix: (K, V).
+        name: of `POINTS`.
+        model: the body; nothing is said on one that is no person, see `is_person`.
+    """
+    if not is_person(model):
+        return None
+    rest = np.asarray(model.v_template)
+    joints, points = np.asarray(model.joint_regressor) @ rest, np.asarray(matrix, np.float32) @ rest
+    for row, (label, point) in enumerate(zip(POINTS[name], points, strict=True)):
+        side, _, part = label.rpartition("_") if label.startswith(("left", "right")) else ("", "", label.split("_")[0])
+        nearest = SMPL_24[int(np.linalg.norm(joints - point, axis=1).argmin())]
+        wrong_side = (side == "left" and point[0] <= 0) or (side == "right" and point[0] >= 0)
+        if wrong_side or nearest.split("_")[-1] not in _NEXT_TO[part]:
+            return f"its row {row} should be '{label}', but lies next to the body's {nearest.replace('_', ' ')}"
+    return None
 
 
 def _openpose_25(model: BodyModel) -> np.ndarray:

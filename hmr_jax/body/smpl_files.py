@@ -5,6 +5,8 @@ SMPL (Loper et al. 2015) may not be redistributed: users download SMPL_NEUTRAL.p
 Shapes: V vertices, K points of a regressor.
 """
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ import numpy as np
 from hmr_jax.body.default_body import load_default_body
 from hmr_jax.body.joints import SMPL_LANDMARK_VERTICES, SMPL_PARENTS
 from hmr_jax.body.model import Array, BodyModel
+from hmr_jax.body.regressors import is_person, misplaced_point
 from hmr_jax.io.research_files import read_contents
 
 NUM_SMPL_JOINTS, NUM_SMPL_VERTICES, NUM_SMPL_FACES = 24, 6890, 13776
 NUM_SMPL_BETAS = 10  # taken of a file's 10 or 300
+_LONGEST = (0.4, 2.6)  # metres, from an infant to more than any adult: the longest side of a body at rest
+_FARTHEST = 2.0  # metres that a unit of a beta or of a rotation's entry may move a vertex; SMPL's are below 0.2
 MODEL_KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+# Names of the same arrays in files that other projects saved.
+_OTHER_KEYS = {"J_regressor": "joint_regressor", "weights": "lbs_weights", "f": "faces"}
 # Extra regressors that may be beside a model file: name in `BodyModel.regressors` -> name of the .npy or .pkl, rows.
 REGRESSOR_FILES = {"j19": ("SMPL_to_J19", 19), "extra": ("J_regressor_extra", 9), "h36m": ("J_regressor_h36m", 17)}
 # Models of the same family, recognised by their number of joints.
@@ -28,12 +35,18 @@ _OTHER_MODELS = {
 
 
 def identify(contents: Any) -> str | None:
-    """What a file holds: "smpl", a key of `prepare.WANTED`, another model such as "a STAR body", or None if unknown."""
+    """What a file holds.
+
+    Returns:
+        "smpl", "smpl_mean_params", "smplx2smpl", another model such as "a STAR body", "a regressor", whose kind
+        `identify_regressor` tells, or None if unknown.
+    """
     if isinstance(contents, np.ndarray):
-        rows = {count: file for file, count in REGRESSOR_FILES.values()}
-        return rows.get(contents.shape[0]) if contents.ndim == 2 and contents.shape[1] > contents.shape[0] else None
+        regressor = contents.ndim == 2 and contents.dtype.kind in "fiu" and 3 < contents.shape[0] < contents.shape[1]
+        return "a regressor" if regressor else None
     if not isinstance(contents, dict):
         return None
+    contents = _with_usual_keys(contents)
     if {"pose", "shape", "cam"} <= contents.keys():
         return "smpl_mean_params"
 
@@ -72,9 +85,11 @@ def read_smpl(path: str | Path) -> BodyModel:
     kind = identify(contents)
     if kind is None:
         raise ValueError(f"{path} is not a body model: it lacks 'v_template' and 'weights'.")
+    if kind == "a regressor":
+        kind = f"a regressor of {len(contents)} points, such as J_regressor_h36m"
     if kind != "smpl":
         raise ValueError(f"{path} is {kind}, not an SMPL model: take SMPL_NEUTRAL.pkl from smpl.is.tue.mpg.de.")
-    arrays = _checked(contents, path)
+    arrays = _checked(_with_usual_keys(contents), path)
     num_vertices, faces = len(arrays["v_template"]), arrays["f"].astype(np.int32)
     built_in = load_default_body()
     if np.array_equal(faces, built_in.faces):  # it has SMPL's size, but its export is not SMPL
@@ -83,9 +98,9 @@ def read_smpl(path: str | Path) -> BodyModel:
         is_smpl = (num_vertices, len(faces)) == (NUM_SMPL_VERTICES, NUM_SMPL_FACES)
         topology = "smpl" if is_smpl else f"smpl-{num_vertices}"
         landmarks = np.array(SMPL_LANDMARK_VERTICES, np.int32) if is_smpl else None
-        regressors = read_regressors(contents, path, num_vertices)
+        regressors = {}
     single = {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
-    return BodyModel(
+    body = BodyModel(
         v_template=single["v_template"],
         shapedirs=np.ascontiguousarray(single["shapedirs"][..., :NUM_SMPL_BETAS]),
         posedirs=single["posedirs"],
@@ -97,43 +112,113 @@ def read_smpl(path: str | Path) -> BodyModel:
         landmarks=landmarks,
         regressors=regressors,
     )
+    return body if regressors else replace(body, regressors=_read_regressors(contents, path, body))
 
 
-def read_regressors(contents: dict[str, Any], path: Path, num_vertices: int) -> dict[str, Array]:
+def _read_regressors(contents: dict[str, Any], path: Path, body: BodyModel) -> dict[str, Array]:
     """Extra regressors (K, V) from the model file, where they are "regressor_<name>", or else from files beside it."""
     found: dict[str, Array] = {}
     for name in REGRESSOR_FILES:
         stored = contents.get(f"regressor_{name}")
         if stored is not None:
-            found[name] = _checked_regressor(stored, name, path, num_vertices)
-        elif (matrix := read_regressor(path.parent, name, num_vertices)) is not None:
+            found[name] = _checked_regressor(stored, name, path, body)
+        elif (matrix := read_regressor(path.parent, name, body)) is not None:
             found[name] = matrix
     return found
 
 
-def read_regressor(folder: Path, name: str, num_vertices: int) -> np.ndarray | None:
+def read_regressor(folder: Path, name: str, body: BodyModel) -> np.ndarray | None:
     """An extra regressor (K, V) float32 from its own file in a folder, .npy before .pkl; None if there is none.
 
     Args:
         folder: where to look.
         name: of the regressor, see `REGRESSOR_FILES`.
-        num_vertices: V of the body that it is for.
+        body: the body that it is for.
 
     Raises:
-        ValueError: the file is damaged or for another body.
+        ValueError: the file is damaged, for another body, or another regressor.
     """
     files = (folder / f"{REGRESSOR_FILES[name][0]}{suffix}" for suffix in (".npy", ".pkl"))
     file = next((file for file in files if file.is_file()), None)
-    return None if file is None else _checked_regressor(read_contents(file), name, file, num_vertices)
+    return None if file is None else _checked_regressor(read_contents(file), name, file, body)
 
 
-def _checked_regressor(matrix: Any, name: str, source: Path, num_vertices: int) -> np.ndarray:
-    wanted = (REGRESSOR_FILES[name][1], num_vertices)
+def _checked_regressor(matrix: Any, name: str, source: Path, body: BodyModel) -> np.ndarray:
+    wanted = (REGRESSOR_FILES[name][1], body.num_vertices)
     if np.shape(matrix) != wanted:
         raise ValueError(
             f"The {name} regressor in {source} has shape {np.shape(matrix)}, not {wanted} as the body needs."
         )
+    if np.asarray(matrix).dtype.kind not in "fiu" or not np.isfinite(matrix).all():
+        raise ValueError(f"The {name} regressor in {source} has values that are not finite numbers: it is damaged.")
+    wrong = misplaced_point(matrix, name, body)
+    if wrong:
+        raise ValueError(f"The file {source} is not {REGRESSOR_FILES[name][0]}, but another regressor: {wrong}.")
     return np.asarray(matrix, np.float32)
+
+
+def identify_regressor(matrix: np.ndarray, path: Path, bodies: Iterable[BodyModel]) -> str:
+    """Which regressor of `REGRESSOR_FILES` a file holds: by where its points lie on a body, or else by its exact name.
+
+    The number of its points tells nothing: J_regressor_coco has 17 like J_regressor_h36m, and others 19.
+
+    Args:
+        matrix: (K, V).
+        path: of the file.
+        bodies: those that it may be for; others are passed over.
+
+    Returns:
+        The published name without suffix, such as J_regressor_h36m.
+
+    Raises:
+        ValueError: neither tells, or they contradict each other.
+    """
+
+    def wrong(name: str, body: BodyModel) -> str | None:
+        return misplaced_point(matrix, name, body)
+
+    stems = {name: stem for name, (stem, rows) in REGRESSOR_FILES.items() if rows == len(matrix)}
+    given = [body for body in bodies if body.num_vertices == matrix.shape[1] and is_person(body)]
+    built_in = load_default_body()  # for its own regressors; SMPL's mean nothing on it
+    for body in [*given, built_in] if matrix.shape[1] == built_in.num_vertices else given:
+        for name, stem in stems.items():
+            if wrong(name, body) is None:
+                return stem
+    for name, stem in stems.items():
+        if path.stem == stem:
+            if given:
+                raise ValueError(f"The file {path} is not {stem}, but another regressor: {wrong(name, given[0])}.")
+            return stem
+    if not stems:
+        known = ", ".join(stem for stem, _ in REGRESSOR_FILES.values())
+        raise ValueError(f"{path} is a regressor of {len(matrix)} points, which is none of {known}.")
+    stem = next(iter(stems.values()))
+    raise ValueError(
+        f"{path} is a regressor of {len(matrix)} points, and nothing tells which one: name the file {stem} if it is "
+        "that, or give the SMPL model that it is for together with it."
+    )
+
+
+def _with_usual_keys(contents: dict[str, Any]) -> dict[str, Any]:
+    """The contents with SMPL's own names for arrays that other projects name otherwise."""
+    renamed = {key: contents[other] for key, other in _OTHER_KEYS.items() if contents.get(other) is not None}
+    return contents | {key: value for key, value in renamed.items() if contents.get(key) is None}
+
+
+def check_units(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Raises ValueError unless a model's arrays, under SMPL's keys, are those of a person in metres."""
+    longest = float(np.ptp(arrays["v_template"], axis=0).max())
+    if not _LONGEST[0] <= longest <= _LONGEST[1]:
+        raise ValueError(
+            f"The body in {path} is {longest:.4g} m large at rest: its v_template must be in metres, not in "
+            "millimetres, centimetres or another unit."
+        )
+    for key in ("shapedirs", "posedirs"):
+        largest = float(np.abs(arrays[key]).max(initial=0))
+        if largest > _FARTHEST:
+            raise ValueError(f"{key} in {path} moves vertices by up to {largest:.4g} m: it must be in metres.")
+    if arrays["weights"].min() < -0.01 or arrays["weights"].max() > 1.01:
+        raise ValueError(f"The skinning weights in {path} are not between 0 and 1.")
 
 
 def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -142,6 +227,8 @@ def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise ValueError(f"{path} is not a complete SMPL model: it lacks {', '.join(missing)}.")
     arrays = {key: np.asarray(contents[key]) for key in MODEL_KEYS}
+    if not arrays["v_template"].size:
+        raise ValueError(f"v_template in {path} is empty: the file is damaged.")
     num_vertices = arrays["v_template"].size // 3
     expected = {
         "v_template": (num_vertices, 3),
@@ -163,4 +250,5 @@ def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"The joint tree in {path} is not SMPL's: the parents are {parents}.")
     if arrays["f"].min() < 0 or arrays["f"].max() >= num_vertices:
         raise ValueError(f"Faces in {path} refer to vertices that do not exist: the file is damaged.")
+    check_units(arrays, path)
     return arrays

@@ -17,7 +17,7 @@ import scipy.sparse
 
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.skinning import BodyOutput, skin
-from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, identify
+from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, check_units, identify
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.io.research_files import read_contents
 
@@ -111,6 +111,7 @@ def read_smplx(path: str | Path) -> SmplxModel:
             raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
     if (-1, *contents["kintree_table"][0, 1:].astype(int).tolist()) != SMPLX_PARENTS:
         raise ValueError(f"The joint tree in {path} is not SMPL-X's.")
+    check_units(contents, Path(path))
     # Files have 300 betas and 100 expressions, older ones 10 and 10.
     expression = 300 if total >= 310 else 10
     num_betas = min(expression, total, MAX_BETAS)

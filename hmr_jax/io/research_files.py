@@ -57,7 +57,7 @@ def evaluate(item: Any, depth: int = 0) -> Any:
     if isinstance(item, Opaque):
         state = item.state if isinstance(item.state, dict) else {}
         if item.class_name.startswith("scipy.sparse"):
-            return _dense(state, item.class_name.rpartition(".")[2][:3])
+            return _dense(item)
         return _chumpy_value(state, item.class_name.rpartition(".")[2], depth)
     return item
 
@@ -77,26 +77,73 @@ def _chumpy_value(state: dict, kind: str, depth: int) -> np.ndarray | None:
     return child("x") if "x" in state else None
 
 
-def _dense(state: dict, layout: str) -> np.ndarray:
-    """The array of a sparse matrix in csc, csr or coo layout."""
-    shape = state["_shape"] if "_shape" in state else state["shape"]
-    values = np.asarray(state["data"])
-    if layout == "coo":
-        rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
-    else:
-        counts = np.diff(np.asarray(state["indptr"]))
-        outer, inner = np.repeat(np.arange(len(counts)), counts), np.asarray(state["indices"])
-        rows, columns = (inner, outer) if layout == "csc" else (outer, inner)
-    dense = np.zeros([int(size) for size in shape], values.dtype)
-    np.add.at(dense, (np.asarray(rows), np.asarray(columns)), values)
+_SPARSE = ("csc", "csr", "coo", "lil", "dok", "bsr", "dia")
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    """The array of a sparse matrix of scipy in any layout."""
+    state = matrix.state if isinstance(matrix.state, dict) else {}
+    shape = tuple(int(size) for size in (state["_shape"] if "_shape" in state else state["shape"]))
+    rows, columns, values = _entries(matrix, state, shape)
+    if len(values) and min(rows.min(), columns.min()) < 0:
+        raise ValueError("a sparse matrix has negative indices.")
+    dense = np.zeros(shape, values.dtype)
+    np.add.at(dense, (rows, columns), values)
     return dense
 
 
+def _entries(matrix: Any, state: dict, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and values of the entries of a sparse matrix."""
+    layout = matrix.class_name.rpartition(".")[2][:3]
+    if layout == "dok":  # a dictionary with pairs of indices as keys: the object itself, or since scipy 1.13 in it
+        entries = state.get("_dict", matrix.items)
+        places = np.array(list(entries), np.int64).reshape(-1, 2)
+        return places[:, 0], places[:, 1], np.array(list(entries.values()))
+    if layout == "lil":  # lists of columns and of values for each row
+        lists = [[np.asarray(part) for part in state[key]] for key in ("rows", "data")]
+        columns, values = (np.concatenate([np.zeros(0, np.int8), *parts]) for parts in lists)
+        return np.repeat(np.arange(len(lists[0])), [len(part) for part in lists[0]]), columns.astype(np.int64), values
+    values = np.asarray(state["data"])
+    if layout == "coo":
+        rows, columns = state["coords"] if "coords" in state else (state["row"], state["col"])
+        return np.asarray(rows), np.asarray(columns), values
+    if layout == "dia":  # diagonals by their offset from the main one, aligned by column
+        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+        rows = columns - np.asarray(state["offsets"])[:, None]
+        inside = (rows >= 0) & (rows < shape[0]) & (columns < shape[1])
+        return rows[inside], columns[inside], values[inside]
+    counts = np.diff(np.asarray(state["indptr"]))
+    outer, inner = np.repeat(np.arange(len(counts)), counts), np.asarray(state["indices"])
+    if layout == "bsr":  # blocks instead of numbers
+        height, width = values.shape[1:]
+        rows = outer[:, None, None] * height + np.arange(height)[:, None]
+        columns = inner[:, None, None] * width + np.arange(width)
+        rows, columns = (np.broadcast_to(places, values.shape).ravel() for places in (rows, columns))
+        return rows, columns, values.ravel()
+    return (inner, outer, values) if layout == "csc" else (outer, inner, values)
+
+
 def _resolve(module: str, name: str) -> type[Opaque] | None:
-    sparse = module.startswith("scipy.sparse") and name[:3] in ("csc", "csr", "coo")
+    sparse = module.startswith("scipy.sparse") and name[:3] in _SPARSE
+    if sparse and name.startswith("dok"):
+        return type("Dictionary", (_Dictionary,), {"class_name": f"{module}.{name}"})
     if module.split(".")[0] == "chumpy" or sparse:
         return opaque_class(f"{module}.{name}")
     return None
+
+
+class _Dictionary(Opaque):
+    """Stand-in for an object that is a dictionary."""
+
+    items: dict
+
+    def __new__(cls, items: Any = ()) -> "_Dictionary":
+        made: Any = super().__new__(cls)
+        made.items = dict(items)
+        return made
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items[key] = value
 
 
 def _read_npz(file: Any) -> dict[str, Any]:

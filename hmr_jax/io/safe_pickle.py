@@ -184,7 +184,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 def _reconstruct_object(cls: type, base: type, state: Any) -> Any:
     if not (isinstance(cls, type) and issubclass(cls, Opaque)):
         raise RefusedPickleError("The pickle restores an object of a class that is not on the list of safe names.")
-    return cls()
+    return cls() if state is None else cls(state)  # of a class that extends dict, its items
 
 
 # Names that moved: Python 2 -> 3, NumPy 1 -> 2.
@@ -196,6 +196,8 @@ _MODULE_NOW = {
 }
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
+    ("numpy", "matrix"): _Array,
+    ("numpy.matrixlib.defmatrix", "matrix"): _Array,
     ("numpy", "dtype"): _DType,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct_array,
     ("numpy._core.multiarray", "scalar"): _scalar,

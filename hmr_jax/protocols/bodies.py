@@ -51,7 +51,7 @@ def _with_regressor(protocol: Protocol, body: BodyModel, directory: Path | None)
     name = protocol.regressor
     if protocol.space == "2d" or name in ("kinematic", "body") or name in body.regressors:
         return body
-    matrix = None if directory is None else read_regressor(directory, name, body.num_vertices)
+    matrix = None if directory is None else read_regressor(directory, name, body)
     if matrix is None:
         where = f"it is not in {directory}" if directory else f"name the folder with --bodies or {VARIABLE}"
         raise FileNotFoundError(
