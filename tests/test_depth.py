@@ -9,7 +9,7 @@ from PIL import Image
 
 from hmr_jax.depth import DepthMap, crop_depth, normalize, read_depth, to_levels, write_depth
 from hmr_jax.depth.providers import depth_provider
-from hmr_jax.depth.resizing import network_size
+from hmr_jax.depth.resizing import network_size, prepare, resize_linear
 from hmr_jax.geometry.crops import extract_crop
 
 RAMP = np.linspace(1, 4, 20 * 30, dtype=np.float32).reshape(20, 30)
@@ -226,6 +226,15 @@ def test_an_onnx_network_sees_the_whole_normalised_image(tmp_path):
         (depth,) = depth_provider(f"onnx:{tmp_path / name}")([image], [tmp_path / "a.jpg"])
         assert depth.kind == "inverse"
         np.testing.assert_allclose(depth.values[:, 3:-3], expected[:, 3:-3], atol=0.1)
+    noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)  # resized as for the network in JAX
+    (depth,) = depth_provider(f"onnx:{tmp_path / 'free.onnx'}")([noise], [tmp_path / "a.jpg"])
+    shown = prepare(noise, network_size(noise.shape))[..., 1] + 3
+    np.testing.assert_allclose(depth.values, resize_linear(shown, (700, 900)).clip(0), atol=1e-5)
+    save("net_metric_vits.onnx", "height", "width")
+    with pytest.raises(ValueError, match="is called as a metric network: name it onnx-metric:"):
+        depth_provider(f"onnx:{tmp_path / 'net_metric_vits.onnx'}")
+    (depth,) = depth_provider(f"onnx-metric:{tmp_path / 'net_metric_vits.onnx'}")([image], [tmp_path / "a.jpg"])
+    assert depth.kind == "metric"
     (tmp_path / "bad.onnx").write_bytes(b"not a network")
     with pytest.raises(ValueError, match=r"bad\.onnx cannot be loaded as an ONNX network"):
         depth_provider(f"onnx:{tmp_path / 'bad.onnx'}")

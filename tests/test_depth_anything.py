@@ -173,3 +173,29 @@ def test_the_provider_gives_maps_of_the_images_sizes_in_their_order(case, provid
     assert provider.batch([]) == []
     with pytest.raises(ValueError, match=r"Image 1 is float32\(4, 4, 3\)"):
         provider.batch([images[0], np.zeros((4, 4, 3), np.float32)])
+
+
+@pytest.mark.parametrize(
+    ("name", "max_depth", "hints", "wanted"),
+    [
+        ("depth_anything_v2_vits.pth", None, {}, 0.0),
+        ("depth_anything_v2_metric_hypersim_vits.pth", 20.0, {}, 20.0),
+        ("depth_anything_v2_metric_hypersim_vits.pth", 0.0, {}, 0.0),
+        ("depth_anything_v2_metric_hypersim_vits.pth", None, {}, "give --max-depth, in metres"),
+        ("depth_anything_v2_VKITTI_vitl.pth", None, {}, "give --max-depth, in metres"),
+        ("Depth-Anything-V2-Metric-Indoor-Small/model.safetensors", None, {}, "give --max-depth, in metres"),
+        ("a.pth", -1.0, {}, "positive"),
+        ("a.pth", np.nan, {}, "positive"),
+        ("Metric-hf", None, {"depth_estimation_type": "metric", "max_depth": 80}, 80.0),
+        ("Metric-hf", None, {"depth_estimation_type": "relative", "max_depth": None}, 0.0),
+        ("Small-hf", None, {"depth_estimation_type": "metric", "max_depth": None}, "give --max-depth, in metres"),
+    ],
+)
+def test_a_metric_network_is_never_taken_for_one_of_inverse_depth(case, name, max_depth, hints, wanted):
+    state = original_names(case[1])
+    options = Options(heads=2, max_depth=max_depth)
+    if isinstance(wanted, float):
+        assert convert_state(state, options, hints | {"path": name}).config.max_depth == wanted
+    else:
+        with pytest.raises(ValueError, match=wanted):
+            convert_state(state, options, hints | {"path": name})

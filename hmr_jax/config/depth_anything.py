@@ -1,6 +1,8 @@
 """The configuration of Depth Anything, which is no part of an experiment; no computation."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,13 @@ class DepthAnythingConfig:
     """Where the position embedding is resized: 0.1 as in the original code, 0 as in transformers."""
     size: int = 518
     """Smaller side of the image that the network is shown, px, before rounding to patches."""
+
+
+def is_called_metric(path: str | Path) -> bool:
+    """Whether the name of a file or folder says that its network gives metres: the tensors do not say it.
+
+    Files called "model" or "pytorch_model" go by their folder's name.
+    """
+    path = Path(path).absolute()
+    name = path.parent.name if path.stem in ("model", "pytorch_model") else path.name
+    return re.search(r"metric|hypersim|vkitti", name, re.IGNORECASE) is not None

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
+from hmr_jax.config.depth_anything import is_called_metric
 from hmr_jax.depth.maps import SUFFIXES, DepthMap, Kind, read_depth
-from hmr_jax.depth.resizing import network_size
+from hmr_jax.depth.resizing import network_size, prepare, resize_linear
 from hmr_jax.io.onnx_files import open_onnx
-from hmr_jax.ops import normalize_imagenet
 
 
 class DepthProvider(Protocol):
@@ -102,7 +101,7 @@ class DiskDepth:
 class OnnxDepth:
     """A network in an ONNX file: one float input (1, 3, h, w), one output (1, h, w) or (1, 1, h, w).
 
-    Images are resized as for Depth Anything V2, with their aspect kept; or to the size that the file fixes.
+    Images are resized as by Depth Anything V2's own code, with their aspect kept; or to the size that the file fixes.
     """
 
     def __init__(self, path: str, kind: Kind = "inverse"):
@@ -115,8 +114,10 @@ class OnnxDepth:
         Raises:
             FileNotFoundError: if there is no file.
             ImportError: if onnxruntime is not installed.
-            ValueError: if the file is not a depth network.
+            ValueError: if the file is not a depth network, or only its name says that it is a metric one.
         """
+        if kind == "inverse" and is_called_metric(path):
+            raise ValueError(f"{path} is called as a metric network: name it onnx-metric:{path}, or rename the file.")
         self._session = open_onnx(path, "An ONNX depth network")
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] not in (3, None, "channels"):
@@ -124,23 +125,19 @@ class OnnxDepth:
             raise ValueError(f"{path} takes {shapes}; a depth network takes one image (1, 3, height, width).")
         self.path, self.kind, self._input = path, kind, inputs[0].name
         height, width = inputs[0].shape[2:]
-        self._fixed = (width, height) if isinstance(height, int) and isinstance(width, int) else None
+        self._fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def __call__(self, images: Sequence[np.ndarray], paths: Sequence[Path]) -> list[DepthMap | None]:
         return [self._estimate(image) for image in images]
 
     def _estimate(self, image: np.ndarray) -> DepthMap:
-        size = image.shape[1], image.shape[0]
-        input_size = self._fixed or network_size(image.shape)[::-1]
-        small = Image.fromarray(image).resize(input_size, Image.Resampling.BICUBIC)
-        pixels = normalize_imagenet(np.asarray(small, np.float32) / 255)
+        pixels = prepare(image, self._fixed or network_size(image.shape))
         output = self._session.run(None, {self._input: np.moveaxis(pixels, -1, 0)[None]})[0]
         values = np.asarray(output, np.float32)
         while values.ndim > 2 and values.shape[0] == 1:
             values = values[0]
         depth = DepthMap.from_values(values, self.kind, f"The output of {self.path}")
-        resized = Image.fromarray(depth.values).resize(size, Image.Resampling.BILINEAR)
-        return DepthMap.from_values(np.asarray(resized), self.kind)
+        return DepthMap.from_values(resize_linear(depth.values, image.shape[:2]), self.kind)
 
 
 class FlaxDepth:

@@ -1,14 +1,12 @@
 """From image files to prediction files; docs/outputs.md describes them."""
 
 import dataclasses
-import itertools
 import os
-import re
 import sys
 import tempfile
 import unicodedata
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +23,7 @@ from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.geometry.boxes import as_boxes, check_box
 from hmr_jax.geometry.cameras import NOMINAL_CROP, camera_of, intrinsics_of_each
 from hmr_jax.inference import PersonPrediction, Predictor
+from hmr_jax.inference.result_files import LONGEST_NAME, check_no_image_is_a_result, remove_results, result_names
 from hmr_jax.io.images import read_image
 from hmr_jax.io.json_files import load_json
 from hmr_jax.rendering.details import draw_details
@@ -33,9 +32,6 @@ from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.plots import draw_sampling
 
 CHUNK = 16  # images that are in memory at once; their crops share batches
-_LONGEST_NAME = 220  # bytes, of the 255 that file systems allow; the rest is for endings
-_RESULT = re.compile(r"\.json|\.npz|\.glb|_overlay\.png|_(sampling|details)(_\d+)?\.png")
-"""Endings of the results of an image."""
 
 Boxes = Sequence[np.ndarray] | Literal["whole"] | None
 """(n, 4) of every image; the whole of each image; or None: the people are found."""
@@ -150,7 +146,7 @@ def predict_files(
         raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
     cameras = intrinsics_of_each(intrinsics, len(images))
     names = result_names(images)
-    _check_no_image_is_a_result(images, names, output)
+    check_no_image_is_a_result(images, names, output)
     output.mkdir(parents=True, exist_ok=True)
     problems = []
     bar = tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty() or len(images) == 1)
@@ -174,7 +170,7 @@ def predict_files(
             bar.update()
         for i in chunk:
             if i not in loaded:
-                _remove_results(output, names[i])
+                remove_results(output, names[i])
     bar.close()
     if problems:
         rest = f" ({len(problems)} of {len(images)} images were left out)" if len(images) > 1 else ""
@@ -183,7 +179,7 @@ def predict_files(
 
 def _load(path: Path, boxes: Any, intrinsics: Any, name: str) -> np.ndarray:
     """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
-    if len(os.fsencode(name)) > _LONGEST_NAME:
+    if len(os.fsencode(name)) > LONGEST_NAME:
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
     image = read_image(path)
     size = image.shape[1], image.shape[0]
@@ -269,34 +265,8 @@ def write_results(
             suffix = f"_{number}" if len(people) > 1 else ""
             for kind, panel in _detail_images(person, width / height):
                 Image.fromarray(panel).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
-        _remove_results(output, name, keep={file.name for file in part.iterdir()})
+        remove_results(output, name, keep={file.name for file in part.iterdir()})
         return [file.replace(output / file.name) for file in sorted(part.iterdir())]
-
-
-def _is_result(file: str, name: str) -> bool:
-    """Whether a file has the name of a result of the image whose results are called `name`."""
-    return file.startswith(name) and _RESULT.fullmatch(file[len(name) :]) is not None
-
-
-def _remove_results(output: Path, name: str, keep: Container[str] = ()) -> None:
-    """Removes an image's results of an earlier run: their people, mesh and visualizations are not of this one."""
-    for file in output.iterdir():
-        if _is_result(file.name, name) and file.name not in keep:
-            file.unlink()
-
-
-def _check_no_image_is_a_result(images: Sequence[Path], names: Sequence[str], output: Path) -> None:
-    """Raises ValueError if results would overwrite images, or images are results of an earlier run."""
-    inside = [path for path in images if path.parent.resolve() == output.resolve()]
-    stems = dict(zip(names, images, strict=True))
-    for path in inside:
-        # A result is called as its image and an ending, which begins at a dot or an underscore.
-        for cut in [match.start() for match in re.finditer(r"[._]", path.name)]:
-            if path.name[:cut] in stems and _is_result(path.name, path.name[:cut]):
-                raise ValueError(
-                    f"{path} is called as a result of {stems[path.name[:cut]]} in the same folder: "
-                    "choose another folder for the results."
-                )
 
 
 def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
@@ -342,22 +312,3 @@ def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.n
         "joint_names": SMPL_24,
         "keypoint_names": KEYPOINTS_44,
     }
-
-
-def result_names(images: Sequence[Path]) -> list[str]:
-    """Names of the results: the stem; of images that share one, all but the first by path get a number."""
-    first: dict[str, int] = {}
-    for i in sorted(range(len(images)), key=lambda i: images[i]):
-        first.setdefault(_folded(images[i].stem), i)
-    names = {i: images[i].stem for i in first.values()}
-    taken = set(first)
-    for i in sorted(set(range(len(images))) - set(names), key=lambda i: images[i]):
-        candidates = (f"{images[i].stem}_{number}" for number in itertools.count(2))
-        names[i] = next(name for name in candidates if _folded(name) not in taken)
-        taken.add(_folded(names[i]))
-    return [names[i] for i in range(len(images))]
-
-
-def _folded(name: str) -> str:
-    """Equal for names that some file systems take for the same."""
-    return unicodedata.normalize("NFC", name).casefold()

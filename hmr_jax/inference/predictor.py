@@ -12,9 +12,8 @@ h, w a map.
 """
 
 import dataclasses
-import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
@@ -33,15 +31,12 @@ from hmr_jax.geometry import full_image_translation, project
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.cameras import camera_of, intrinsics_of_each
 from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.inference.inputs import Images, image_list, is_one, usable
 from hmr_jax.inference.upright import look_upright, turn_back
-from hmr_jax.io.images import to_rgb
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
 from hmr_jax.models.parameters import Params, encoder_variables, to_variables
-
-Images = np.ndarray | jax.Array | Image.Image | Sequence[np.ndarray | jax.Array | Image.Image]
-"""An image, or several, as `Predictor` takes them."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +183,9 @@ class Predictor:
         """
         if not 0 < enlarge <= LARGEST:
             raise ValueError(f"enlarge is {enlarge}: give a factor between 0 and {LARGEST:g}.")
-        if _is_one(images) and boxes is not None and not isinstance(boxes, str):
+        if is_one(images) and boxes is not None and not isinstance(boxes, str):
             boxes = [boxes]
-        images = _image_list(images)
+        images = image_list(images)
         if isinstance(depth, DepthMap):
             depth = [depth]
         self._check_depth(images, depth)
@@ -210,9 +205,9 @@ class Predictor:
         """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""
         if self.detector is None:
             self.detector = Detector()
-        images = _image_list(images)
-        found = find_people(self.detector, images)
-        return [_usable(one.boxes, (image.shape[1], image.shape[0])) for one, image in zip(found, images, strict=True)]
+        arrays = image_list(images)
+        found = find_people(self.detector, arrays)
+        return [usable(one.boxes, image.shape) for one, image in zip(found, arrays, strict=True)]
 
     def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
         """Raises ValueError if depth cannot be used, warns if a network that takes depth gets none."""
@@ -245,7 +240,8 @@ class Predictor:
     def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
         """Runs the network batch by batch; cuts the crops of a batch while the devices compute the previous one."""
         previous: tuple = ()
-        for batch in _batched(people, self.batch_size):
+        for start in range(0, len(people), self.batch_size):
+            batch = people[start : start + self.batch_size]
             crops, inputs = self._inputs(images, batch, depth)
             geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
             inputs = {name: _pad(array, self.batch_size) for name, array in inputs.items()}
@@ -276,9 +272,8 @@ class Predictor:
         return {name: array[: len(crops)] for name, array in found._asdict().items()}
 
     def _crop(self, images, person: dict) -> np.ndarray:
-        image = images[person["image_index"]]
-        side, turn = person["box_size"], person["box_turn"]
-        return extract_crop(image, person["box_center"], side, self.config.data.crop_size, turn)
+        image, size = images[person["image_index"]], self.config.data.crop_size
+        return extract_crop(image, person["box_center"], person["box_size"], size, person["box_turn"])
 
     def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
         """Depth maps of the crops; the people of a batch may be from several images."""
@@ -308,54 +303,6 @@ class Predictor:
 
 
 _GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")
-
-
-def _is_one(images: Any) -> bool:
-    """Whether these are one image, usable or not, and not several: arrays of several have four axes."""
-    return isinstance(images, Image.Image) or (hasattr(images, "shape") and len(images.shape) < 4)
-
-
-def _image_list(images: Any) -> list[np.ndarray]:
-    """Images as (H, W, 3) uint8 RGB each; raises ValueError for what is no image."""
-    several = [images] if _is_one(images) else images
-    if isinstance(several, str | Path) or not np.iterable(several):
-        raise ValueError(f"Images must be arrays or PIL images, not {type(images).__name__}.")
-    return [_rgb_array(image, index) for index, image in enumerate(several)]
-
-
-def _rgb_array(image: Any, index: int) -> np.ndarray:
-    if isinstance(image, Image.Image):
-        try:
-            return to_rgb(image)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"Image {index}: {error}") from error
-    if not hasattr(image, "shape"):
-        raise ValueError(f"Image {index} is a {type(image).__name__}; expected an array or a PIL image.")
-    array = np.asarray(image)
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3) or array.dtype != np.uint8 or not array.size:
-        raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB, or (H, W).")
-    return np.broadcast_to(array, (*array.shape[:2], 3))
-
-
-def _usable(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """The boxes (n, 4) that `check_box` accepts."""
-
-    def is_usable(box: np.ndarray) -> bool:
-        try:
-            check_box(box, image_size)
-        except ValueError:
-            return False
-        return True
-
-    return np.asarray(boxes)[[is_usable(box) for box in boxes]].reshape(-1, 4)
-
-
-def _batched(items: Iterable[dict], size: int) -> Iterator[list[dict]]:
-    items = iter(items)
-    while batch := list(itertools.islice(items, size)):
-        yield batch
 
 
 def _pad(array: np.ndarray, size: int) -> np.ndarray:

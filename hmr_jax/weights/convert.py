@@ -6,7 +6,6 @@ Lite or a folder of Hugging Face) is recognised by its content. OUT is a folder 
 """
 
 import hashlib
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -23,6 +22,7 @@ from hmr_jax.batch import zeros
 from hmr_jax.checkpoints.converted import BACKBONE, DEPTH_ANYTHING, check_new, save_converted
 from hmr_jax.config import Config, to_dict
 from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.io.json_files import load_json
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones import blazepose_detector
 from hmr_jax.models.backbones.blazepose import IMAGE_SIZE, BlazePose
@@ -61,6 +61,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         "files": checksums,
         "content": content_hash(converted.params),
         "dropped": converted.dropped,
+        "stripped": converted.stripped,
         "version": __version__,
     }
     report = _report(source, out, state, converted, described)
@@ -148,19 +149,25 @@ def content_hash(params: dict) -> str:
 
 
 def _hints(source: Path) -> dict[str, Any]:
-    """The config.json of a Hugging Face folder."""
-    path = source / "config.json"
-    if not source.is_dir() or not path.exists():
-        return {}
+    """The config.json of a Hugging Face folder, or beside a file of one, and the path."""
+    hints = {"path": str(source)}
+    path = (source if source.is_dir() else source.parent) / "config.json"
+    if not path.exists():
+        return hints
     try:
-        values = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
-    return values if isinstance(values, dict) else {}
+        values = load_json(path)
+    except ValueError:
+        if source.is_dir():
+            raise
+        return hints
+    is_of_source = isinstance(values, dict) and (source.is_dir() or values.get("model_type") == "depth_anything")
+    return values | hints if is_of_source else hints
 
 
 def _report(source: Path, out: Path, state: dict[str, np.ndarray], converted: Converted, described: dict) -> str:
-    lines = [f"{source} is {converted.kind}: {len(state)} tensors", ""]
+    lines = [f"{source} is {converted.kind}: {len(state)} tensors"]
+    lines += [f"their names are read without {converted.stripped}"] if converted.stripped else []
+    lines.append("")
     lines.append(f"{'group':<28}{'arrays':>8}{'parameters':>15}  type")
     for group, layers in converted.params.items():
         for name, arrays in [(group, layers), *((f"  {group}/{layer}", tree) for layer, tree in layers.items())]:
@@ -187,6 +194,8 @@ def main(
     expert: int = 0,
     encoder_only: bool = False,
     body: str = "default",
+    max_depth: float | None = None,
+    prefix: str | None = None,
 ) -> None:
     """Converts a published checkpoint.
 
@@ -199,10 +208,13 @@ def main(
         expert: of ViTPose+: 0 COCO, then the other data sets in its order.
         encoder_only: take the image encoder alone, also of networks built on HMR2.0 (TokenHMR, CameraHMR).
         body: of HMR2.0's predictions: a path to SMPL_NEUTRAL.npz, or "default" for the built-in body.
+        max_depth: of Depth Anything's metric networks, whose .pth files do not state it: 20 metres for hypersim, 80
+            for vkitti.
+        prefix: what the names of the network start with, such as ema., where the file holds several.
     """
     runtime.set_up()
     body = str(Path(body).resolve()) if body != "default" else body
-    print(convert(source, to, Options(heads, head_dim, image_size, expert, encoder_only, body)))
+    print(convert(source, to, Options(heads, head_dim, image_size, expert, encoder_only, body, max_depth, prefix)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from hmr_jax.config import (
     ModelConfig,
     OptimConfig,
 )
-from hmr_jax.config.depth_anything import DepthAnythingConfig
+from hmr_jax.config.depth_anything import DepthAnythingConfig, is_called_metric
 from hmr_jax.weights.depth_anything import convert_depth_anything, is_original, num_patches_side
 from hmr_jax.weights.hmr2 import convert_hmr2
 from hmr_jax.weights.hrnet import convert_hrnet
+from hmr_jax.weights.prefixes import unwrap
 from hmr_jax.weights.resnet import convert_resnet
-from hmr_jax.weights.state import State, strip_prefix
+from hmr_jax.weights.state import State
 from hmr_jax.weights.vitpose import convert_vitpose
 
 _HEADS = {384: 12, 768: 12, 1024: 16, 1280: 16}  # ViTPose S, B, L, H by width
@@ -47,6 +48,10 @@ class Options:
     """Convert the image encoder only."""
     body: str = "default"
     """Body model of HMR2.0's predictions: "default", or a path to SMPL."""
+    max_depth: float | None = None
+    """Metres at which the output of a metric Depth Anything ends, 0 for one of inverse depth; None: as it states."""
+    prefix: str | None = None
+    """What the names of the network start with, such as "ema.", where the file holds more; None: it is found."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Converted:
     params: dict
     dropped: dict[str, str] = field(default_factory=dict)
     """Names of the tensors that were dropped, and why."""
+    stripped: str = ""
+    """Parts of the names that wrappers of the network had added, for messages."""
 
 
 def convert_state(state: State, options: Options | None = None, hints: Mapping[str, Any] | None = None) -> Converted:
@@ -68,19 +75,21 @@ def convert_state(state: State, options: Options | None = None, hints: Mapping[s
     Args:
         state: PyTorch names to arrays.
         options: settings that the state does not contain.
-        hints: the config.json of a Hugging Face folder, if it is from one.
+        hints: the config.json of a Hugging Face folder, if it is from one, and "path", where it was read.
 
     Raises:
         ValueError: the network is unknown, or a tensor is not used or has another shape.
         KeyError: a tensor is missing.
     """
     options, hints = options or Options(), hints or {}
-    state = strip_prefix(state)
-    kind = identify(state)
+    unwrapped = unwrap(state, identify, options.prefix, options.encoder_only)
+    kind = identify(unwrapped.state)
     if kind is None:
-        shown = ", ".join(list(state)[:8])
+        shown = ", ".join(list(unwrapped.state)[:8])
         raise ValueError(f"The checkpoint is not of a known network ({known_kinds()}). It holds {shown}, ...")
-    return _CONVERTERS[kind](state, options, hints)
+    converted = _CONVERTERS[kind](unwrapped.state, options, hints)
+    dropped = {unwrapped.originals[name]: reason for name, reason in converted.dropped.items()}
+    return replace(converted, dropped=dropped | unwrapped.dropped, stripped=unwrapped.stripped)
 
 
 def known_kinds() -> str:
@@ -184,12 +193,29 @@ def _depth_anything(state: State, options: Options, hints: Mapping[str, Any]) ->
         neck_dims=tuple(len(head[f"project_{stage}"]["bias"]) for stage in range(4)),
         fusion_dim=head["reduce_0"]["kernel"].shape[-1],
         head_dim=len(head["output2"]["bias"]),
-        max_depth=float(hints["max_depth"]) if hints.get("depth_estimation_type") == "metric" else 0.0,
+        max_depth=_max_depth(options, hints),
         position_offset=0.1 if is_original(state) else 0.0,
         size=num_patches_side(params) * encoder["patch_embed"]["kernel"].shape[0],
     )
     dialect = "original names" if is_original(state) else "Hugging Face's names"
     return Converted(f"Depth Anything ({dialect})", config, params, dropped)
+
+
+def _max_depth(options: Options, hints: Mapping[str, Any]) -> float:
+    """As the user states it, or the file; the tensors of metric networks are called as those of the others."""
+    stated = options.max_depth
+    if stated is None and "depth_estimation_type" in hints:
+        stated = hints.get("max_depth") if hints["depth_estimation_type"] == "metric" else 0.0
+    elif stated is None and not is_called_metric(hints.get("path", "")):
+        stated = 0.0
+    if stated is None:
+        raise ValueError(
+            f"{hints.get('path', 'The checkpoint')} seems to be a metric network: give --max-depth, in metres (20 for "
+            "hypersim or indoor, 80 for vkitti or outdoor), or --max-depth 0 if it gives inverse depth."
+        )
+    if not 0 <= float(stated) < math.inf:
+        raise ValueError(f"A largest depth of {stated} metres: give a positive number, or 0 for inverse depth.")
+    return float(stated)
 
 
 def _convolutional(state: State, options: Options, hints: Mapping[str, Any]) -> Converted:
