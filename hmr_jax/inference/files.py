@@ -1,7 +1,6 @@
 """From image files to prediction files; docs/outputs.md describes them."""
 
 import dataclasses
-import os
 import sys
 import tempfile
 import unicodedata
@@ -23,7 +22,7 @@ from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.geometry.boxes import as_boxes, check_box
 from hmr_jax.geometry.cameras import NOMINAL_CROP, camera_of, intrinsics_of_each
 from hmr_jax.inference import PersonPrediction, Predictor
-from hmr_jax.inference.result_files import LONGEST_NAME, check_no_image_is_a_result, remove_results, result_names
+from hmr_jax.inference.result_files import check_no_image_is_a_result, is_too_long, remove_results, result_names
 from hmr_jax.io.images import read_image
 from hmr_jax.io.json_files import load_json
 from hmr_jax.rendering.details import draw_details
@@ -179,7 +178,7 @@ def predict_files(
 
 def _load(path: Path, boxes: Any, intrinsics: Any, name: str) -> np.ndarray:
     """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
-    if len(os.fsencode(name)) > LONGEST_NAME:
+    if is_too_long(name):
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
     image = read_image(path)
     size = image.shape[1], image.shape[0]

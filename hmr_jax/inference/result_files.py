@@ -1,13 +1,13 @@
 """Names of the result files of images, and those of earlier runs."""
 
 import itertools
+import os
 import re
 import unicodedata
 from collections.abc import Container, Sequence
 from pathlib import Path
 
-LONGEST_NAME = 220
-"""Bytes of a name, of the 255 that file systems allow; the rest is for endings."""
+_LONGEST = 220  # bytes of a name, of the 255 that file systems allow; the rest is for endings
 _ENDINGS = (".json", ".npz", ".glb", "_overlay.png")
 _KINDS = ("sampling", "details")  # one file, or one a person: NAME_sampling.png, or NAME_sampling_0.png, ...
 _RESULT = re.compile(rf"{'|'.join(map(re.escape, _ENDINGS))}|_({'|'.join(_KINDS)})(_\d+)?\.png")
@@ -37,8 +37,15 @@ def _is_result(file: str, name: str) -> bool:
     return file.startswith(name) and _RESULT.fullmatch(file[len(name) :]) is not None
 
 
+def is_too_long(name: str) -> bool:
+    """Whether file systems take no results of this name."""
+    return len(os.fsencode(name)) > _LONGEST
+
+
 def remove_results(output: Path, name: str, keep: Container[str] = ()) -> None:
     """Removes an image's results of an earlier run: their people, mesh and visualizations are not of this one."""
+    if is_too_long(name):
+        return
     files = [output / f"{name}{ending}" for ending in _ENDINGS]
     for kind in _KINDS:
         files.append(output / f"{name}_{kind}.png")
