@@ -9,6 +9,8 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
+from hmr_jax.io.cache import keeps_compiled
+
 STREAMS = (
     "pose", "camera", "appearance", "scene", "sensor", "depth",
     "scale", "rotation", "shift", "flip", "color", "extreme_crop", "upright",
@@ -101,7 +103,7 @@ _BUMPS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _fill(seed, indices, stream, first, out):
     """What NumPy's generator Philox with key (seed, index) and counter (0, 0, 0, stream) draws from `first` on."""
     for i in range(len(indices)):
@@ -112,7 +114,7 @@ def _fill(seed, indices, stream, first, out):
             out[i, j] = np.float64(block[word] >> np.uint64(11)) * 2.0**-53
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _philox(counter, stream, seed, index):
     """Four random 64-bit numbers: ten rounds of Philox (Salmon et al. 2011)."""
     a, b, c, d = counter, np.uint64(0), np.uint64(0), stream
@@ -124,7 +126,7 @@ def _philox(counter, stream, seed, index):
     return a, b, c, d
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _high(x, y):
     """The upper 64 bits of a product."""
     x0, x1, y0, y1 = x & _LOW, x >> _HALF, y & _LOW, y >> _HALF

@@ -116,6 +116,31 @@ def test_what_cannot_be_cut_is_named_by_its_reason(image):
     assert isinstance(reason(whole), dict)
 
 
+@pytest.mark.parametrize(
+    ("box", "doubt"),
+    [
+        ({"box_size": 40_000}, "box: far larger than the image"),
+        ({"box_center": [5000, 500]}, "box: outside the image"),
+        ({"box_size": 0.0}, "box: empty"),
+    ],
+)
+def test_doubtful_boxes_are_cut_where_nobody_is_to_be_left_out(image, box, doubt):
+    labels = {"box_center": [700, 500], "box_size": 300, "keypoints_2d": points_at((700, 500))}
+    cut = crop_person(SourceImage(image), **(labels | box), keep_doubtful=True)
+    assert cut["doubt"] == doubt
+    assert cut["image"].shape[0] <= 512
+    left, top, right, _ = cut["source_box"]
+    x, y, _ = cut["keypoints_2d"][0]
+    factor = (right - left) / cut["image"].shape[0]
+    np.testing.assert_allclose([(x + 0.5) * factor + left, (y + 0.5) * factor + top], [700.5, 500.5], atol=1e-6)
+    if doubt == "box: far larger than the image":  # the image is some px of the square
+        rows, columns = np.nonzero(cut["image"].any(-1))
+        np.testing.assert_allclose([columns.mean(), rows.mean()], 255.5, atol=2)
+        assert np.ptp(columns) == pytest.approx(W / factor, abs=2)
+    else:
+        assert crop_person(SourceImage(image), **labels, keep_doubtful=True).keys().isdisjoint({"doubt"})
+
+
 def test_what_cannot_be_opened_is_named_by_its_reason(tmp_path):
     assert open_image(b"no image") == "image: cannot be read"
     assert open_image(tmp_path / "a.jpg") == "image: missing"

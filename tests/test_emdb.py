@@ -78,8 +78,8 @@ def test_bad_rows_are_dropped_and_counted(tmp_path):
     smpl["trans"][1] = np.nan
     emdb.write(tmp_path / "m", kp2d=moved, smpl=smpl)
     report = build("emdb/emdb1", tmp_path / "o", tmp_path / "m", body="default")
-    reasons = {"kp2d: the body is not there": 1, "labels: not finite": 1, "frame: not good": 1}
-    assert report["test"]["dropped"] == reasons
+    assert report["test"]["dropped"] == {"labels: not finite": 1, "frame: not good": 1}
+    assert report["test"]["noted"] == {"doubtful, but kept: kp2d: the body is not there": 1}
     emdb.write(tmp_path / "m", gender="robot")
     with pytest.raises(ValueError, match=r"(?s)No row.*gender: not known"):
         build("emdb/emdb1", tmp_path / "p", tmp_path / "m", body="default")

@@ -52,7 +52,10 @@ def test_evaluation_files_come_through_unchanged(tmp_path, file):
     assert report[split] == {"read": 3, "kept": 3, "dropped": {}}
     for record in read(tmp_path, f"hmr2_eval_npz/{file}", split):
         person = truth[record["key"]]
-        check_box(record, person)
+        # As in HMR2.0's evaluation: boxes grow to 192:256, and one number is width and height.
+        check_box(record, person | {"box_size": person["box_size"] * 256 / 192})
+        shape = record["box/extent"] / record["box/size"] * 256 / 192
+        np.testing.assert_allclose(shape, [1, 0.7 if file == "coco_val" else 1], rtol=1e-5)
         if file == "3dpw_test":
             check_truth(record, person, translation=False)
             assert record["gender"] == "mfm"[int(record["key"][-1])]
@@ -80,7 +83,34 @@ def test_the_unit_of_boxes_is_found_out(tmp_path, unit, file):
     truth = hmr2_eval_npz.write(tmp_path / "m", file, scale=hmr2_eval_npz.people()["box_size"][:3] / unit)
     build(f"hmr2_eval_npz/{file}", tmp_path, tmp_path / "m")
     for record in read(tmp_path, f"hmr2_eval_npz/{file}", "test"):
-        check_box(record, truth[record["key"]])
+        person = truth[record["key"]]
+        check_box(record, person | {"box_size": person["box_size"] * 256 / 192})
+
+
+@pytest.mark.parametrize(
+    ("scale", "shape", "grown"),
+    [
+        ((40, 80), (192, 256), 80), ((60, 80), (192, 256), 80), ((80, 80), (192, 256), 80 * 4 / 3),
+        ((90, 30), (192, 256), 120), (50, (192, 256), 50 * 4 / 3), ((40, 80), None, 80), (50, None, 50),
+        ((40, 80), (1, 1), 80), ((40, 80), (256, 192), 80 * 4 / 3),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("unit", [1, 200])
+def test_boxes_grow_as_in_hmr2s_evaluation(tmp_path, scale, shape, grown, unit):
+    hmr2_eval_npz.write(
+        tmp_path / "m", "3dpw_test", scale=np.tile(np.array(scale, np.float32) / unit, (3, 1)).squeeze()
+    )
+    build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m", scale_unit=unit, box_shape=shape)
+    for record in read(tmp_path, "hmr2_eval_npz/3dpw_test", "test"):
+        px = np.diff(record["image/source_box"][::2]).item() / record["image/width"]
+        assert record["box/size"] * px == pytest.approx(grown, rel=1e-5)
+        wanted = np.broadcast_to(scale, 2) if shape or np.ndim(scale) else [0, 0]
+        np.testing.assert_allclose(record["box/extent"] * px, wanted, rtol=1e-5)
+
+
+def test_a_shape_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="box_shape must be a width and a height"):
+        build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path, box_shape=192)
 
 
 def test_a_unit_that_fits_nothing_is_refused_unless_it_is_said(tmp_path):

@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from data_pipelines.loading.augmentation import Augmentation, extreme_crop
 from hmr_jax.body.joints import KEYPOINTS_44_FLIP, SMPL_24_FLIP
 from hmr_jax.geometry.upright import rotation_z, tilt
+from hmr_jax.io.cache import keeps_compiled
 
 FIXED = 16  # fractional bits of positions in `warp`
 
@@ -162,7 +163,7 @@ def gain_table(gain: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(gain[:, :, None] * np.arange(256)), 0, 255).astype(np.uint8)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def warp(image: np.ndarray, affine: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
     """Samples an image bilinearly, zero outside; positions are rounded to 1/65536 px, weights to 1/256.
 
@@ -193,7 +194,7 @@ def warp(image: np.ndarray, affine: np.ndarray, table: np.ndarray, out: np.ndarr
             y += step_y
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _pixel(image: np.ndarray, row: int, column: int, channel: int) -> int:
     inside = 0 <= row < image.shape[0] and 0 <= column < image.shape[1]
     return image[row, column, channel] if inside else 0
@@ -212,7 +213,7 @@ def sample_nearest(values: np.ndarray, affine: np.ndarray, size: int) -> np.ndar
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _sample_nearest(values: np.ndarray, affine: np.ndarray, out: np.ndarray) -> None:
     for row in range(out.shape[0]):
         for column in range(out.shape[1]):

@@ -14,6 +14,7 @@ from data_pipelines.random_streams import Draws
 from data_pipelines.records import DEPTH_STEP
 from hmr_jax.config import DepthCorruptionConfig
 from hmr_jax.depth import DepthMap, normalize, to_levels
+from hmr_jax.io.cache import keeps_compiled
 
 EXACT = DepthCorruptionConfig(0, 0, 0, 0, 0, 0, 0)
 """No corruption."""
@@ -124,7 +125,7 @@ def fill_background(depth: np.ndarray, horizon: float, wall: float) -> np.ndarra
     return np.where(depth > 0, depth, behind[:, None]).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _distort(scaled, gain, offset, noise, blur, hole):
     """Changes a normalised map (S, S) in place: contrast, offset, smooth noise, blur, and an elliptic hole.
 
@@ -157,7 +158,7 @@ def _distort(scaled, gain, offset, noise, blur, hole):
             scaled[row, column] = value
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _box(values, line, radius):
     """The running mean of a line, in place; `line` is scratch. At the ends the window is cut."""
     count, total, size = 0, 0.0, len(values)

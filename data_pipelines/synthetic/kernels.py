@@ -11,6 +11,7 @@ from data_pipelines.synthetic.compiled import Struct, jit
 from data_pipelines.synthetic.lens import box_blur
 from data_pipelines.synthetic.paint_person import BOTTOM, TOP, zone_at
 from data_pipelines.synthetic.textures import noise3
+from hmr_jax.io.cache import keeps_compiled
 
 
 @jit
@@ -163,7 +164,7 @@ def cast_shadow(vertices: np.ndarray, intrinsics: np.ndarray, scene: Struct, siz
     box_blur(shadow.reshape(cells, 1, cells), max(1, cells // 32))
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def rotation_vectors(matrices: np.ndarray) -> np.ndarray:
     """Axis-angle (N, 3) of rotation matrices (N, 3, 3), from the quaternion's largest component."""
     out, q = np.empty((len(matrices), 3)), np.empty(4)

@@ -28,6 +28,7 @@ from hmr_jax.body.joints import OPENPOSE_25_FROM_45
 from hmr_jax.body.kinematics import forward_kinematics_numpy
 from hmr_jax.config import AugmentConfig
 from hmr_jax.geometry.upright import rotation_z, tilt
+from hmr_jax.io.cache import keeps_compiled
 from hmr_jax.rendering.rasterize import rasterize_into
 
 BLOCK = 32  # examples computed together; always this many, so that rounding does not depend on the batch
@@ -240,7 +241,7 @@ def _draw_and_transmit(first: int, last: int, arguments: tuple, out: dict[str, n
         out["image"][i] = transmit(out["image"][i], scenes[i])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, looks, plan, pixels, keypoints, tolerance,
           images, masks, depths, parts, visible):  # fmt: skip
     """Draws the examples `first` to `last` - 1: images, and the labels that depend on their depth buffers."""
@@ -293,7 +294,7 @@ def _draw(first, last, vertices, template, faces, owners, intrinsics, scenes, lo
             _label(face_index[row], inverse_depth[row], hidden[row], masks[b, row], depths[b, row], parts[b, row])
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _label(face, nearness, hidden, mask, depth, part):
     """A row of the dense labels; `part` comes with those of the person, hidden or not."""
     for j in range(face.size):

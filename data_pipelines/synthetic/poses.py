@@ -29,6 +29,7 @@ from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic.kernels import rotation_vectors
 from hmr_jax.body.joints import SMPL_24, SMPL_24_FLIP
 from hmr_jax.body.kinematics import forward_kinematics_numpy
+from hmr_jax.io.cache import keeps_compiled
 
 Range = tuple[float, float]
 CANDIDATES = 4
@@ -272,7 +273,7 @@ def _compose(draws: Draws, stance: np.ndarray) -> np.ndarray:
     return local
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=keeps_compiled())
 def _rotate(rotations, axis, cosine, sine):
     """Rotates (B, 3, 3) in place about one of their own axes."""
     j, k = (axis + 1) % 3, (axis + 2) % 3

@@ -79,6 +79,7 @@ class CocoPose(PseudoLabelled):
                 key=f"{name}-{number}",
                 box_center=box[:2] + box[2:] / 2,
                 box_size=ENLARGE * float(box[2:].max()),
+                box_extent=ENLARGE * box[2:],
                 keypoints_2d=from_spin_24(spin),
             )
 

@@ -102,19 +102,19 @@ class Emdb(RecordBuilder):
             labels["keypoints_2d"] = np.zeros((count, 44, 3))
             labels["keypoints_2d"][:, OPENPOSE_BODY] = with_confidence(openpose_body)
 
-        boxes = _boxes(sequence, joints, self.box)
+        boxes, around = _boxes(sequence, joints, self.box), _boxes(sequence, joints, "joints")
         for frame in range(count):
             if not good[frame]:
                 yield "frame: not good"
             elif not finite[frame]:
                 yield "labels: not finite"
-            elif offset[frame] > MAX_OFFSET:
-                yield "kp2d: the body is not there"
-            elif (box := boxes[frame]) is None:
+            elif (box := boxes[frame] or around[frame]) is None:
                 yield "box: invalid"
             else:
+                doubt = "" if boxes[frame] else "box: invalid, so that around the joints is taken"
                 yield self.person(
                     path.parent / "images" / f"{frame:05d}.jpg",
+                    doubt="kp2d: the body is not there" if offset[frame] > MAX_OFFSET else doubt,
                     key=f"{name}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],

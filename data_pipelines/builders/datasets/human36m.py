@@ -128,7 +128,7 @@ class Human36m(RecordBuilder):
                 points = with_confidence(points_2d[label, list(H36M_17_OF_32)])
                 box = box_of_points(points)
             if boxes is not None:
-                box = boxes.box(label)
+                box = boxes.box(label) or box  # an empty mask leaves the box of the keypoints
             if box is None:
                 yield "box: none"
                 continue

@@ -56,16 +56,20 @@ class MlbPitch(RecordBuilder):
         person = file.person(number)
         given, points = person.pop("box"), person["keypoints_2d"]
         if given is not None:
-            box = (given[:2] + given[2:]) / 2, ENLARGE * float((given[2:] - given[:2]).max())
+            person["box_extent"] = ENLARGE * (given[2:] - given[:2])
+            box = (given[:2] + given[2:]) / 2, float(person["box_extent"].max())
         elif (found := box_of_points(points)) is None:
             return "keypoints: none, and no box"
         else:
             box = found
+        doubt = ""
         both = (points[:, 2] > 0) & (person["keypoints_3d"][:, 3] > 0)
         if person["intrinsics"] is not None and both.any():
             projected = project(person["keypoints_3d"][both, :3], person["intrinsics"])
             if not projected[:, 2].all():
-                return "keypoints_3d: behind the camera"
-            if median_distance(projected, points[both]) > MAX_OFFSET * box[1]:
-                return "keypoints: 3-D ones do not project onto 2-D ones"
-        return self.person(file.image(number), key=file.key(number), box_center=box[0], box_size=box[1], **person)
+                doubt = "keypoints_3d: behind the camera"
+            elif median_distance(projected, points[both]) > MAX_OFFSET * box[1]:
+                doubt = "keypoints: 3-D ones do not project onto 2-D ones"
+        return self.person(
+            file.image(number), doubt=doubt, key=file.key(number), box_center=box[0], box_size=box[1], **person
+        )

@@ -112,13 +112,13 @@ class MpiInf3dhp(RecordBuilder):
         image = open_image(path, exif=self.exif)
         if isinstance(image, str):
             return image
-        if (points_2d < 0).any() or (points_2d >= (image.width, image.height)).any():
-            return "annot2: a joint outside the image"
+        outside = (points_2d < 0).any() or (points_2d >= (image.width, image.height)).any()
         labelled = with_confidence(points_2d)
         box = box_of_points(labelled)
         assert box is not None
         return self.person(
             image,
+            doubt="annot2: a joint outside the image" if outside else "",
             key=key,
             box_center=box[0],
             box_size=box[1],

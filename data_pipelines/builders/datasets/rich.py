@@ -145,13 +145,12 @@ class Rich(SmplxBuilder):
             image = find_image(f"{frame:05d}_{camera_name}.bmp")
             if isinstance(image, str):
                 yield image
-            elif bodies.error[i] > self.max_error:
-                yield "smplx: SMPL does not fit"
             elif (box := box_in_image(keypoints_2d[i], image.width, image.height)) is None:
                 yield "keypoints: fewer than eight in the image"
             else:
                 yield self.person(
                     image,
+                    doubt="smplx: SMPL does not fit" if bodies.error[i] > self.max_error else "",
                     key=f"{sequence}-{subject:03d}-{frame:05d}-{camera_name}",
                     box_center=box[0],
                     box_size=box[1],

@@ -18,7 +18,7 @@ from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.label_pickle import read_labels
 from data_pipelines.builders.labels.cameras import bodies_in_camera, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
-from data_pipelines.builders.labels.projection import with_confidence
+from data_pipelines.builders.labels.projection import project, with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
 from hmr_jax.body.labelled import load_labelled_bodies
@@ -36,6 +36,7 @@ class ThreeDpw(RecordBuilder):
     )
     DESCRIPTION = "3DPW: people outdoors with SMPL parameters from IMUs and a moving camera."
     HOMEPAGE = "https://virtualhumans.mpi-inf.mpg.de/3DPW"
+    EVALUATED = ("validation", "test")
 
     def __init__(self, *, body: str = "", **kwargs: Any):
         """Sets where the body models are.
@@ -94,7 +95,13 @@ class ThreeDpw(RecordBuilder):
 
         for frame, detected in enumerate(sequence["poses2d"][person]):
             points = from_coco_18(np.asarray(detected, np.float64).T)
-            box = box_of_points(points)
+            box, doubt = box_of_points(points), ""
+            if box is None or box[1] < 1:
+                doubt = "poses2d: no extent" if box else "poses2d: no point"
+                if "keypoints_3d" in labels:
+                    box = (
+                        box_of_points(project(labels["keypoints_3d"][frame, :, :3], sequence["cam_intrinsics"])) or box
+                    )
             if not valid[frame]:
                 yield "camera: pose not valid"
             elif not finite[frame]:
@@ -104,6 +111,7 @@ class ThreeDpw(RecordBuilder):
             else:
                 yield self.person(
                     images / f"image_{frame:05d}.jpg",
+                    doubt=doubt,
                     key=f"{name}-{person}-{frame:05d}",
                     box_center=box[0],
                     box_size=box[1],

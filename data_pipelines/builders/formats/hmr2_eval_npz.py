@@ -6,7 +6,7 @@
 Columns: imgname, center (N, 2) px, scale (N,) or (N, 2) in px, or in units of 200 px as in SPIN's files of similar
 names: `scale_unit` finds out which. Optional: body_pose (N, 72), has_body_pose, betas (N, 10), has_betas,
 body_keypoints_2d (N, 25, 3), extra_keypoints_2d (N, 19, 3), body_keypoints_3d (N, 25, 4), extra_keypoints_3d
-(N, 19, 4), gender.
+(N, 19, 4), gender. Boxes grow to the aspect of HMR2.0's encoder before they become squares, as in its evaluation.
 
 Shapes: N people.
 """
@@ -25,6 +25,8 @@ from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
 from hmr_jax.body.labelled import load_labelled_bodies
 
+BOX_SHAPE = (192, 256)
+"""HMR2.0's BBOX_SHAPE: of the part of the crop that its encoder sees."""
 NEEDED = ("imgname", "center", "scale")
 OPTIONAL = (
     "body_pose", "has_body_pose", "betas", "has_betas", "body_keypoints_2d", "extra_keypoints_2d",
@@ -53,8 +55,17 @@ class Hmr2EvalNpz(RecordBuilder):
     )
     DESCRIPTION = "Evaluation sets as ProHMR and HMR2.0 distribute them: boxes, 44 keypoints, SMPL where known."
     HOMEPAGE = "https://github.com/shubham-goel/4D-Humans"
+    EVALUATED = ("train", "validation", "test")
 
-    def __init__(self, *, body: str = "", images: str = "", scale_unit: int = 0, **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        body: str = "",
+        images: str = "",
+        scale_unit: int = 0,
+        box_shape: tuple[int, int] | None = BOX_SHAPE,
+        **kwargs: Any,
+    ):
         """Sets where the files are.
 
         Args:
@@ -62,11 +73,19 @@ class Hmr2EvalNpz(RecordBuilder):
                 unchecked.
             images: folder of the images; "": images, or beside the labels.
             scale_unit: px in a unit of the column scale, 1 or 200; 0: found out.
+            box_shape: width and height of a shape to which boxes grow before they become squares, as in HMR2.0's
+                evaluation; None: they do not, as in ProHMR's.
             **kwargs: see `RecordBuilder`.
+
+        Raises:
+            ValueError: `box_shape` is no shape.
         """
+        if box_shape is not None and not (np.shape(box_shape) == (2,) and min(box_shape) > 0):
+            raise ValueError(f"box_shape must be a width and a height such as {BOX_SHAPE}, or None, not {box_shape}.")
         super().__init__(**kwargs)
         self.body, self.topology = body, load_labelled_bodies(body).topology if body else "smpl"
         self.images, self.scale_unit = images, scale_unit
+        self.aspect = None if box_shape is None else box_shape[0] / box_shape[1]
 
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         file, split = FILES[self.builder_config.name]
@@ -92,7 +111,7 @@ class Hmr2EvalNpz(RecordBuilder):
             yield self.person(
                 find_image(name),
                 key=f"{name}-{start + row}",
-                **box_of_row(labels, row, unit),
+                **box_of_row(labels, row, unit, self.aspect),
                 keypoints_2d=keypoints_2d[row],
                 keypoints_3d=keypoints_3d[row],
                 pose=labels["body_pose"][row] if has_pose else None,

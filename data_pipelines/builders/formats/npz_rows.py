@@ -105,9 +105,21 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def box_of_row(labels: Mapping[str, np.ndarray], row: int, unit: int) -> dict[str, Any]:
-    """Arguments of `cropping.crop_person` for the box of a row, whose "scale" is in units of so many px."""
-    return {"box_center": labels["center"][row], "box_size": unit * float(np.max(labels["scale"][row]))}
+def box_of_row(labels: Mapping[str, np.ndarray], row: int, unit: int, aspect: float | None = None) -> dict[str, Any]:
+    """Arguments of `cropping.crop_person` for the box of a row.
+
+    Args:
+        labels: "center" and "scale": one number for each row, or width and height.
+        row: which.
+        unit: px in a unit of "scale".
+        aspect: width to height to which the box grows before it becomes a square, where one number counts as both, as
+            in HMR2.0's evaluation; None: its larger side is that of the square.
+    """
+    scale = unit * np.asarray(labels["scale"][row], np.float64).reshape(-1)
+    width, height = scale[[0, -1]]
+    size = scale.max() if aspect is None else max(width, height, width / aspect, height * aspect)
+    extent = {} if len(scale) == 1 and aspect is None else {"box_extent": (width, height)}
+    return {"box_center": labels["center"][row], "box_size": float(size), **extent}
 
 
 def scaled_blocks(

@@ -77,11 +77,10 @@ class RichEvalNpz(SmplxBuilder):
                 yield "labels: not finite"
             elif genders[row] is None:
                 yield "gender: not known"
-            elif error[row] > self.max_error:
-                yield "smplx: SMPL does not fit"
             else:
                 yield self.person(
                     find_image(name),
+                    doubt="smplx: SMPL does not fit" if error[row] > self.max_error else "",
                     key=f"{name}-{start + row}",
                     box_center=(labels["center"][row] + 0.5) * self.image_scale - 0.5,
                     box_size=200 * float(labels["scale"][row]) * self.image_scale,

@@ -25,6 +25,8 @@ LEAST = 16.0
 """Side of a box in px where labels give one without extent."""
 FARTHEST = 4
 """A square of more than this many times the image's longer side is an error of the labels."""
+LARGEST = 1000
+"""Of such squares, the largest that are cut at all."""
 _MOVED = (
     "box_center",
     "box_size",
@@ -63,8 +65,8 @@ def crop_person(
         box_extent: (2,) width and height of the box that became the square one, px.
         margin: side of the square in units of the box.
         limit: largest S.
-        keep_doubtful: cut even where the box does not lie in the image (all is black then) or is a point (a box of
-            `LEAST` px then), and say so in "doubt".
+        keep_doubtful: cut even where the box is far too large, does not lie in the image (all is black then) or is a
+            point (a box of `LEAST` px then), and say so in "doubt".
 
     Returns:
         Arguments of `records.encode`: image (S, S, 3) uint8, source_box, the labels in px of the stored square, and
@@ -79,7 +81,9 @@ def crop_person(
     if box_size < 1:
         box_size, doubt = LEAST, "box: empty"
     if margin * box_size > FARTHEST * max(image.width, image.height):
-        raise BadImage("box: far larger than the image")
+        if not keep_doubtful or margin * box_size > LARGEST * max(image.width, image.height):
+            raise BadImage("box: far larger than the image")
+        doubt = "box: far larger than the image"
     reach = margin * box_size / 2
     if (center + reach < 0).any() or (center - reach > (image.width, image.height)).any():
         if not keep_doubtful:
@@ -90,9 +94,7 @@ def crop_person(
     side = int(np.ceil(margin * box_size / scale))  # n, in px of the image as decoded
     left, top = np.rint((center + 0.5) / scale - side / 2).astype(int)
     size = min(side, limit)
-    square = image.decoded(scale).crop((left, top, left + side, top + side))  # black outside
-    if size < side:
-        square = square.resize((size, size), Image.Resampling.LANCZOS)
+    square = _square(image.decoded(scale), int(left), int(top), side, size)
     left, top, side = left * scale, top * scale, side * scale
     origin, factor = np.array([left, top]), size / side
 
@@ -159,6 +161,17 @@ def person_record(
     if estimated_depth is not None:
         labels |= estimated_depth(image, cropped["source_box"], len(cropped["image"]))
     return records.encode(**cropped, key=key, dataset=dataset, **labels)
+
+
+def _square(image: Image.Image, left: int, top: int, side: int, size: int) -> Image.Image:
+    """A square of `side` px at (left, top), shrunk to `size` px, black outside the image."""
+    if side <= FARTHEST * max(image.size):
+        square = image.crop((left, top, left + side, top + side))
+        return square if size == side else square.resize((size, size), Image.Resampling.LANCZOS)
+    square, factor = Image.new("RGB", (size, size)), size / side  # the whole square would not fit into memory
+    small = image.resize([max(1, round(length * factor)) for length in image.size], Image.Resampling.LANCZOS)
+    square.paste(small, (round(-left * factor), round(-top * factor)))
+    return square
 
 
 def _move(points: np.ndarray, origin: np.ndarray, factor: float) -> np.ndarray:
