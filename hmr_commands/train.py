@@ -1,34 +1,29 @@
 """Trains a model. The same command resumes an interrupted run, on one CPU, one GPU or every process of a pod."""
 
-import os
+import sys
 
 from hmr_jax import runtime
 from hmr_jax.config import Config
 
+STOPPED = 75  # exit status of a run that a signal stopped; EX_TEMPFAIL of sysexits.h: "try again"
+
 
 def main(config: Config) -> None:
-    """Trains, and prints the folder of the run; HMR_JAX_PROFILE=FIRST:LAST traces these steps with jax's profiler.
+    """Trains, and prints the folder of the run. A run that a signal stopped ends with exit status 75.
 
     Args:
         config: the experiment.
     """
     from data_pipelines.sources import make_source
     from hmr_jax import distributed
+    from hmr_jax.checkpoints import last_step
     from hmr_jax.training.loop import train
 
     runtime.set_up()
     distributed.initialize()
     batches = make_source(config, "train")
-    validation = make_source(config, "validation", examples=config.eval_examples or None)
-    run = train(config, batches, validation, _profiled_steps(os.environ.get("HMR_JAX_PROFILE", "")))
+    validation = make_source(config, "validation", examples=config.eval_examples or None) if config.eval_every else None
+    run = train(config, batches, validation)
+    if last_step(run) < config.steps:
+        sys.exit(STOPPED)
     print(f"Done: {run}")
-
-
-def _profiled_steps(text: str) -> tuple[int, int] | None:
-    if not text:
-        return None
-    try:
-        first, last = map(int, text.split(":"))
-    except ValueError:
-        raise ValueError(f"HMR_JAX_PROFILE is FIRST:LAST, two steps such as 10:15, not '{text}'.") from None
-    return first, last

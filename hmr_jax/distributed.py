@@ -15,23 +15,40 @@ from hmr_jax.batch import STORED, Batch
 from hmr_jax.config import MeshConfig
 from hmr_jax.ops import warp_images
 
-# Variables of clusters, from which JAX finds the other processes itself.
-_CLUSTER_VARIABLES = ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
+_BY_HAND = ("HMR_JAX_COORDINATOR", "HMR_JAX_PROCESSES", "HMR_JAX_PROCESS")
+# Variables that name several processes, and those that merely exist on TPU pods.
+_CLUSTER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+_TPU_VARIABLES = ("TPU_WORKER_HOSTNAMES", "MEGASCALE_COORDINATOR_ADDRESS")
 
 
 def initialize() -> None:
     """Joins the other processes of the run, if there are any; call it before a device is used.
 
     `HMR_JAX_COORDINATOR=host:port` with `HMR_JAX_PROCESSES` (their number) and `HMR_JAX_PROCESS` (this one's index)
-    names them by hand; on SLURM, Open MPI and Cloud TPU pods JAX finds them.
+    names them by hand; under srun, mpirun and on Cloud TPU pods JAX finds them.
+
+    Raises:
+        ValueError: one of the three variables is missing or is not what it should be.
     """
-    coordinator = os.environ.get("HMR_JAX_COORDINATOR")
-    if coordinator:
-        jax.distributed.initialize(
-            coordinator, int(os.environ["HMR_JAX_PROCESSES"]), int(os.environ["HMR_JAX_PROCESS"])
-        )
-    elif any(name in os.environ for name in _CLUSTER_VARIABLES):
+    named = {name: os.environ.get(name, "") for name in _BY_HAND}
+    if any(named.values()):
+        coordinator, processes, process = named.values()
+        host, _, port = coordinator.rpartition(":")
+        right = host and port.isdigit() and processes.isdigit() and process.isdigit()
+        if not right or int(process) >= int(processes):
+            said = ", ".join(f"{name}={value}" for name, value in named.items())
+            raise ValueError(
+                "Several processes need HMR_JAX_COORDINATOR=host:port, HMR_JAX_PROCESSES=N and HMR_JAX_PROCESS=I with "
+                f"I from 0 to N - 1, not {said}."
+            )
+        jax.distributed.initialize(coordinator, int(processes), int(process))
+    elif any(_number(name) > 1 for name in _CLUSTER_SIZES) or any(name in os.environ for name in _TPU_VARIABLES):
         jax.distributed.initialize()
+
+
+def _number(variable: str) -> int:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else 0
 
 
 def make_mesh(config: MeshConfig, devices: list | None = None) -> Mesh:
@@ -97,6 +114,12 @@ def to_global(batch: Batch, mesh: Mesh) -> dict[str, jax.Array]:
 _warp = jax.jit(warp_images, static_argnames="size")
 
 
+def to_host(tree: Any, mesh: Mesh) -> Any:
+    """Arrays on the devices, split or not -> NumPy arrays, on every host."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    return jax.device_get(jax.jit(lambda arrays: arrays, out_shardings=everywhere)(tree))
+
+
 def agree(value: int) -> int:
     """The first host's value, on every host."""
     if jax.process_count() == 1:
@@ -104,6 +127,15 @@ def agree(value: int) -> int:
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
     return int(broadcast_one_to_all(np.int32(value)))
+
+
+def all_agree(value: bool) -> bool:
+    """Whether it is true on every host."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(process_allgather(np.int32(value)).min())
 
 
 def gather_named(numbers: Sequence[int], texts: Sequence[bytes]) -> dict[int, bytes]:

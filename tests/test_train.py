@@ -170,7 +170,7 @@ def test_a_trained_encoder_changes(tmp_path):
 
 
 def test_the_moving_average_is_what_inference_loads(tmp_path):
-    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, ema=0.9)
+    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, ema=0.9, random_frozen=True)
     run = train(tiny.config(tmp_path, optim=optim), tiny.source())
     with_average = params_at(run, 4)["decoder"]["queries"]
     without = read_item(run / "checkpoints" / "4" / "params")["decoder"]["queries"]
@@ -178,7 +178,7 @@ def test_the_moving_average_is_what_inference_loads(tmp_path):
 
 
 def test_mean_parameters_never_move(tmp_path):
-    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, weight_decay=0.5)
+    optim = OptimConfig(learning_rate=1e-2, warmup_steps=1, weight_decay=0.5, random_frozen=True)
     head = params_at(train(tiny.config(tmp_path, optim=optim), tiny.source()), 4)["head"]
     np.testing.assert_array_equal(head["mean_camera"], np.float32([0.9, 0, 0]))
 

@@ -26,7 +26,7 @@ MODEL = ModelConfig(
 def config(output, **changes) -> Config:
     tiny = Config(
         name="tiny", output=str(output), steps=4, batch_size=8, log_every=2, eval_every=0, model=MODEL,
-        optim=OptimConfig(learning_rate=1e-3, warmup_steps=2), data=DataConfig(crop_size=32),
+        optim=OptimConfig(learning_rate=1e-3, warmup_steps=2, random_frozen=True), data=DataConfig(crop_size=32),
         checkpoint=CheckpointConfig(every=2, keep=2),
     )  # fmt: skip
     return dataclasses.replace(tiny, **changes)

@@ -5,14 +5,13 @@ from typing import Any
 
 import flax
 import jax
-import numpy as np
 
 from hmr_jax.checkpoints.converted import BACKBONE, is_converted, load_converted, load_network
 from hmr_jax.checkpoints.exported import SHIPPED_MODEL, is_exported, load_exported, load_shipped_encoder
-from hmr_jax.checkpoints.runs import open_manager
+from hmr_jax.checkpoints.runs import open_manager, steps
 from hmr_jax.config import Config, from_dict
 from hmr_jax.io.json_files import read_json
-from hmr_jax.io.orbax_arrays import read_item
+from hmr_jax.io.orbax_arrays import read_item, read_part
 from hmr_jax.models.parameters import STATISTICS, Params, merge
 
 
@@ -35,11 +34,13 @@ def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     try:
         params = read_item(path / "params")
         if config.optim.ema:
-            params |= read_item(path / "train")["ema"]
+            params |= read_part(path / "train", "ema")
         if config.optim.frozen:
             params = merge(params, read_item(run / "frozen"))
     except Exception as error:
-        raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error})") from error
+        others = ", ".join(str(other) for other in steps(run) if other != step)
+        hint = f" Its run also holds the steps {others}." if others else ""
+        raise ValueError(f"The checkpoint {path} cannot be read; was it damaged or cut off? ({error}){hint}") from error
     return config, params
 
 
@@ -58,6 +59,11 @@ def _locate(directory: str | Path | None) -> tuple[Path, int | None]:
         if not folder.is_dir():
             raise FileNotFoundError(f"There is no checkpoint {folder}.")
         return folder.parent.parent, int(folder.name)
+    inside = next((parent for parent in folder.parents if (parent / "checkpoints").is_dir()), None)
+    if inside is not None and folder.is_relative_to(inside / "checkpoints"):
+        raise FileNotFoundError(
+            f"{folder} is a part of a run: name the run's folder {inside}, or one of its checkpoints."
+        )
     if not (folder / "checkpoints").is_dir():
         raise FileNotFoundError(
             f"There is no checkpoint in {folder}: name a run's folder (it holds 'checkpoints'), one of its "
@@ -77,11 +83,16 @@ def load_initial(config: Config, params: Params) -> Params:
 
     The shipped encoder is added where the initial parameters lack the group, see `models.encoders.encoded_zeros`.
 
+    Args:
+        config: `init_from`, `init_groups`, `model` and `optim` are read.
+        params: initial parameters, or their shapes.
+
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if groups are missing, none fits, or shapes differ.
+        ValueError: if groups are missing, none fits, shapes differ, or frozen groups would stay random.
     """
     if not config.init_from:
+        _check_frozen(config, params, set())
         return params
     source = Path(config.init_from)
     shipped = config.init_from == "encoder"
@@ -89,7 +100,9 @@ def load_initial(config: Config, params: Params) -> Params:
     params = params | loaded if shipped else params  # the initial ones may lack it
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
-        shapes = [jax.tree.map(np.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])]
+        shapes = [
+            jax.tree.map(lambda array: array.shape, tree) for tree in (params["depth_encoder"], loaded["encoder"])
+        ]
         # D2A-HMR's figure gives both streams the same symbol: equal networks start from equal parameters.
         loaded = _copy_group(loaded, "encoder", "depth_encoder") if shapes[0] == shapes[1] else loaded
     missing = [name for name in config.init_groups if name not in loaded or name not in params]
@@ -99,6 +112,7 @@ def load_initial(config: Config, params: Params) -> Params:
             f"{', '.join(params)}."
         )
     replaced = {name: group for name, group in loaded.items() if name in wanted}
+    _check_frozen(config, params, set(replaced))
     if not replaced:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
     statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in replaced}
@@ -107,10 +121,20 @@ def load_initial(config: Config, params: Params) -> Params:
     for name, group in replaced.items():
         mine, theirs = (flax.traverse_util.flatten_dict(tree, sep="/") for tree in (params[name], group))
         for key in sorted(set(mine) | set(theirs)):
-            shapes = [np.shape(tree[key]) if key in tree else None for tree in (mine, theirs)]
+            shapes = [tree[key].shape if key in tree else None for tree in (mine, theirs)]
             if shapes[0] != shapes[1]:
                 raise ValueError(f"'{name}/{key}' has shape {shapes[0]} in this model but {shapes[1]} in {source}.")
     return params | replaced
+
+
+def _check_frozen(config: Config, params: Params, loaded: set[str]) -> None:
+    """Raises ValueError if groups that are never trained are not loaded either."""
+    random = [name for name in config.optim.frozen if name in params and name not in loaded]
+    if random and not config.optim.random_frozen:
+        raise ValueError(
+            f"{', '.join(random)} would stay random: optim.frozen names it, but init_from does not hold it. Name a "
+            "checkpoint with --init-from, or train it with --optim.frozen and nothing behind it."
+        )
 
 
 def _copy_group(params: Params, source: str, target: str) -> Params:

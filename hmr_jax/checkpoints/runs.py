@@ -1,13 +1,16 @@
 """Checkpoints of a training run: everything that uses Orbax's manager."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from hmr_jax.config import Config, to_dict
+from hmr_jax.io import checksums
 from hmr_jax.models.parameters import Params
 
 Items = Mapping[str, Any]
@@ -33,6 +36,7 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
     )
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only, create=not read_only,
+        cleanup_tmp_directories=not read_only,
     )  # fmt: skip
     return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
 
@@ -57,28 +61,87 @@ def save(
         config=_args.JsonSave(to_dict(config)),
         data=_args.JsonSave({"step": step, "seed": config.seed}),
     )
+    finish(manager)
     if step not in manager.all_steps() and not manager.save(step, args=saved, metrics=metrics):
         raise OSError(f"The checkpoint of step {step} was not written.")
 
 
-def restore(manager: ocp.CheckpointManager, items: Items) -> dict[str, Any]:
-    """The items of the latest checkpoint, with the shapes and shardings of the arrays (or placeholders) given.
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits for the last save, and adds checksums to its files."""
+    manager.wait_until_finished()
+    step = manager.latest_step()
+    if step is None or jax.process_index() > 0:
+        return
+    for item in (Path(manager.directory) / str(step)).iterdir():
+        if item.is_dir() and not (item / checksums.NAME).exists():
+            checksums.write_checksums(item)
+
+
+def restore(manager: ocp.CheckpointManager, step: int, items: Items) -> dict[str, Any]:
+    """The items of a checkpoint, with the shapes and shardings of the arrays (or placeholders) given.
 
     Raises:
         ValueError: if the checkpoint cannot be read.
     """
-    step = manager.latest_step()
     wanted = _args.Composite(**{name: _args.StandardRestore(tree) for name, tree in items.items()})
     try:
+        for name in items:
+            checksums.verify_checksums(Path(manager.directory) / str(step) / name)
         restored = manager.restore(step, args=wanted)
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
     return {name: restored[name] for name in items}
 
 
+def set_aside(run: Path, step: int) -> Path:
+    """Moves a damaged checkpoint out of the way of a new one of the same step; returns where it is now."""
+    target = _free_name(run / "damaged" / str(step))
+    target.parent.mkdir(exist_ok=True)
+    (run / "checkpoints" / str(step)).rename(target)
+    return target
+
+
+def _free_name(path: Path) -> Path:
+    numbered = (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not name.exists())
+
+
+def steps(run: Path) -> list[int]:
+    """Steps of a run's finished checkpoints, in order."""
+    return sorted(int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit() and path.is_dir())
+
+
+def last_step(run: Path) -> int:
+    """Step of the last finished checkpoint; 0 if there is none."""
+    return max(steps(run), default=0)
+
+
 def save_frozen(run: Path, frozen: Params) -> None:
-    """Writes the parameters that training does not change, unless they are there."""
-    directory = (run / "frozen").resolve()
-    if frozen and not directory.exists():
+    """Writes the parameters that training does not change, in place of those of an earlier start."""
+    if frozen:
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(directory, frozen)
+            checkpointer.save(_frozen(run), frozen, force=True)
+        if jax.process_index() == 0:
+            checksums.write_checksums(_frozen(run))
+
+
+def restore_frozen(run: Path, frozen: Params) -> Params:
+    """What `save_frozen` wrote, with the shapes and shardings of the placeholders given.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    if not frozen:
+        return {}
+    try:
+        checksums.verify_checksums(_frozen(run))
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(_frozen(run), frozen)
+    except Exception as error:  # as above
+        raise ValueError(
+            f"The frozen parameters in {_frozen(run)} cannot be read; were they damaged or removed? ({error})"
+        ) from error
+
+
+def _frozen(run: Path) -> Path:
+    return (run / "frozen").resolve()

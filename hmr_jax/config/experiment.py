@@ -72,6 +72,9 @@ class OptimConfig:
     """Top-level parameter groups that are not trained: no gradient, no optimiser memory."""
     encoder_scale: float = 1.0
     """Learning-rate factor of the encoder when it is trained."""
+    random_frozen: bool = False
+    """Whether frozen groups may keep random parameters, which is of use in tests only; else `init_from` must name
+    where they come from."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,33 @@ class Config:
     """Checkpoints."""
     cache: FeatureCacheConfig = FeatureCacheConfig()
     """Features that are kept."""
+    eval_protocol: str = "synthetic"
+    """Protocol of the evaluations during training, see `hmr protocols`."""
+    eval_bodies: str = ""
+    """Folder of the bodies and regressors that `eval_protocol` needs; empty: HMR_JAX_BODIES."""
+    profile: tuple[int, ...] = ()
+    """First and last step of a trace with jax's profiler, written to the run's folder; empty: none."""
+
+
+def check_training(config: Config) -> None:
+    """Raises ValueError for numbers with which no run can start."""
+    positive = {
+        "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every,
+        "optim.accumulate": config.optim.accumulate, "checkpoint.every": config.checkpoint.every,
+        "checkpoint.keep": config.checkpoint.keep, "mesh.fsdp": config.mesh.fsdp,
+    }  # fmt: skip
+    for name, value in positive.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}, but must be at least 1.")
+    for name in ("eval_every", "eval_examples"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"{name} is {getattr(config, name)}, but must be at least 0.")
+    profile = config.profile
+    if profile and (len(profile) != 2 or not 0 <= profile[0] <= profile[1] < config.steps):
+        raise ValueError(
+            f"profile names the first and the last step of a trace, such as 10 15, below steps ({config.steps}), not "
+            f"{' '.join(map(str, profile))}."
+        )
 
 
 def training_mixture(data: DataConfig) -> tuple[DatasetConfig, ...]:

@@ -15,15 +15,15 @@ from tqdm import tqdm
 
 from hmr_jax import distributed, metrics
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.body import Bodies, skin, true_body
+from hmr_jax.body import Bodies, skin
 from hmr_jax.config import MeshConfig
 from hmr_jax.evaluation.fingerprints import DIGEST, fingerprints
 from hmr_jax.evaluation.partial import PartialResults
-from hmr_jax.evaluation.results import Evaluation, summarize
-from hmr_jax.evaluation.scores import make_score_step, predict_with
+from hmr_jax.evaluation.results import Evaluation, sample_weights, summarize
+from hmr_jax.evaluation.scores import LABELS, has_body, make_score_step, predict_with, true_subject
 from hmr_jax.geometry import axis_angle_to_matrix, nearest_rotation
 from hmr_jax.models.parameters import Params, to_variables
-from hmr_jax.protocols import Protocol, body_subject, get_protocol, keypoint_subject, load_bodies, score
+from hmr_jax.protocols import Protocol, body_subject, get_protocol, load_bodies, score
 
 Rows = dict[str, np.ndarray]
 Step = Callable[[Params, Batch], dict[str, jax.Array]]
@@ -44,6 +44,7 @@ def evaluate(
     flip_test: bool = False,
     keys: Callable[[np.ndarray], Sequence[str]] | None = None,
     partial: PartialResults | None = None,
+    step: Step | None = None,
 ) -> Evaluation:
     """Scores every valid sample once, in batches of one shape.
 
@@ -59,21 +60,41 @@ def evaluate(
         flip_test: whether to average with the prediction for the mirrored image.
         keys: names of examples by their numbers, called on the host that has read them; None: the numbers.
         partial: where partial results are kept, and found after an interruption; needs a `BatchSource`.
+        step: of `score_step`, if the same model is evaluated several times; it is compiled once then.
 
     Raises:
         ValueError: if there is no sample, a truth is not finite, or a sample comes twice.
     """
     mesh = distributed.make_mesh(MeshConfig()) if mesh is None else mesh
-    params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    params = _on(mesh, params)
     body = getattr(model, "body", None)
     if body is None:
-        return summarize(None, collect(_dense_step(model), params, batches, mesh, keys, partial, progress))
+        return summarize(None, collect(step or _dense_step(model), params, batches, mesh, keys, partial, progress))
     protocol = protocol or get_protocol("synthetic")
     bodies = bodies or load_bodies(protocol, body)
-    step = make_score_step(protocol, bodies.on(mesh), predict_with(model, flip_test), labels=baseline)
+    step = step or make_score_step(protocol, bodies.on(mesh), predict_with(model, flip_test), labels=baseline)
     samples = collect(step, params, batches, mesh, keys, partial, progress)
-    labels = {name: samples.pop(f"label/{name}") for name in ("pose", "betas", "keypoints_3d") if baseline}
+    labels = {name: samples.pop(f"label/{name}") for name in LABELS if baseline}
     return summarize(protocol, samples, mean_body_errors(protocol, bodies, labels) if baseline else {})
+
+
+def score_step(model: Any, mesh: Mesh, protocol: Protocol, bodies: Bodies | None) -> Step:
+    """The compiled part of `evaluate`, for one that is repeated."""
+    if getattr(model, "body", None) is None:
+        return _dense_step(model)
+    bodies = bodies or load_bodies(protocol, model.body)
+    return make_score_step(protocol, bodies.on(mesh), predict_with(model, False))
+
+
+def _on(mesh: Mesh, params: Params) -> Params:
+    """Parameters on the devices: those that are there already stay as they are split, the others are replicated."""
+    devices, everywhere = set(mesh.devices.flat), NamedSharding(mesh, PartitionSpec())
+
+    def put(array: Any) -> jax.Array:
+        there = isinstance(array, jax.Array) and array.sharding.device_set == devices
+        return array if there else jax.device_put(array, everywhere)
+
+    return jax.tree.map(put, params)
 
 
 def _dense_step(model: Any) -> Step:
@@ -190,29 +211,39 @@ def mean_body_errors(
     Args:
         protocol: one that scores the neutral body.
         bodies: those of the protocol.
-        labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4).
+        labels: "pose" (N, 24, 3), "betas" (N, 10), "keypoints_3d" (N, 44, 4); "has_pose" and "has_betas" (N,), by
+            default 1.
         chunk: samples at a time.
+
+    Returns:
+        Means over the samples with labels; empty if none has a body.
     """
-    rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"])))
+    one = np.ones(len(labels["pose"]), np.float32)
+    labels = {"has_pose": one, "has_betas": one} | labels
+    known = labels["has_pose"] * labels["has_betas"] > 0
+    if not known.any():
+        return {}
+    rotations = np.asarray(axis_angle_to_matrix(jnp.asarray(labels["pose"][known])))
     mean_pose = nearest_rotation(jnp.asarray(rotations.mean(0)))
     neutral = bodies.neutral
-    posed = skin(neutral, jnp.asarray(labels["betas"].mean(0))[None], mean_pose[None])
+    posed = skin(neutral, jnp.asarray(labels["betas"][known].mean(0))[None], mean_pose[None])
     mean = body_subject(protocol, neutral, posed.vertices, posed.joints)
 
     @jax.jit
-    def errors(bodies, pose, betas, keypoints):
-        body = true_body(bodies, pose, betas, None)
-        truth = body_subject(protocol, neutral, body.vertices, body.joints)
-        if protocol.truth == "keypoints":
-            truth = keypoint_subject(protocol, keypoints[..., :3], truth)
-        constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(pose), *x.shape[1:])), mean)
-        return {name: value for name, value in score(protocol, constant, truth).items() if name in protocol.metrics}
+    def errors(bodies: Bodies, batch: Batch) -> dict[str, jax.Array]:
+        truth = true_subject(protocol, neutral, bodies, batch)
+        constant = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(batch["pose"]), *x.shape[1:])), mean)
+        rows = score(protocol, constant, truth.subject, truth.weights)
+        return rows | {"has_truth": truth.exists, "has_body": has_body(batch)}
 
     on_device = jax.device_put(Bodies(neutral))
     parts = [
-        jax.device_get(
-            errors(on_device, *(labels[name][start : start + chunk] for name in ("pose", "betas", "keypoints_3d")))
-        )
-        for start in range(0, len(rotations), chunk)
+        jax.device_get(errors(on_device, {name: rows[start : start + chunk] for name, rows in labels.items()}))
+        for start in range(0, len(one), chunk)
     ]
-    return {name: float(np.concatenate([part[name] for part in parts]).mean()) for name in parts[0]}
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    weights = {name: sample_weights(protocol, rows, name) for name in protocol.metrics if name in rows}
+    return {
+        name: float(np.average(np.where(weight > 0, rows[name], 0), weights=weight))
+        for name, weight in weights.items() if weight.any()
+    }  # fmt: skip

@@ -1,7 +1,7 @@
 """Metrics as documented pure functions."""
 
 from hmr_jax.metrics.angles import geodesic_angle, mpjae, pa_mpjae
-from hmr_jax.metrics.dense import dense_errors
+from hmr_jax.metrics.dense import DENSE_METRICS, dense_errors
 from hmr_jax.metrics.motion import acceleration_error
 from hmr_jax.metrics.pose import (
     depth_error,
@@ -17,6 +17,7 @@ from hmr_jax.metrics.pose import (
 from hmr_jax.metrics.thresholds import auc, pck
 
 __all__ = [
+    "DENSE_METRICS",
     "acceleration_error",
     "auc",
     "dense_errors",

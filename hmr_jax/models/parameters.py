@@ -35,10 +35,28 @@ def from_variables(variables: Any) -> Params:
     return dict(variables["params"]) | ({STATISTICS: dict(statistics)} if statistics else {})
 
 
-def init_params(model: nn.Module, key: jax.Array, example: Batch) -> Params:
-    """Initial parameters. On CPUs their program is compiled without optimisation, as it runs only once."""
+def init_params(
+    model: nn.Module, key: jax.Array, example: Batch, shardings: Callable[[Params], Any] | None = None
+) -> Params:
+    """Initial parameters. On CPUs their program is compiled without optimisation, as it runs only once.
+
+    Args:
+        model: the network.
+        key: of the random numbers.
+        example: a batch.
+        shardings: from the shapes of the parameters to where they are made; None: the first device.
+    """
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    return from_variables(jax.jit(model.init, compiler_options=options)(key, example))
+    where = None if shardings is None else shardings(init_shapes(model, key, example))
+    init = jax.jit(
+        lambda key, batch: from_variables(model.init(key, batch)), out_shardings=where, compiler_options=options
+    )
+    return init(key, example)
+
+
+def init_shapes(model: nn.Module, key: jax.Array, example: Batch) -> Params:
+    """Shapes and types of `init_params`, without computing anything."""
+    return jax.eval_shape(lambda: from_variables(model.init(key, example)))
 
 
 def split_params(params: Params, frozen: tuple[str, ...]) -> tuple[Params, Params]:

@@ -50,7 +50,7 @@ def cached_source(
     Args:
         config: `cache`, `data`, `model`, `optim.frozen`, `seed` and `batch_size` are read.
         batches: the training batches as a function of the step.
-        params: of the whole model.
+        params: those of the encoder among them, as NumPy arrays.
         dtype: of the encoder's computation.
         say: told about the cache.
 

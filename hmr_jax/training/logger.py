@@ -17,28 +17,37 @@ from hmr_jax.models.parameters import Params
 class RunLogger:
     """Writes scalars of process 0 to the console, `metrics.jsonl` and, if tensorboardX is installed, TensorBoard."""
 
-    def __init__(self, run: Path, steps: int, start: int):
-        """Opens the log of a run.
-
-        Args:
-            run: the run's folder.
-            steps: number of steps of the whole run.
-            start: first step; a resumed run loses the rows after it.
+    def __init__(self, run: Path, steps: int):
+        """Args:
+        run: the run's folder.
+        steps: number of steps of the whole run.
         """
         self._main = jax.process_index() == 0
+        self._run, self._steps = run, steps
         self._file: Any = None
         self._board: Any = None
-        self._steps = steps
-        self._bar = tqdm(total=steps, initial=start, disable=not (self._main and sys.stderr.isatty()), unit="step")
+        self._bar: Any = None
+
+    def __enter__(self) -> "RunLogger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for opened in (self._bar, self._file, self._board):
+            if opened is not None:
+                opened.close()
+
+    def start(self, step: int) -> None:
+        """Opens the log at the first step; a resumed run loses the rows after it."""
+        self._bar = tqdm(total=self._steps, initial=step, disable=not (self._main and sys.stderr.isatty()), unit="step")
         if not self._main:
             return
-        _drop_rows_after(run / "metrics.jsonl", start)
-        self._file = (run / "metrics.jsonl").open("a")
+        _drop_rows_after(self._run / "metrics.jsonl", step)
+        self._file = (self._run / "metrics.jsonl").open("a")
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
             return
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=start)
+        self._board = SummaryWriter(str(self._run / "tensorboard"), purge_step=step)
 
     def write(self, step: int, scalars: dict[str, float], prefix: str = "train") -> None:
         """Writes one row of scalars."""
@@ -63,14 +72,6 @@ class RunLogger:
     def advance(self) -> None:
         """Moves the progress bar by one step."""
         self._bar.update()
-
-    def close(self) -> None:
-        """Closes the bar and the files."""
-        self._bar.close()
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
 
 
 def _drop_rows_after(path: Path, step: int) -> None:

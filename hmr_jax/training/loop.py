@@ -5,7 +5,6 @@ another. Its helpers follow in the order in which it uses them.
 """
 
 import contextlib
-import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,171 +12,167 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from hmr_jax import distributed
-from hmr_jax.batch import Batch, BatchSource, check, zeros
-from hmr_jax.checkpoints import load_initial, runs
-from hmr_jax.config import Config, from_dict, to_dict
-from hmr_jax.evaluation.loop import evaluate
-from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.batch import Batch, BatchSource, check
+from hmr_jax.checkpoints import runs
+from hmr_jax.config import Config, check_training
+from hmr_jax.evaluation.loop import evaluate, score_step
+from hmr_jax.metrics import DENSE_METRICS
 from hmr_jax.models import build_model
-from hmr_jax.models.encoders import encoded_zeros
-from hmr_jax.models.parameters import init_params, split_params
-from hmr_jax.training import mixture
+from hmr_jax.models.parameters import Params
+from hmr_jax.protocols import get_protocol, load_bodies
+from hmr_jax.training import mixture, run_folder
 from hmr_jax.training.feature_cache import cached_source
 from hmr_jax.training.logger import RunLogger, parameter_table
 from hmr_jax.training.optimizer import learning_rate
-from hmr_jax.training.step import evaluation_params, init_state, make_train_step
+from hmr_jax.training.signals import StopSignals
+from hmr_jax.training.start import initial_state, resumed_state, state_shardings
+from hmr_jax.training.step import evaluation_params, make_train_step
 
 
-def train(
-    config: Config,
-    batches: BatchSource | Iterable[Batch],
-    validation: BatchSource | None = None,
-    profile: tuple[int, int] | None = None,
-) -> Path:
+def train(config: Config, batches: BatchSource | Iterable[Batch], validation: BatchSource | None = None) -> Path:
     """Trains a model, or resumes the run from its last checkpoint.
 
     Args:
-        config: the experiment. A run of the same name must have the same configuration, except for steps, logging,
-            validation, checkpoints and devices.
+        config: the experiment. A run of the same name must have the same configuration, except for the fields that
+            `run_folder` names: steps, logging, validation, checkpoints and devices.
         batches: a source, called with the step to start from; or any iterable of batches, of which a resumed run takes
             whatever comes next.
         validation: a finite source that is evaluated every `config.eval_every` steps.
-        profile: first and last step of a profiler trace, written to the run's folder.
 
     Returns:
-        The run's folder.
+        The run's folder. After a signal it holds fewer than `config.steps` steps.
 
     Raises:
         ValueError: if the configuration does not fit the batches, the devices or the run's folder.
+        FileNotFoundError: if `config.init_from`, or a body or regressor of the validation, is not there.
         FloatingPointError: if a loss is not finite; that state is not saved.
         OSError: if a checkpoint cannot be written.
     """
-    # ---- The run's folder.
-    run = Path(config.output, config.name).resolve()
-    _write_or_compare_config(run, config)
-
-    # ---- The model and its state, created on the devices with their shardings.
+    # ---- What can be wrong before anything is computed.
+    check_training(config)
     model = build_model(config.model)
     mesh = distributed.make_mesh(config.mesh)
     _check_batch_size(config, mesh.size)
-    example = zeros(1, config.data.crop_size)
-    if config.init_from == "encoder":  # which needs no initial values
-        example |= encoded_zeros(config.model, config.data.crop_size)
-    params = init_params(model, jax.random.key(config.seed), example)
-    params = jax.tree.map(np.asarray, load_initial(config, params))
-    trained, frozen = split_params(params, config.optim.frozen)
-    frozen = jax.device_put(frozen, distributed.parameter_sharding(mesh, frozen, config.mesh.min_shard_size))
-    shapes = jax.eval_shape(lambda: init_state(config, trained))
-    shardings = distributed.parameter_sharding(mesh, shapes, config.mesh.min_shard_size)
-    state = jax.jit(lambda params: init_state(config, params), out_shardings=shardings)(trained)
+    validate = None if validation is None else _Validation(config, model, mesh, validation)
 
-    # ---- The last checkpoint, if there is one.
-    runs.save_frozen(run, frozen)
-    manager = runs.open_manager(run, config)
-    if manager.latest_step() is not None:
-        state = state.with_items(runs.restore(manager, state.items()))
-    start = int(state.step)
+    with contextlib.ExitStack() as closing:
+        # ---- The run's folder, and the state: that of its last checkpoint, or a new one on the devices.
+        run, before = run_folder.claim(config)
+        manager = closing.enter_context(runs.open_manager(run, config))
+        logger = closing.enter_context(RunLogger(run, config.steps))
+        if before is None:
+            state, frozen = initial_state(config, model, mesh, run)
+        else:
+            state, frozen = resumed_state(config, model, mesh, run, manager, logger.say)
+        start = int(state.step)
+        logger.start(start)
+        logger.say(f"run {run}\ndevices {mesh.size} x {jax.devices()[0].device_kind}, start at step {start}")
+        logger.say(parameter_table(state.params, frozen))
+        logger.say(f"data {mixture.names(mixture.training_mixture(config.data))}")
+        if before is not None and before.steps != config.steps:
+            logger.say(_changed_schedule(before, config, start))
 
-    # ---- The log.
-    logger = RunLogger(run, config.steps, start)
-    logger.say(f"run {run}\ndevices {mesh.size} x {jax.devices()[0].device_kind}, start at step {start}")
-    logger.say(parameter_table(trained, frozen))
-    logger.say(f"data {mixture.names(mixture.training_mixture(config.data))}")
+        # ---- The features of a frozen encoder, if they are kept.
+        if config.cache.examples:
+            parameters = distributed.to_host(frozen, mesh)
+            batches = cached_source(config, batches, parameters, model.dtype, logger.say)
 
-    # ---- The features of a frozen encoder, if they are kept.
-    if config.cache.examples:
-        batches = cached_source(config, batches, params, model.dtype, logger.say)
+        # ---- The loop: one batch, one step; now and then log, validate, save.
+        shardings = state_shardings(config, mesh, state.trained)
+        train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
+        schedule = learning_rate(config)
+        signals = closing.enter_context(StopSignals())
+        timer = _Timer()
+        pending: list[_PendingStep] = []
+        stream = closing.enter_context(_stream_from(batches, start))
+        done, stopping = start, False
+        try:
+            for step in range(start, config.steps):
+                if config.profile and step == config.profile[0]:
+                    jax.profiler.start_trace(str(run / "profile"))
+                with timer.waiting_for_data(pending):
+                    batch = next(stream, None)
+                if batch is None:
+                    raise ValueError(
+                        f"The data ended at step {step} of {config.steps}: lower --steps or repeat the data."
+                    )
+                if step == start:
+                    check(batch)
+                state, scalars = train_step(state, frozen, distributed.to_global(batch, mesh))
+                pending.append(_PendingStep(step, scalars, batch["index"]))
+                logger.advance()
+                if config.profile and step == config.profile[1]:
+                    jax.block_until_ready(state)
+                    jax.profiler.stop_trace()
 
-    # ---- The loop: one batch, one step; now and then log, validate, save.
-    train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
-    schedule = learning_rate(config)
-    signals = _StopSignals()
-    timer = _Timer()
-    pending: list[_PendingStep] = []
-    metrics: dict[str, float] | None = None  # of the last validation, until they are saved with a checkpoint
-    stopping = False
-    stream = _stream_from(batches, start)
-    try:
-        for step in range(start, config.steps):
-            if profile and step == profile[0]:
-                jax.profiler.start_trace(str(run / "profile"))
-            with timer.waiting_for_data(pending):
-                batch = next(stream, None)
-            if batch is None:
-                raise ValueError(f"The data ended at step {step} of {config.steps}: lower --steps or repeat the data.")
-            if step == start:
-                check(batch)
-            state, scalars = train_step(state, frozen, distributed.to_global(batch, mesh))
-            pending.append(_PendingStep(step, scalars, batch["index"]))
-            logger.advance()
-            if profile and step == profile[1]:
-                jax.block_until_ready(state)
-                jax.profiler.stop_trace()
+                done = step + 1
+                stopping = signals.stop_at(done)  # read once: a signal between two reads would stop without saving
+                last = done == config.steps or stopping
 
-            done = step + 1
-            stopping = signals.stop_requested  # read once: a signal between two reads would stop without saving
-            last = done == config.steps or stopping
+                if done % config.log_every == 0 or last or step == start:
+                    examples = len(pending) * config.batch_size
+                    means = mixture.per_dataset(_finite_means(pending), examples)
+                    pending.clear()
+                    logger.write(done, means | {"lr": float(schedule(step))} | timer.rates(examples))
 
-            if done % config.log_every == 0 or last or step == start:
-                examples = len(pending) * config.batch_size
-                means = mixture.per_dataset(_finite_means(pending), examples)
-                pending.clear()
-                logger.write(done, means | {"lr": float(schedule(step))} | timer.rates(examples))
+                metrics: dict[str, float] | None = None
+                due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
+                if validate is not None and due:
+                    _finite_means(pending)
+                    metrics = validate(evaluation_params(state, frozen))
+                    logger.write(done, metrics, "validation")
+                    timer.restart()
 
-            due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
-            if validation is not None and due:
-                _finite_means(pending)
-                metrics = evaluate(model, evaluation_params(state, frozen), validation(0), mesh=mesh).metrics
-                logger.write(done, metrics, "validation")
-                timer.restart()
+                # A state that was validated is always saved: else the best checkpoint would be another one.
+                if done % config.checkpoint.every == 0 or last or metrics:
+                    _finite_means(pending)  # a state that is not finite is never saved
+                    runs.save(manager, config, done, state.items(), metrics)
+                    timer.restart()
 
-            if done % config.checkpoint.every == 0 or last:
-                _finite_means(pending)  # a state that is not finite is never saved
-                runs.save(manager, config, done, state.items(), metrics)
-                metrics = None
-                timer.restart()
-
-            if stopping:
-                break
-        manager.wait_until_finished()
-        if stopping:
-            logger.say(f"Stopped at step {done}; the same command resumes from there.")
-    except OSError as error:
-        raise OSError(
-            f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are complete; the same command "
-            "resumes from there."
-        ) from error
-    finally:
-        signals.restore_handlers()
-        logger.close()
-        if hasattr(stream, "close"):
-            stream.close()
-        manager.close()
+                if stopping:
+                    break
+            runs.finish(manager)
+        except OSError as error:
+            raise OSError(
+                f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are complete; the same "
+                "command resumes from there."
+            ) from error
+        if done < config.steps:
+            logger.say(f"Stopped at step {done:,} of {config.steps:,}; the same command resumes from there.")
     return run
 
 
-def _write_or_compare_config(run: Path, config: Config) -> None:
-    """Writes the configuration of a new run; raises ValueError if an existing run has another experiment."""
-    path = run / "config.json"
-    may_change = ("steps", "log_every", "eval_every", "eval_examples", "output", "checkpoint", "mesh")
-    if path.exists():
-        old, new = to_dict(from_dict(read_json(path))), to_dict(config)
-        for values in (old, new):
-            del (
-                values["data"]["workers"],
-                values["data"]["processes"],
-            )  # another machine may have other numbers of cores
-            del values["cache"]["directory"], values["cache"]["limit_gib"]
-        changed = sorted(name for name in new if name not in may_change and old[name] != new[name])
-        if changed:
+class _Validation:
+    """Evaluates parameters during training, with one compiled program; checked before the first step."""
+
+    def __init__(self, config: Config, model: Any, mesh: Mesh, batches: BatchSource):
+        self._model, self._mesh, self._batches = model, mesh, batches
+        self._protocol = get_protocol(config.eval_protocol)
+        body = getattr(model, "body", None)
+        bodies = None if body is None else load_bodies(self._protocol, body, config.eval_bodies or None)
+        self._step = score_step(model, mesh, self._protocol, bodies)
+        names = DENSE_METRICS if body is None else self._protocol.metrics
+        if config.checkpoint.metric not in names:
             raise ValueError(
-                f"{run} holds a run with other values of {', '.join(changed)}: choose another --name, or remove it."
+                f"checkpoint.metric is '{config.checkpoint.metric}', but the validation measures {', '.join(names)}."
             )
-    elif jax.process_index() == 0:
-        run.mkdir(parents=True, exist_ok=True)
-        write_json(path, to_dict(config))
+
+    def __call__(self, params: Params) -> dict[str, float]:
+        return evaluate(
+            self._model, params, self._batches(0), mesh=self._mesh, protocol=self._protocol, step=self._step
+        ).metrics
+
+
+def _changed_schedule(before: Config, now: Config, step: int) -> str:
+    """What other `steps` do to the learning rate."""
+    old, new = (float(learning_rate(config)(step)) for config in (before, now))
+    return (
+        f"note: steps is {now.steps:,} now and was {before.steps:,}; the schedule of the learning rate stretches with "
+        f"it: {new:.3g} at step {step:,}, where it would have been {old:.3g}."
+    )
 
 
 def _check_batch_size(config: Config, devices: int) -> None:
@@ -189,9 +184,15 @@ def _check_batch_size(config: Config, devices: int) -> None:
         )
 
 
-def _stream_from(batches: BatchSource | Iterable[Batch], step: int) -> Iterator[Batch]:
-    """The batches from a step on."""
-    return batches(step) if callable(batches) else iter(batches)
+@contextlib.contextmanager
+def _stream_from(batches: BatchSource | Iterable[Batch], step: int) -> Iterator[Iterator[Batch]]:
+    """The batches from a step on; ends the stream's threads, if it has any."""
+    stream = batches(step) if callable(batches) else iter(batches)
+    try:
+        yield stream
+    finally:
+        if hasattr(stream, "close"):
+            stream.close()
 
 
 class _PendingStep(NamedTuple):
@@ -217,29 +218,6 @@ def _finite_means(pending: Sequence[_PendingStep]) -> dict[str, float]:
                 "The last checkpoint is from before; lower optim.learning_rate or look at these examples."
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-class _StopSignals:
-    """SIGTERM and the first SIGINT ask the loop to save and stop; a second SIGINT interrupts at once."""
-
-    def __init__(self) -> None:
-        self.stop_requested = False
-        self._old_handlers = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._old_handlers[number] = signal.signal(number, self._request)
-            except ValueError:  # not in the main thread: the caller handles signals
-                break
-
-    def _request(self, *_) -> None:
-        if self.stop_requested:
-            raise KeyboardInterrupt
-        self.stop_requested = True
-
-    def restore_handlers(self) -> None:
-        """Reinstates the handlers from before."""
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
 
 
 class _Timer:
