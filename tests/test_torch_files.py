@@ -16,6 +16,7 @@ from torch_zip import Declared, Raw, name, write_torch_zip
 
 from hmr_jax.weights import read_torch_checkpoint
 from hmr_jax.weights.state import release_pages
+from hmr_jax.weights.torch_files import checkpoint_files
 
 DATA = Path(__file__).parent / "data"
 BASE = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -263,6 +264,11 @@ def test_folders_of_hugging_face_in_one_or_several_parts(tmp_path):
     (parts / "model-2.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks model-2\.safetensors"):
         read_torch_checkpoint(parts)
+    write_safetensors(parts / "model.safetensors", {"c": BASE})  # a whole file beside an index whose parts are gone
+    assert list(read_torch_checkpoint(parts)) == ["c"]
+    assert checkpoint_files(parts) == [parts / "model.safetensors"]
+    (parts / "model.safetensors").rename(parts / "pytorch_model.bin")
+    assert list(read_torch_checkpoint(parts)) == ["c"]
     index.write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
     with pytest.raises(ValueError, match="not a list of parts"):
         read_torch_checkpoint(parts)

@@ -10,6 +10,7 @@ import numpy as np
 
 from hmr_jax.models.backbones.blazepose import SIZES, BlazePoseSizes
 from hmr_jax.models.backbones.blazepose_detector import ANCHORS, BACK, STAGES
+from hmr_jax.weights.state import finite
 from hmr_jax.weights.tflite_file import Graph
 
 _STRUCTURES = {
@@ -50,7 +51,7 @@ def convert_blazepose(graph: Graph) -> tuple[str, dict]:
     Every constant of its convolutions is used, in the file's order.
 
     Raises:
-        ValueError: the graph is not of a known variant.
+        ValueError: the graph is not of a known variant, or a weight is not finite.
     """
     variant = _STRUCTURES.get(structure(graph))
     if variant is None:
@@ -59,7 +60,7 @@ def convert_blazepose(graph: Graph) -> tuple[str, dict]:
     paths = _detector_paths() if variant == "detector" else _paths(SIZES[variant])
     convolutions = [operator for operator in graph.operators if operator.kind in ("CONV_2D", "DEPTHWISE_CONV_2D")]
     for operator, path in zip(convolutions, paths, strict=True):
-        kernel, bias = (graph.constants[number] for number in operator.inputs[1:])
+        kernel, bias = (finite(graph.constants[number], path) for number in operator.inputs[1:])
         place = params
         for name in path.split("/"):
             place = place.setdefault(name, {})

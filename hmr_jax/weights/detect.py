@@ -122,7 +122,7 @@ def identify(state: State) -> str | None:
 
 def _vitpose(state: State, options: Options, hints: Mapping[str, Any]) -> Converted:
     dropped: dict[str, str] = {}
-    if options.encoder_only:
+    if options.encoder_only and any(name.startswith("backbone.") for name in state):
         state = _only(state, "backbone.", dropped)
     params = {"encoder": convert_vitpose(state, None, options.expert, dropped)}
     if any("experts." in name for name in state):

@@ -1,7 +1,7 @@
 """Read a PyTorch state dict strictly: each tensor is used, or dropped for a reason, or the file is refused."""
 
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class StrictState:
 
         Raises:
             KeyError: it is missing.
-            ValueError: its shape differs.
+            ValueError: its shape differs, or it holds something else than finite numbers.
         """
         array = self._get(name)
         fits = len(array.shape) == len(shape) and all(w in (-1, n) for w, n in zip(shape, array.shape, strict=True))
@@ -48,7 +48,7 @@ class StrictState:
             wanted = tuple("any" if length < 0 else length for length in shape)
             raise ValueError(f"'{self._prefix + name}' has shape {array.shape}; {self._kind} needs {wanted} there.")
         self._left.discard(self._prefix + name)
-        return np.asarray(array, np.float32)
+        return finite(array, self._prefix + name)
 
     def linear(self, name: str, inputs: int = -1, outputs: int = -1, bias: bool = True) -> dict:
         """A Dense layer's kernel and bias."""
@@ -78,13 +78,30 @@ class StrictState:
     def finish(self) -> None:
         """Raises ValueError, which names them, if tensors were not used."""
         if self._left:
-            names = ", ".join(sorted(self._left))
+            names = ", ".join(sorted(self._left)[:8]) + (", ..." if len(self._left) > 8 else "")
             raise ValueError(f"The checkpoint holds tensors that {self._kind} does not have: {names}.")
 
     def _get(self, name: str) -> np.ndarray:
         if not self.has(name):
             raise KeyError(f"The checkpoint has no '{self._prefix + name}': is it {self._kind}?")
         return self._state[self._prefix + name]
+
+
+def finite(array: np.ndarray, name: str) -> np.ndarray:
+    """A tensor as float32.
+
+    Raises:
+        ValueError: it holds integers, which stand for other numbers in quantised networks, or NaN or infinite values.
+    """
+    if array.dtype.kind in "biuc":
+        raise ValueError(f"'{name}' is of type {array.dtype}: only weights in floating point can be converted.")
+    with np.errstate(over="ignore"):
+        single = np.asarray(array, np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError(
+            f"'{name}' holds values that are NaN or infinite: the file is damaged, or its training had diverged."
+        )
+    return single
 
 
 def stack_layers(read: Callable[[int], dict], depth: int) -> dict:
@@ -116,11 +133,3 @@ def release_pages(array: np.ndarray) -> None:
         base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
-
-
-def strip_prefix(state: State, prefixes: Sequence[str] = ("module.",)) -> State:
-    """The state without a prefix that all its names have, such as that of data-parallel wrappers."""
-    for prefix in prefixes:
-        if state and all(name.startswith(prefix) for name in state):
-            return {name.removeprefix(prefix): array for name, array in state.items()}
-    return state

@@ -66,6 +66,7 @@ def checkpoint_files(path: str | Path) -> list[Path]:
         if not path.exists():
             raise FileNotFoundError(f"There is no file {path}.")
         return [path]
+    lacking = ""
     for name in _FOLDER_FILES:
         if not (path / name).exists():
             continue
@@ -79,10 +80,10 @@ def checkpoint_files(path: str | Path) -> list[Path]:
         if not valid:
             raise ValueError(f"{name} is not a list of parts as Hugging Face writes it.")
         missing = [part for part in parts if not (path / part).exists()]
-        if missing:
-            raise FileNotFoundError(f"{path} lacks {', '.join(missing)}, which its {name} lists.")
-        return [path / part for part in parts]
-    raise FileNotFoundError(f"{path} holds no checkpoint: expected one of {', '.join(_FOLDER_FILES)}.")
+        if not missing:
+            return [path / part for part in parts]
+        lacking = lacking or f"{path} lacks {', '.join(missing)}, which its {name} lists."
+    raise FileNotFoundError(lacking or f"{path} holds no checkpoint: expected one of {', '.join(_FOLDER_FILES)}.")
 
 
 def _read_folder(path: Path) -> dict[str, np.ndarray]:
