@@ -17,7 +17,8 @@ from hmr_jax.protocols.published import PUBLISHED, published_rows
 
 IN_3D = [protocol for protocol in PROTOCOLS.values() if protocol.space == "3d"]
 NAMED = [
-    "3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-24-challenge", "h36m-p1-j14", "h36m-p2-j14", "rich-24-hips",
+    "3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-24-challenge", "h36m-p1-j14", "h36m-p2-j14",
+    "h36m-p2-j14-j19", "rich-24-hips",
     "emdb1-24-kinematic", "emdb1-24-regressed", "3dhp", "mlb-pitch", "coco-pck", "synthetic",
 ]  # fmt: skip
 
@@ -40,15 +41,16 @@ def see(protocol, change=lambda points: points, turn=None):
     return body_subject(protocol, load_default_body(), change(vertices), change(joints), rotations)
 
 
-def numpy_pa(source, target):
-    """PA-MPJPE by a singular value decomposition of each sample."""
+def numpy_pa(source, target, of=None):
+    """PA-MPJPE by a singular value decomposition of each sample; or the error of other points, aligned like these."""
     errors = []
-    for x, y in zip(np.float64(source), np.float64(target), strict=True):
-        x, y = x - x.mean(0), y - y.mean(0)
+    for number, (x, y) in enumerate(zip(np.float64(source), np.float64(target), strict=True)):
+        moved, wanted = (x, y) if of is None else (np.float64(side[number]) for side in of)
+        moved, wanted, x, y = moved - x.mean(0), wanted - y.mean(0), x - x.mean(0), y - y.mean(0)
         u, s, vt = np.linalg.svd(x.T @ y)
         signs = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-        aligned = (s * signs).sum() / (x**2).sum() * x @ (u * signs @ vt)
-        errors.append(1000 * np.linalg.norm(aligned - y, axis=1).mean())
+        aligned = (s * signs).sum() / (x**2).sum() * moved @ (u * signs @ vt)
+        errors.append(1000 * np.linalg.norm(aligned - wanted, axis=1).mean())
     return np.array(errors)
 
 
@@ -84,6 +86,20 @@ def test_labelled_points_and_regressed_ones_are_the_same_points():
             continue
         for joint, keypoint in zip(protocol.joint_names, protocol.keypoints, strict=True):
             assert KEYPOINTS_44[keypoint].startswith(joint) or joint.startswith(KEYPOINTS_44[keypoint].split("_")[0])
+
+
+def test_choices_are_those_of_the_original_evaluations():
+    assert len(np.linspace(*get_protocol("3dpw-24-challenge").auc)) == 200
+    np.testing.assert_array_equal(np.linspace(*get_protocol("3dpw-24-challenge").auc), np.arange(200))
+    assert get_protocol("emdb1-24-kinematic").pa_pve == "joints"
+    theirs, spins = get_protocol("h36m-p2-j14-j19"), get_protocol("h36m-p2-j14")
+    assert theirs.regressor == "j19"
+    assert [f"{name}".removesuffix("_lsp").removesuffix("_h36m") for name in theirs.joint_names] == [
+        name.removesuffix("_lsp") for name in spins.joint_names
+    ]
+    assert (theirs.keypoints, theirs.keypoint_root, theirs.select) == (
+        spins.keypoints, spins.keypoint_root, spins.select,
+    )  # fmt: skip
 
 
 def test_an_unknown_protocol_lists_the_nearest():
@@ -132,7 +148,12 @@ def test_a_body_scaled_and_mirrored_gives_the_hand_computed_numbers(protocol):
         np.testing.assert_allclose(flipped["mpjpe_z"], 0, atol=1e-3)
     if "pve" in flipped:
         np.testing.assert_allclose(flipped["pve"], 2000 * np.abs(true.mesh[..., 0]).mean(1), rtol=1e-4)
-        np.testing.assert_allclose(flipped["pa_pve"], numpy_pa(np.asarray(true.mesh) * mirror, true.mesh), rtol=1e-4)
+        meshes = np.asarray(true.mesh) * mirror, np.asarray(true.mesh)
+        if protocol.pa_pve == "joints":  # EMDB's evaluation_metrics.py
+            expected = numpy_pa(np.asarray(true.points) * mirror, true.points, of=meshes)
+        else:
+            expected = numpy_pa(*meshes)
+        np.testing.assert_allclose(flipped["pa_pve"], expected, rtol=1e-4)
 
 
 @each(IN_3D)

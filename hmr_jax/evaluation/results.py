@@ -15,19 +15,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax import __version__, metrics
+from hmr_jax.body.joints import KEYPOINTS_44
 from hmr_jax.evaluation.fingerprints import hash_samples
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
-from hmr_jax.protocols import Protocol
+from hmr_jax.protocols import CONFIDENT, MOTION, Protocol
 
 SCHEMA = 1
 _BODY_METRICS = ("pve", "pa_pve")
-# Rows that are not errors. "picture" is the fingerprint of the image.
-_OTHER = {
-    "index", "key", "labels", "picture", "per_joint", "failed", "points", "has_truth", "has_body", "occlusion",
-    "truncation", "viewpoint", "sigma", "sigma_error", "pred_points", "true_points",
-}  # fmt: skip
+_LABELLED = "labelled/"  # before the name of a metric: whether a sample has its label
+# Rows of a network without a body that are not errors. "picture" is the fingerprint of the image.
+_OTHER = {"index", "key", "labels", "picture"}
+# Rows of `score` that `summarize` reads and no result keeps.
+_READ = ("damaged", "extent", "has_root", "pred_points", "true_points", "labelled")
+_SHARE = "share"  # row of a 2-D protocol: the weight of a sample in its means
+EXTENT = (0.2, 3.5)  # metres: what most labelled bodies of a data set measure along their longest axis
+MAX_EXTENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Evaluation:
     per_joint: dict[str, float]
     """Mean error of each evaluated point."""
     per_sample: dict[str, np.ndarray]
-    """(N,) of each metric, and "index", "key" (N,), "per_joint" (N, P), conditions and so on."""
+    """(N,) of each metric, NaN where a sample has no label for it; and "index", "key" (N,), "per_joint" (N, P), NaN
+    for points without label, conditions and so on."""
     count: int
     """Number of samples."""
     baseline: dict[str, float]
@@ -56,6 +61,8 @@ class Evaluation:
     """Means over the other samples; empty without failures."""
     unlabelled: int = 0
     """Number of samples without truth, which do not count."""
+    rootless: int = 0
+    """Number of those of them that lack only the label of the root."""
 
 
 def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baseline: dict[str, float] | None = None,
@@ -81,31 +88,32 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
         samples = {name: rows[chosen] for name, rows in samples.items()}
     count = len(samples["index"])
     if protocol is None:
-        for name, values in samples.items():
-            if name not in _OTHER:
-                _check_finite(name, values, samples["key"])
-        means = {name: float(values.mean()) for name, values in samples.items() if name not in _OTHER}
-        return Evaluation(means, {}, samples, count, baseline or {})
+        return Evaluation(_dense_means(samples), {}, samples, count, baseline or {})
 
+    _check_labels(protocol, samples)
     has_truth = samples["has_truth"] > 0
-    if not has_truth.any():
-        raise ValueError(f"None of the {count} samples has the truth that protocol {protocol.name} needs.")
     for name in protocol.metrics:
         if name in samples:
-            _check_finite(name, samples[name][has_truth], samples["key"][has_truth])
-    sequence = group_names(samples["key"].tolist(), protocol.sequence)
-    samples = samples | {"sequence": sequence}
-    if "pred_points" in samples:
-        motion = sequence_accelerations(protocol, samples)
-        samples = {name: rows for name, rows in samples.items() if name not in ("pred_points", "true_points")}
-        samples |= {} if motion is None else {"acceleration": motion}
+            used = has_truth & (samples["has_body"] > 0) if name in _BODY_METRICS else has_truth
+            _check_finite(name, samples[name][used], samples["key"][used])
+    samples = samples | {"sequence": group_names(samples["key"].tolist(), protocol.sequence)}
     if protocol.action:
         samples["action"] = group_names(samples["key"].tolist(), protocol.action)
+    samples["per_joint"] = np.where(has_truth[:, None], samples["per_joint"], np.nan)
+    if "pred_points" in samples:
+        samples |= sequence_accelerations(protocol, samples)
+    if protocol.space == "2d":
+        samples |= _mean_over_keypoints(protocol, samples)
+    rootless = _rootless(samples)
+    samples = {name: rows for name, rows in samples.items() if name not in _READ}
 
     means, intervals, without_failures = {}, {}, {}
     failed = samples["failed"] > 0
     weights = {name: sample_weights(protocol, samples, name) for name in protocol.metrics if name in samples}
+    for name, weight in weights.items():
+        samples[name] = np.where(weight > 0, samples[name], np.nan)
     weights = {name: weight for name, weight in weights.items() if weight.any()}
+    sequence = samples["sequence"]
     for name, weight in weights.items():
         values = np.where(weight > 0, samples[name], 0).astype(np.float64)
         means[name] = float(np.average(values, weights=weight))
@@ -120,45 +128,136 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
                 name: group_means(np.where(weight > 0, samples[name], 0), weight, samples[kind])
                 for name, weight in weights.items()
             }
-    joints = np.where(has_truth[:, None], samples["per_joint"], np.nan)
-    seen = np.isfinite(joints)
-    joint_means = np.where(seen, joints, 0).sum(0) / np.maximum(seen.sum(0), 1)
+    seen = np.isfinite(samples["per_joint"])
+    joint_means = np.where(seen, samples["per_joint"], 0).sum(0) / np.maximum(seen.sum(0), 1)
     per_joint = {name: float(mean) for name, mean, n in zip(protocol.joint_names, joint_means, seen.sum(0), strict=True)
                  if n}  # fmt: skip
     return Evaluation(
         means, per_joint, samples, count, baseline or {}, protocol, intervals, groups,
-        tuple(samples["key"][failed].tolist()), without_failures, int((~has_truth).sum()),
+        tuple(samples["key"][failed].tolist()), without_failures, int((~has_truth).sum()), rootless,
     )  # fmt: skip
 
 
 def sample_weights(protocol: Protocol, samples: dict[str, np.ndarray], metric: str) -> np.ndarray:
-    """(N,) weight of each sample in the mean of a metric: 1 or 0, times its number of points in 2-D."""
+    """(N,) weight of each sample in the mean of a metric: 1, or 0 without its label; in 2-D see `summarize`."""
     weight = (samples["has_truth"] > 0).astype(np.float64)
     if metric in _BODY_METRICS:
         weight *= samples["has_body"] > 0
-    if metric == "acceleration":
+    if metric in MOTION:
         weight *= np.isfinite(samples[metric])
-    return weight * samples["points"] if protocol.space == "2d" else weight
+    if metric in ("pck", "auc") and protocol.pck_joints:
+        weight *= np.isfinite(samples["per_joint"][:, list(protocol.pck_joints)]).any(1)
+    return weight * samples.get(_SHARE, samples["points"]) if protocol.space == "2d" else weight
 
 
-def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -> np.ndarray | None:
-    """(N,) acceleration error at each frame with neighbours on both sides, else NaN; None if there is no such frame.
+def sequence_accelerations(protocol: Protocol, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """(N,) acceleration error at each frame with neighbours on both sides, else NaN, for each metric of motion.
 
-    The number of a frame is the last number in its key.
+    The number of a frame is the last number in its key. A metric of which no frame has a value is left out.
     """
     frames = np.array([int(found[-1]) if (found := re.findall(r"\d+", key)) else -1 for key in samples["key"].tolist()])
-    errors = np.full(len(frames), np.nan)
     usable = np.flatnonzero((samples["has_truth"] > 0) & (frames >= 0))
     if len(usable) < 3:
-        return None
+        return {}
     _, sequence = np.unique(samples["sequence"], return_inverse=True)
     order = usable[np.lexsort((frames[usable], sequence[usable]))]
     # All sequences in one array, so that one shape is compiled; gaps between frame numbers separate them.
     time = frames[order] + sequence[order] * (frames.max() + 3)
     pred, true = (jnp.asarray(samples[side][order]) for side in ("pred_points", "true_points"))
-    error, counts = metrics.acceleration_error(pred, true, jnp.asarray(time))
-    errors[order[1:-1]] = np.where(counts, error, np.nan)
-    return errors if np.isfinite(errors).any() else None
+    labelled = jnp.asarray(samples["labelled"][order]) if "labelled" in samples else None
+    rows: dict[str, np.ndarray] = {}
+    for name in MOTION.keys() & set(protocol.metrics):
+        second = protocol.frames_per_second if MOTION[name] else None
+        error, counts = metrics.acceleration_error(pred, true, jnp.asarray(time), second, labelled)
+        counts = np.array(counts)
+        if MOTION[name]:
+            changes = np.diff(sequence[order], prepend=-1, append=-1) != 0
+            first, last = changes[:-1], changes[1:]
+            counts &= ~(first[:-2] | last[2:])  # of three frames, the first or the last one ends the sequence
+        errors = np.full(len(frames), np.nan)
+        errors[order[1:-1]] = np.where(counts, error, np.nan)
+        if np.isfinite(errors).any():
+            rows[name] = errors
+    return rows
+
+
+def _mean_over_keypoints(protocol: Protocol, samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rows of a 2-D protocol whose weighted mean is the mean over keypoints of each one's share, as HMR2.0 averages.
+
+    A label weighs as much as all labels of its keypoint together weigh one keypoint.
+
+    Returns:
+        (N,) for each metric, the weighted share of the sample's keypoints, and `_SHARE`, the sum of their weights.
+    """
+    errors = samples["per_joint"]
+    seen = np.isfinite(errors)
+    weights = seen / np.maximum(seen.sum(0), 1)  # (N, P)
+    share = weights.sum(1)
+    rows = {_SHARE: share}
+    for name in protocol.metrics:
+        correct = np.where(seen, errors, np.inf) <= np.float32(getattr(protocol, name))
+        rows[name] = 100 * (weights * correct).sum(1) / np.where(share > 0, share, 1)
+    return rows
+
+
+def _dense_means(samples: dict[str, np.ndarray]) -> dict[str, float]:
+    """Mean errors of a network without a body, each over the samples that have its label."""
+    means = {}
+    for name in samples:
+        if name in _OTHER or name.startswith(_LABELLED):
+            continue
+        labelled = samples.get(_LABELLED + name, np.ones(len(samples[name]))) > 0
+        _check_finite(name, samples[name][labelled], samples["key"][labelled])
+        if labelled.any():
+            means[name] = float(samples[name][labelled].mean())
+    return means
+
+
+def _check_labels(protocol: Protocol, samples: dict[str, np.ndarray]) -> None:
+    """Raises ValueError, which says what is wrong, if no sample has a truth, or truths are damaged or not in metres."""
+    has_truth, keys, count = samples["has_truth"] > 0, samples["key"], len(samples["key"])
+    if not has_truth.any():
+        lacking = _rootless(samples)
+        raise ValueError(
+            f"None of the {count} samples has the truth that protocol {protocol.name} needs, {truth_needed(protocol)}."
+            + (f" {lacking} of them lack only the root." if lacking else "")
+        )
+    if "damaged" in samples and (bad := has_truth & samples["damaged"]).any():
+        raise ValueError(
+            f"The truth is not finite for samples {keys[bad].tolist()[:20]}, where its confidence says that there is "
+            "one: their labels are damaged. Points without label have confidence 0."
+        )
+    if "extent" not in samples:
+        return
+    extents = samples["extent"][has_truth]
+    whole = samples["points"][has_truth] >= len(protocol.joints) / 2  # a few points may be close together
+    typical = float(np.median(extents[whole])) if whole.any() else EXTENT[1]
+    worst = int(np.argmax(extents))
+    if not EXTENT[0] <= typical <= EXTENT[1] or extents[worst] > MAX_EXTENT:
+        size, key = (typical, "most") if extents[worst] <= MAX_EXTENT else (extents[worst], keys[has_truth][worst])
+        raise ValueError(
+            f"The labels are not in metres: the points of {key} extend over {size:.3g} m, but a body measures "
+            f"{EXTENT[0]} to {EXTENT[1]} m."
+        )
+
+
+def _rootless(samples: dict[str, np.ndarray]) -> int:
+    """How many samples have labelled points but no labelled root."""
+    return int(((samples["has_root"] == 0) & (samples["points"] > 0)).sum()) if "has_root" in samples else 0
+
+
+def truth_needed(protocol: Protocol) -> str:
+    """What a sample must have to be scored, in words."""
+    if protocol.space == "2d":
+        return f"2-D keypoints of a confidence above {CONFIDENT}"
+    if protocol.truth == "body":
+        return "pose and betas of the body"
+    return f"3-D keypoints with a label of their root ({root_keypoints(protocol)})"
+
+
+def root_keypoints(protocol: Protocol) -> str:
+    """The labelled keypoints of which the root is made."""
+    return " and ".join(KEYPOINTS_44[keypoint] for keypoint in protocol.keypoint_root)
 
 
 def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:

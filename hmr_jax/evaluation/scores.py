@@ -21,6 +21,7 @@ from hmr_jax.models.parameters import Params, to_variables
 from hmr_jax.protocols import CONFIDENT, Protocol, Subject, body_subject, keypoint_subject, score
 
 Rows = dict[str, jax.Array]
+LABELS = ("pose", "betas", "keypoints_3d", "has_pose", "has_betas")
 
 
 class Truth(NamedTuple):
@@ -31,6 +32,8 @@ class Truth(NamedTuple):
     """(B, P) confidence of the points; None: all count."""
     exists: jax.Array
     """(B,) whether the sample has a label."""
+    rooted: jax.Array | None = None
+    """(B,) whether its root has one; None: the root is not labelled by itself."""
 
 
 @struct.dataclass
@@ -83,7 +86,7 @@ def make_score_step(
         protocol: what is scored.
         bodies: see `load_bodies`; on the mesh (`Bodies.on`) where there are several devices.
         predict: see `predict_with`; not jitted here.
-        labels: whether to return also "pose", "betas" and "keypoints_3d", for the mean body.
+        labels: whether to return also `LABELS`, for the mean body.
     """
     bodies = jax.tree.map(jnp.asarray, bodies)
     neutral = bodies.neutral
@@ -92,8 +95,10 @@ def make_score_step(
     def read_labels(bodies: Bodies, batch: Batch) -> tuple[Truth, Rows]:
         truth = true_subject(protocol, neutral, bodies, batch)
         rows = {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
+        if truth.rooted is not None:
+            rows["has_root"] = truth.rooted
         if labels:
-            rows |= {f"label/{name}": batch[name] for name in ("pose", "betas", "keypoints_3d")}
+            rows |= {f"label/{name}": batch[name] for name in LABELS}
         return truth, rows | {"index": batch["index"], "valid": batch["valid"]}
 
     @jax.jit
@@ -152,7 +157,7 @@ def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Bat
     confidence = (batch["keypoints_3d"][..., 3] > 0).astype(jnp.float32)
     weights = confidence[:, np.array(protocol.keypoints)]
     rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
-    return Truth(points, weights, rooted * (weights.max(1) > 0))
+    return Truth(points, weights, rooted * (weights.max(1) > 0), rooted)
 
 
 def has_body(batch: Batch) -> jax.Array:

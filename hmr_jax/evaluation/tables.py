@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hmr_jax.evaluation.results import Evaluation
+from hmr_jax.evaluation.results import Evaluation, root_keypoints
 from hmr_jax.protocols import METRICS
 
 _SHOWN = 5  # failures named in a warning
@@ -19,7 +19,16 @@ def warnings_of(result: Evaluation) -> list[str]:
             "numbers are not comparable with published ones."
         )
     if result.unlabelled:
-        warnings.append(f"{result.unlabelled:,} samples have no truth and do not count.")
+        lacking = ""
+        if protocol is not None and result.rootless:
+            lacking = f" {result.rootless:,} of them lack only the root ({root_keypoints(protocol)})."
+        warnings.append(f"{result.unlabelled:,} samples have no truth and do not count.{lacking}")
+    missing = [name for name in protocol.joint_names if name not in result.per_joint] if protocol is not None else []
+    if protocol is not None and protocol.space == "3d" and missing:
+        warnings.append(
+            f"No sample has a label for {', '.join(missing)}: the numbers are over {len(result.per_joint)} points, not "
+            f"the {len(protocol.joints)} of protocol {protocol.name}."
+        )
     if result.failures:
         named = ", ".join(result.failures[:_SHOWN]) + (", ..." if len(result.failures) > _SHOWN else "")
         warnings.append(

@@ -57,7 +57,8 @@ def fit_similarity(source: jax.Array, target: jax.Array, weights: jax.Array | No
     Args:
         source: (B, N, 3).
         target: (B, N, 3).
-        weights: (B, N) not negative, the share of each point; None: equal shares.
+        weights: (B, N) the share of each point; None: equal shares. Points whose weight is not above 0 may hold
+            anything.
     """
     return _solve(_moments(source, target, weights))
 
@@ -94,6 +95,9 @@ def _moments(source: jax.Array, target: jax.Array, weights: jax.Array | None) ->
     if weights is None:
         first, total = jnp.zeros(len(source), int), jnp.full(len(source), source.shape[1], dtype)
     else:
+        counted = weights > 0
+        source, target = (jnp.where(counted[..., None], points, 0) for points in (source, target))
+        weights = jnp.where(counted, weights, 0).astype(dtype)
         first, total = jnp.argmax(weights, 1), jnp.maximum(weights.sum(1), jnp.finfo(dtype).tiny)
     # One pass over the points. Coordinates are relative to one point, so that far from the origin none lose precision.
     origins = [jnp.take_along_axis(points, first[:, None, None], 1) for points in (source, target)]  # (B, 1, 3)

@@ -28,13 +28,14 @@ def heatmap_loss(logits: jax.Array, keypoints_2d: jax.Array) -> jax.Array:
     """
     batch, height, width, keypoints = logits.shape
     centre = jnp.array([(width - 1) / 2, (height - 1) / 2])
-    points = keypoints_2d[..., :2] * height + centre  # (B, K, 2) in cells
+    known = keypoints_2d[..., 2:] > 0
+    points = jnp.where(known, keypoints_2d[..., :2], 0) * height + centre  # (B, K, 2) in cells
     x = jnp.exp(-((jnp.arange(width) - points[..., :1]) ** 2) / (2 * HEATMAP_SIGMA**2))
     y = jnp.exp(-((jnp.arange(height) - points[..., 1:]) ** 2) / (2 * HEATMAP_SIGMA**2))
     target = (y[..., :, None] * x[..., None, :]).reshape(batch, keypoints, -1)
     target = target / jnp.maximum(target.sum(-1, keepdims=True), 1e-6)
     inside = (jnp.abs(points - centre) <= centre + 0.5).all(-1)
-    weight = keypoints_2d[..., 2] * inside
+    weight = jnp.where(known, keypoints_2d[..., 2:], 0)[..., 0] * inside
     entropy = optax.softmax_cross_entropy(logits.reshape(batch, -1, keypoints).swapaxes(1, 2), target)
     return jnp.sum(weight * entropy, 1) / jnp.maximum(weight.sum(1), 1)
 
@@ -50,8 +51,10 @@ def part_loss(logits: jax.Array, parts: jax.Array, has: jax.Array) -> jax.Array:
     Returns:
         (B,) means over the cells.
     """
-    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, parts.astype(jnp.int32))
-    return has * entropy.mean((1, 2))
+    labelled = has[:, None, None] > 0
+    parts = jnp.where(labelled, parts.astype(jnp.int32), 0)
+    entropy = optax.softmax_cross_entropy_with_integer_labels(jnp.where(labelled[..., None], logits, 0), parts)
+    return jnp.where(has > 0, has * entropy.mean((1, 2)), 0)
 
 
 def depth_loss(pred: jax.Array, target: jax.Array, parts: jax.Array, has: jax.Array) -> jax.Array:
@@ -66,8 +69,9 @@ def depth_loss(pred: jax.Array, target: jax.Array, parts: jax.Array, has: jax.Ar
     Returns:
         (B,) means over the person's cells, metres.
     """
-    person = (parts > 0).astype(pred.dtype)
-    return has * jnp.sum(person * jnp.abs(pred - target), (1, 2)) / jnp.maximum(person.sum((1, 2)), 1)
+    person = (parts > 0) & (has[:, None, None] > 0)
+    distance = jnp.abs(jnp.where(person, pred, 0) - jnp.where(person, target, 0))
+    return jnp.where(has > 0, has, 0) * jnp.sum(distance, (1, 2)) / jnp.maximum(person.sum((1, 2)), 1)
 
 
 def heatmap_points(logits: jax.Array) -> jax.Array:

@@ -1,5 +1,9 @@
 """HMR2.0's losses on keypoints and parameters: per-sample sums, which the objective weights and averages.
 
+A label counts if its confidence is above 0. Under any other confidence prediction and label may hold anything, NaN and
+huge numbers too: neither a value nor a gradient depends on them. A label that counts and is not finite makes the loss
+NaN, at which training stops.
+
 Shapes: B batch, K keypoints.
 """
 
@@ -21,7 +25,7 @@ def keypoint_2d_loss(pred: jax.Array, target: jax.Array) -> jax.Array:
         (B,) sums over keypoints and coordinates.
     """
     chex.assert_equal_shape_prefix((pred, target), 2)
-    return jnp.sum(target[..., 2:] * jnp.abs(pred - target[..., :2]), (1, 2))
+    return _weighted_distance(pred, target[..., :2], target[..., 2:])
 
 
 def keypoint_3d_loss(pred: jax.Array, target: jax.Array, root: int = PELVIS_44) -> jax.Array:
@@ -33,12 +37,12 @@ def keypoint_3d_loss(pred: jax.Array, target: jax.Array, root: int = PELVIS_44) 
         root: index of the root keypoint.
 
     Returns:
-        (B,) sums over keypoints and coordinates.
+        (B,) sums over keypoints and coordinates; 0 for a sample whose root has no label.
     """
     chex.assert_equal_shape_prefix((pred, target), 2)
-    points = target[..., :3]
-    difference = (pred - pred[:, root, None]) - (points - points[:, root, None])
-    return jnp.sum(target[..., 3:] * jnp.abs(difference), (1, 2))
+    rooted = target[:, root, None, 3:] > 0
+    points = target[..., :3] - jnp.where(rooted, target[:, root, None, :3], 0)
+    return _weighted_distance(pred - pred[:, root, None], points, jnp.where(rooted, target[..., 3:], 0))
 
 
 def parameter_loss(pred: jax.Array, target: jax.Array, has: jax.Array) -> jax.Array:
@@ -53,4 +57,20 @@ def parameter_loss(pred: jax.Array, target: jax.Array, has: jax.Array) -> jax.Ar
         (B,) sums over all parameters.
     """
     chex.assert_equal_shape((pred, target))
-    return has * jnp.sum((pred - target) ** 2, tuple(range(1, pred.ndim)))
+    labelled = jnp.reshape(has > 0, (-1,) + (1,) * (pred.ndim - 1))
+    squares = _difference(pred, target, labelled) ** 2
+    return jnp.where(has > 0, has, 0) * jnp.sum(squares, tuple(range(1, pred.ndim)))
+
+
+def _weighted_distance(pred: jax.Array, target: jax.Array, confidence: jax.Array) -> jax.Array:
+    """(B, K, C) points and (B, K, 1) confidence -> (B,) sums of L1 distances."""
+    known = confidence > 0
+    return jnp.sum(jnp.where(known, confidence, 0) * jnp.abs(_difference(pred, target, known)), (1, 2))
+
+
+def _difference(pred: jax.Array, target: jax.Array, known: jax.Array) -> jax.Array:
+    """pred - target where known, else 0.
+
+    Both are replaced before the subtraction: a gradient through inf - inf or NaN is NaN even where it is masked later.
+    """
+    return jnp.where(known, pred, 0) - jnp.where(known, target, 0)

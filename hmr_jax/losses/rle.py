@@ -67,15 +67,16 @@ def residual_log_likelihood_loss(
         learned = -jnp.min(each, -1, keepdims=True) * log_phi
         fixed = jnp.abs(difference) / sigma + np.log(2) + jnp.log(sigma)
     loss = jnp.sum(learned, -1) + jnp.sum(each * fixed, -1)  # (B, K)
-    return jnp.sum(jnp.asarray(target[..., -1], jnp.float32) * loss, 1)
+    confidence = jnp.asarray(target[..., -1], jnp.float32)
+    return jnp.sum(jnp.where(confidence > 0, confidence, 0) * loss, 1)
 
 
 def _difference(mu: jax.Array, sigma: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Clipped errors, 0 where there is no label, and clipped scales; float32."""
+    """Clipped errors, 0 where there is no label, and clipped scales, 1 there; float32."""
     chex.assert_equal_shape((mu, sigma))
     chex.assert_shape(target, (*mu.shape[:2], mu.shape[2] + 1))
     mu, sigma, target = (jnp.asarray(x, jnp.float32) for x in (mu, sigma, target))
     labelled = target[..., -1:] > 0
     # Replaced before the subtraction: a gradient through inf - inf or NaN would be NaN even where it is masked.
     difference = jnp.where(labelled, mu, 0) - jnp.where(labelled, target[..., :-1], 0)
-    return jnp.clip(difference, -MAX_ERROR, MAX_ERROR), jnp.clip(sigma, SIGMA_MIN, MAX_ERROR)
+    return jnp.clip(difference, -MAX_ERROR, MAX_ERROR), jnp.clip(jnp.where(labelled, sigma, 1), SIGMA_MIN, MAX_ERROR)

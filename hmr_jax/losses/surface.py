@@ -22,7 +22,8 @@ def vertex_loss(pred: jax.Array, target: jax.Array, has: jax.Array) -> jax.Array
     """
     chex.assert_equal_shape((pred, target))
     labelled = has[:, None, None] > 0
-    return has * jnp.mean(jnp.abs(jnp.where(labelled, pred - jnp.where(labelled, target, 0), 0)), (1, 2))
+    distance = jnp.abs(jnp.where(labelled, pred, 0) - jnp.where(labelled, target, 0))
+    return jnp.where(has > 0, has, 0) * jnp.mean(distance, (1, 2))
 
 
 def silhouette_loss(logits: jax.Array, mask: jax.Array, has: jax.Array) -> jax.Array:
@@ -37,8 +38,10 @@ def silhouette_loss(logits: jax.Array, mask: jax.Array, has: jax.Array) -> jax.A
         (B,) loss, 0 where there is no mask.
     """
     chex.assert_equal_shape((logits, mask))
-    logits, mask = logits.astype(jnp.float32), jnp.clip(mask.astype(jnp.float32), 0, 1)
+    labelled = has[:, None, None] > 0
+    logits, mask = (jnp.where(labelled, x.astype(jnp.float32), 0) for x in (logits, mask))
+    mask = jnp.clip(mask, 0, 1)
     entropy = optax.sigmoid_binary_cross_entropy(logits, mask).mean((1, 2))
     probability = jax.nn.sigmoid(logits)
     common, total = jnp.sum(probability * mask, (1, 2)), jnp.sum(probability + mask, (1, 2))
-    return has * (entropy + 1 - (2 * common + 1) / (total + 1))
+    return jnp.where(has > 0, has, 0) * (entropy + 1 - (2 * common + 1) / (total + 1))

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LIMIT = 100.0
-"""Coordinates, which are errors in units of their own sigma, are clipped to it before the density is taken. [default]
+LIMIT = 1e10
+"""Coordinates, which are errors in units of their own sigma, are clipped to it, the largest that the loss can form.
 
-Larger than errors that occur (the released code's example has 24 sigma), and far below what overflows.
+Only the logarithm of a density is ever formed, so it is exact up to there, where the density itself is long 0.
 """
 SLOPE = 0.01  # of LeakyReLU
 _MASKS = {2: ((0, 1), (1, 0)), 3: ((0, 0, 1), (1, 1, 0))}  # 1: coordinates that a coupling keeps
@@ -58,7 +58,7 @@ class RealNVP(nn.Module):
     def log_prob(self, x: jax.Array) -> jax.Array:
         """(..., D) points -> (...) natural logarithms of their densities.
 
-        Coordinates are clipped to `LIMIT`, infinite ones too, with gradient 0 beyond it: no value overflows.
+        Coordinates are clipped to `LIMIT`, infinite ones too, with gradient 0 beyond it, so that no square overflows.
         """
         x = jnp.clip(jnp.asarray(x, jnp.float32), -LIMIT, LIMIT)
         z, log_det = self._to_normal(x)

@@ -36,7 +36,11 @@ METRICS: dict[str, Metric] = {
     "mpjae": Metric("MPJAE", "deg"),
     "pa_mpjae": Metric("PA-MPJAE", "deg"),
     "acceleration": Metric("Accel", "mm/frame^2"),
+    "acceleration_wham": Metric("Accel, WHAM", "m/s^2"),
 }
+MOTION: dict[str, bool] = {"acceleration": False, "acceleration_wham": True}
+"""Metrics of motion: whether the first and the last acceleration of a sequence are left out, and seconds are the unit
+of time, as in WHAM's evaluation."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,10 @@ class Protocol:
     """Regular expression on a record's key: group 1 is the sequence; "" or no match: each sample is a sequence."""
     action: str = ""
     """The same for the action; "": there are no actions."""
+    pa_pve: Literal["vertices", "joints"] = "vertices"
+    """What PA-PVE aligns: vertices to vertices, or joints to joints, whose transform is applied to the vertices."""
+    frames_per_second: float = 30.0
+    """Of the videos, for accelerations in m/s^2."""
 
     @property
     def joint_names(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ _GROUPS = {
     "3DPW": ("3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19"),
     "EMDB": ("emdb1-24-kinematic", "emdb1-24-regressed"),
     "RICH": ("rich-24-hips",),
-    "H36M": ("h36m-p2-j14", "h36m-p2-j14-hips"),
+    "H36M": ("h36m-p2-j14", "h36m-p2-j14-j19", "h36m-p2-j14-hips"),
     "MLB": ("mlb-pitch",),
 }
 

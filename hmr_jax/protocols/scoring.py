@@ -13,7 +13,7 @@ from hmr_jax import metrics
 from hmr_jax.body import BodyModel
 from hmr_jax.body.kinematics import world_rotations
 from hmr_jax.geometry.alignment import fit_similarities, row_sums
-from hmr_jax.protocols.protocol import Protocol
+from hmr_jax.protocols.protocol import MOTION, Protocol
 
 CONFIDENT = 0.5  # 2-D labels of a higher confidence count (4D-Humans)
 FAILED_ANGLE = 180.0  # degrees
@@ -114,6 +114,8 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     A prediction that is not finite has failed: it is scored as if all its points were at the root, with angles of 180
     degrees, and marked as failed, so that means include it and are not NaN.
 
+    Points without confidence count nowhere, whatever prediction and truth hold there.
+
     Args:
         protocol: defines the errors.
         pred: the prediction.
@@ -121,18 +123,32 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
         weights: (B, P) confidence of the true points; None: all count.
 
     Returns:
-        (B,) for each metric of single samples, "per_joint" (B, P), "failed" (B,) 0 or 1, "points" (B,) how many
-        counted, and for protocols with motion "pred_points" and "true_points" (B, P, 3).
+        (B,) for each metric of single samples; "per_joint" (B, P), NaN for points that do not count; "failed" (B,)
+        0 or 1; "points" (B,) how many counted; "damaged" (B,) whether one that counts is not finite in the truth; in
+        3-D "extent" (B,), the largest extent of the true points along an axis, metres; and for protocols with motion
+        "pred_points" and "true_points" (B, P, 3), 0 where they do not count, and "labelled" (B, P).
     """
     if pred.points.shape != true.points.shape:
         raise ValueError(f"The prediction has points {pred.points.shape}, the truth {true.points.shape}.")
+    counted = jnp.ones(true.points.shape[:2], bool)
+    if weights is not None:
+        counted = weights > (CONFIDENT if protocol.space == "2d" else 0)
+        weights = jnp.where(counted, weights, 0)
+        pred, true = (side._replace(points=jnp.where(counted[..., None], side.points, 0)) for side in (pred, true))
     failed = jnp.zeros(len(pred.points), bool)
     for part in pred:
         if part is not None:
             failed |= ~jnp.isfinite(row_sums(part.reshape(len(part), -1)))  # a sum is finite if all terms are
     points = jnp.where(failed[:, None, None], 0, pred.points)
+    rows = {
+        "failed": failed.astype(jnp.float32),
+        "points": counted.sum(1).astype(jnp.float32),
+        "damaged": ~jnp.isfinite(true.points).all((1, 2)),
+    }
     if protocol.space == "2d":
-        return _score_2d(protocol, points, true.points, weights, failed)
+        if weights is None:
+            raise ValueError(f"Protocol {protocol.name} needs the confidence of the labels: give it as weights.")
+        return rows | _score_2d(protocol, points, true.points, counted, failed)
 
     wanted = set(protocol.metrics)
     found: dict[str, jax.Array] = {}
@@ -142,12 +158,12 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
     if pred.mesh is not None and true.mesh is not None:
         vertices, labelled = jnp.where(failed[:, None, None], 0, pred.mesh), true.mesh
         found["pve"] = metrics.pve(vertices, labelled)
-        pairs += [(vertices, labelled, None)] if "pa_pve" in wanted else []
+        pairs += [(vertices, labelled, None)] if "pa_pve" in wanted and protocol.pa_pve == "vertices" else []
     similarity, *others = fit_similarities(*pairs)
     aligned = similarity(points)
     found["pa_mpjpe"] = metrics.mpjpe(aligned, true.points, weights)
-    if others:
-        found["pa_pve"] = metrics.pve(others[0](vertices), labelled)
+    if "pve" in found and "pa_pve" in wanted:
+        found["pa_pve"] = metrics.pve((others or [similarity])[0](vertices), labelled)
     if "mpjpe_z" in wanted:
         found["mpjpe_z"] = metrics.depth_error(points, true.points, weights)
         found["pa_mpjpe_z"] = metrics.depth_error(aligned, true.points, weights)
@@ -163,29 +179,26 @@ def score(protocol: Protocol, pred: Subject, true: Subject, weights: jax.Array |
         found["pa_mpjae"] = metrics.pa_mpjae(pred.orientations, true.orientations, similarity.rotation)
         for name in ("mpjae", "pa_mpjae"):
             found[name] = jnp.where(failed, FAILED_ANGLE, found[name])
-    rows = {name: found[name] for name in protocol.metrics if name in found}
-    rows |= {"per_joint": 1000 * distances, "failed": failed.astype(jnp.float32), "points": _count(points, weights)}
-    if "acceleration" in wanted:
-        rows |= {"pred_points": points, "true_points": true.points}
+    rows |= {name: found[name] for name in protocol.metrics if name in found}
+    rows |= {"per_joint": jnp.where(counted, 1000 * distances, jnp.nan), "extent": _extent(true.points, counted)}
+    if wanted & MOTION.keys():
+        rows |= {"pred_points": points, "true_points": true.points, "labelled": counted}
     return rows
 
 
 def _score_2d(
-    protocol: Protocol, points: jax.Array, true: jax.Array, weights: jax.Array | None, failed: jax.Array
+    protocol: Protocol, points: jax.Array, true: jax.Array, counted: jax.Array, failed: jax.Array
 ) -> dict[str, jax.Array]:
-    if weights is None:
-        raise ValueError(f"Protocol {protocol.name} needs the confidence of the labels: give it as weights.")
-    visible = (weights > CONFIDENT).astype(points.dtype)
     distances = jnp.where(failed[:, None], jnp.inf, metrics.per_joint_error(points, true))
     rows = {
-        name: metrics.pck(distances, getattr(protocol, name), visible) for name in ("pck", "pck_tight")
+        name: metrics.pck(distances, getattr(protocol, name), counted) for name in ("pck", "pck_tight")
         if name in protocol.metrics
     }  # fmt: skip
-    shown = jnp.where(visible > 0, jnp.where(failed[:, None], 1.0, distances), jnp.nan)
-    return rows | {"per_joint": shown, "failed": failed.astype(jnp.float32), "points": visible.sum(1)}
+    return rows | {"per_joint": jnp.where(counted, jnp.where(failed[:, None], 1.0, distances), jnp.nan)}
 
 
-def _count(points: jax.Array, weights: jax.Array | None) -> jax.Array:
-    if weights is None:
-        return jnp.full(len(points), points.shape[1], jnp.float32)
-    return (weights > 0).sum(1).astype(jnp.float32)
+def _extent(points: jax.Array, counted: jax.Array) -> jax.Array:
+    """(B, P, 3) points and (B, P) which count -> (B,) their largest extent along an axis; 0 where none does."""
+    known = counted[..., None]
+    high, low = jnp.where(known, points, -jnp.inf).max(1), jnp.where(known, points, jnp.inf).min(1)
+    return jnp.where(counted.any(1), (high - low).max(1), 0)

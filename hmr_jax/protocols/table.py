@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 
 from hmr_jax.body.joints import EVALUATION_14_OF_44, J14_FROM_H36M, PELVIS_44, SMPL_24
-from hmr_jax.protocols.protocol import LIMBS, Protocol
+from hmr_jax.protocols.protocol import LIMBS, MOTION, Protocol
 
 _DISTANCES = ("mpjpe", "pa_mpjpe", "pve", "pa_pve", "mpjpe_z", "pa_mpjpe_z")
 _LIMBS_24 = tuple(i for i, name in enumerate(SMPL_24) if name.rpartition("_")[2] in LIMBS)
@@ -31,7 +31,7 @@ _3DPW = Protocol(
     root=(0,),
     truth="body",
     gender="gendered",
-    metrics=(*_DISTANCES, "acceleration"),
+    metrics=(*_DISTANCES, *MOTION),
     source="evaluation code of SPIN, BEDLAM, CameraHMR; PVE with the same root",
     used_by="SPIN, PARE, BEDLAM, CameraHMR, ReFit; probably DeforHMR",
     note="35,515 valid person-frames is the commonly quoted count.",
@@ -49,7 +49,7 @@ _H36M = Protocol(
     gender="neutral",
     metrics=("mpjpe", "pa_mpjpe", "mpjpe_z", "pa_mpjpe_z"),
     source="SPIN's evaluation code: motion-captured joints, the 14th is Head (H36M)",
-    used_by="SPIN; HMR2.0 with its J19 regressor",
+    used_by="SPIN",
     note="Subjects S9 and S11, frontal camera 60457274 (told by the keys of the records), every 5th frame.",
     select=r"^(?!.*\.(54138969|55011271|58860488))",
     keypoints=EVALUATION_14_OF_44,
@@ -82,11 +82,12 @@ _EMDB = dataclasses.replace(
     gender="gendered",
     sequence=Protocol.sequence,
     regressor="kinematic",
-    metrics=(*_DISTANCES, "mpjae", "pa_mpjae", "acceleration"),
+    metrics=(*_DISTANCES, "mpjae", "pa_mpjae", *MOTION),
     source="eth-ait/emdb, evaluation_metrics.py",
     used_by="EMDB's authors; most rows called 'EMDB (24)'",
-    note="Good frames of the 17 sequences of EMDB-1, with EMDB's own boxes.",
+    note="Good frames of the 17 sequences of EMDB-1, with EMDB's own boxes. PA-PVE applies the joints' alignment.",
     angle_parts=_PARTS_9,
+    pa_pve="joints",
 )
 _SYNTHETIC = Protocol(
     name="synthetic",
@@ -139,10 +140,11 @@ _ALL = (
         metrics=("mpjpe", "pa_mpjpe", "pck", "auc", "mpjae", "pa_mpjae"),
         source="3dpw-eval, the official challenge",
         used_by="the 3DPW challenge",
-        note="All 60 files, frames with 2-D poses and a valid camera. Kinematic hips, unlike the papers' J14.",
+        note="All 60 files, frames with 2-D poses and a valid camera. Kinematic hips, unlike the papers' J14. AUC: 200 "
+        "thresholds, 1 mm apart.",
         pck=50.0,
         pck_joints=_LIMBS_24,
-        auc=(0.0, 200.0, 41),
+        auc=(0.0, 199.0, 200),
         angle_parts=_PARTS_9,
     ),
     dataclasses.replace(
@@ -153,6 +155,15 @@ _ALL = (
         select="",
     ),
     _H36M,
+    dataclasses.replace(
+        _H36M,
+        name="h36m-p2-j14-j19",
+        regressor="j19",
+        joints=_J14_OF_J19,
+        root=(14,),
+        source="4D-Humans' evaluation: motion-captured joints, predicted by J19 (points 25..37 and 43 of 44, root 39)",
+        used_by="HMR2.0",
+    ),
     dataclasses.replace(
         _H36M,
         name="h36m-p2-j14-hips",
@@ -168,11 +179,12 @@ _ALL = (
         _EMDB,
         name="emdb1-24-regressed",
         regressor="body",
-        metrics=(*_DISTANCES, "acceleration"),
+        metrics=(*_DISTANCES, *MOTION),
         source="TokenHMR's evaluation code: neutral SMPL J_regressor on posed vertices of both sides",
         used_by="TokenHMR and BEDLAM-style code",
         note="1 to 4 mm from the kinematic joints of the same body.",
         angle_parts=(),
+        pa_pve="vertices",
     ),
     dataclasses.replace(
         _H36M,
@@ -232,7 +244,7 @@ _ALL = (
         used_by="HMR2.0, CameraHMR",
         select="",
         sequence="",
-        note="Points of all samples are pooled. All labelled points of the 44 count [default].",
+        note="The mean over the keypoints of the share of a keypoint's labels. All labelled points of the 44 count.",
         space="2d",
         keypoints=tuple(range(44)),
         keypoint_root=(),
