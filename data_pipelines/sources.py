@@ -60,9 +60,9 @@ def make_source(
 
         return synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
     if topology is None:
-        from hmr_jax.body import load_body_model
+        from hmr_jax.body import find_body
 
-        topology = load_body_model(config.model.body).topology
+        topology = find_body(config.model.body, config.model.body_content).topology
     return RecordSource(config, split, topology, examples, process_index, process_count)
 
 

@@ -1,5 +1,6 @@
 """Flat npz label files become records that say the same; the unit of their boxes is found out."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,13 +9,17 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from etils import epath  # noqa: E402
-from formats import camerahmr_npz, checks, hmr2_eval_npz  # noqa: E402
+from formats import camerahmr_npz, checks, hmr2_eval_npz, three_dpw  # noqa: E402
 from formats.checks import check_box, check_labels_land_on_the_image, check_truth, read  # noqa: E402
 
 from data_pipelines.build import build  # noqa: E402
+from data_pipelines.builders import base  # noqa: E402
+from data_pipelines.builders.formats import hmr2_eval_npz as formats_hmr2_eval_npz  # noqa: E402
 from data_pipelines.builders.formats import npz_rows  # noqa: E402
 from data_pipelines.builders.formats.camerahmr_npz import CamerahmrNpz  # noqa: E402
 from data_pipelines.builders.formats.hmr2_eval_npz import Hmr2EvalNpz  # noqa: E402
+from hmr_jax.body import load_body_model  # noqa: E402
+from hmr_jax.body.labelled import LabelledBodies  # noqa: E402
 
 
 class CamerahmrNpzTest(checks.BuilderTestCase):
@@ -72,6 +77,85 @@ def test_body_joints_in_3d_are_distrusted_as_in_hmr2(tmp_path):
     build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")
     record = read(tmp_path, "hmr2_eval_npz/3dpw_test", "test")[0]
     assert np.flatnonzero(record["keypoints_3d"][:25, 3]).tolist() == [0, *range(15, 25)]
+
+
+# The gender of bodies
+
+SCALED = ("v_template", "shapedirs", "posedirs")
+
+
+@pytest.fixture
+def bodies_by_gender(monkeypatch):
+    """Bodies of three sizes; the files' 3-D keypoints are of those that the truth says."""
+    plain = load_body_model()
+    made = LabelledBodies("default")
+    made._models = {
+        gender: replace(plain, **{name: np.float32(size) * getattr(plain, name) for name in SCALED})
+        for gender, size in (("n", 1.0), ("m", 1.1), ("f", 0.9))
+    }
+    for module in (formats_hmr2_eval_npz, base):
+        monkeypatch.setattr(module, "load_labelled_bodies", lambda source: made)
+    return made
+
+
+def keypoints_of(bodies, genders):
+    """(3, 19, 4) 3-D points of the first people as bodies of these genders, as ProHMR's script makes them."""
+    drawn = hmr2_eval_npz.people()
+    points = np.ones((3, 19, 4))
+    for row, gender in enumerate(genders):
+        points[row, :, :3] = bodies.keypoints(gender, drawn["pose"][row : row + 1], drawn["betas"][row : row + 1])[
+            0, 25:
+        ]
+    return points
+
+
+@pytest.mark.parametrize(
+    ("column", "noted"),
+    [
+        (np.array(["m", "f", "m"]), {}),
+        (np.array(["m", "m", "m"]), {"gender: f by the 3-D keypoints, m in the file": 1}),
+        (np.array([b"f", b"f", b"f"]), {"gender: m by the 3-D keypoints, f in the file": 2}),
+        (None, {f"gender: {word} by the 3-D keypoints, none in the file": n for word, n in (("m", 2), ("f", 1))}),
+    ],
+)  # fmt: skip
+def test_a_wrong_gender_is_found_by_the_keypoints(tmp_path, bodies_by_gender, column, noted):
+    points = keypoints_of(bodies_by_gender, "mfm")
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", gender=column, extra_keypoints_3d=points)
+    report = build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m", body="default", workers=1)["test"]
+    assert report.get("noted", {}) == noted
+    assert [record["gender"] for record in read(tmp_path, "hmr2_eval_npz/3dpw_test", "test")] == ["m", "f", "m"]
+
+
+def test_keypoints_of_no_body_are_doubtful(tmp_path, bodies_by_gender):
+    points = keypoints_of(bodies_by_gender, "mfm")
+    points[1, :12, :3] *= 1.3
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", extra_keypoints_3d=points)
+    report = build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m", body="default", workers=1)["test"]
+    assert report["noted"] == {"doubtful, but kept: keypoints_3d: not those of the labelled body": 1}
+
+
+def test_without_a_gender_the_body_is_said_to_be_neutral(tmp_path):
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", gender=None)
+    report = build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")["test"]
+    assert report["noted"] == {"gender: none in the file, so that the body is taken as neutral": 3}
+
+
+@pytest.mark.parametrize("where", ["m", "3dpw"])
+def test_3dpws_own_files_tell_the_gender(tmp_path, where):
+    drawn = hmr2_eval_npz.people()
+    hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", gender=np.array(["m"] * 3))
+    sequence = three_dpw.sequence({name: values[0] for name, values in drawn.items()}, "outdoors_00", 0)
+    own = [drawn["betas"][0].astype(float), np.r_[drawn["betas"][1], np.zeros(290)], np.zeros(10)]
+    path = tmp_path / where / "sequenceFiles" / "test" / "outdoors_00.pkl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(three_dpw.python2_pickle(sequence | {"betas": own, "genders": ["f", "m", "f"]}))
+    if where == "3dpw":
+        (tmp_path / "m" / "images").rename(tmp_path / "images")
+        (tmp_path / "images" / "imageFiles").rename(tmp_path / where / "imageFiles")
+    options = {} if where == "m" else {"images": str(tmp_path / where)}
+    report = build("hmr2_eval_npz/3dpw_test", tmp_path / "o", tmp_path / "m", **options)["test"]
+    assert report["noted"] == {"gender: f by 3DPW's own file, m in the file": 1}  # the third is not among them
+    assert [record["gender"] for record in read(tmp_path / "o", "hmr2_eval_npz/3dpw_test", "test")] == ["f", "m", "m"]
 
 
 # The unit of boxes

@@ -86,6 +86,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         self.margin, self.limit, self.report = margin, limit, Report()
         self.exif: Orientation = exif or self.EXIF
         self._keeps_doubtful = False
+        self._noted = Counter[str]()
         self.manual_dir: epath.Path | None = None
         """Where the user has put the files; the caller sets it."""
         self.depth_files = DepthFiles(depth_dir) if depth_dir else None
@@ -117,8 +118,13 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         if self.depth_files is not None:
             self.depth_files.counts = report.depth.setdefault(split, Counter())
         self._keeps_doubtful = split in self.EVALUATED
+        self._noted = report.noted.setdefault(split, Counter())
         rows = (row for block in blocks for row in self.rows(split, block))
         yield from report.keep(split, rows, progress=progress, doubtful=self._keeps_doubtful)
+
+    def note(self, what: str) -> None:
+        """Counts a row of which something is to be known, for the report."""
+        self._noted[what] += 1
 
     def image_finder(self, *folders: epath.Path) -> ImageFinder:
         """Finds images by name in the folder of the option `images`, or else in these."""

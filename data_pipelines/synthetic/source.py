@@ -14,7 +14,7 @@ from data_pipelines.loading.pseudo_depth import pseudo_depth
 from data_pipelines.random_streams import split_seed
 from data_pipelines.synthetic.people import STILL, SyntheticPeople
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.body import load_body_model
+from hmr_jax.body import find_body
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.config import Config
 
@@ -77,7 +77,7 @@ class _BatchMaker:
     def __init__(self, config: Config, split: str, shard: tuple[int, int], end: int | None, workers: int):
         self._config, self._shard, self._end, self._training = config, shard, end, split == "train"
         self.people = SyntheticPeople(
-            load_body_model(config.model.body),
+            find_body(config.model.body, config.model.body_content),
             size=config.data.crop_size,
             seed=split_seed(config.seed, split),
             augment=config.data.augment if self._training else STILL,

@@ -65,9 +65,9 @@ class SyntheticPeople(tfds.core.GeneratorBasedBuilder):
 
     def _records(self, split: str, count: int) -> Iterator[Record]:
         from data_pipelines.synthetic.people import SyntheticPeople as People
-        from hmr_jax.body import load_body_model
+        from hmr_jax.body import find_body
 
-        body = load_body_model(self.body)
+        body = find_body(self.body)
         people = People(body, size=self.size, seed=split_seed(self.seed, split), margin=self.margin)
         blocks = [np.arange(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
         with ThreadPoolExecutor(cpu_count()) as encoders, ThreadPoolExecutor(1) as drawer:

@@ -19,10 +19,11 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.npz_rows import box_of_row, read_rows, scaled_blocks, text
+from data_pipelines.builders.formats.body_genders import gender_of_keypoints, genders_of_3dpw
+from data_pipelines.builders.formats.npz_rows import box_of_row, finite_rows, read_rows, scaled_blocks, text
 from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, clip_confidence
 from data_pipelines.records import Record
-from hmr_jax.body.genders import parse_gender
+from hmr_jax.body.genders import Gender, parse_gender
 from hmr_jax.body.labelled import load_labelled_bodies
 
 BOX_SHAPE = (192, 256)
@@ -32,6 +33,7 @@ OPTIONAL = (
     "body_pose", "has_body_pose", "betas", "has_betas", "body_keypoints_2d", "extra_keypoints_2d",
     "body_keypoints_3d", "extra_keypoints_3d", "gender",
 )  # fmt: skip
+BODY = ("body_pose", "betas")
 FILES = {
     "h36m_val_p2": ("h36m_val_p2.npz", "test"),
     "3dpw_test": ("3dpw_test.npz", "test"),
@@ -99,26 +101,77 @@ class Hmr2EvalNpz(RecordBuilder):
         keypoints_2d, keypoints_3d = _keypoints(labels, "2d", count, 3), _keypoints(labels, "3d", count, 4)
         keypoints_3d[:, OPENPOSE_BODY, 3] = 0  # as in HMR2.0: the extra ones are the same joints, more exact
         find_image = self.image_finder(path.parent / "images", path.parent)
-        for row, name in enumerate(map(text, labels["imgname"])):
-            gender = parse_gender(text(labels["gender"][row])) if "gender" in labels else "n"
-            has_pose, has_betas = (
-                column in labels and bool(labels[f"has_{column}"][row] if f"has_{column}" in labels else True)
-                for column in ("body_pose", "betas")
-            )
+        names = list(map(text, labels["imgname"]))
+        has_pose, has_betas = (_has(labels, column, count) for column in ("body_pose", "betas"))
+        genders, doubts = self._genders(path.parent, labels, names, has_pose & has_betas, keypoints_3d)
+        for row, name in enumerate(names):
+            gender = genders[row]
             if gender is None:
                 yield "gender: not known"
                 continue
             yield self.person(
                 find_image(name),
+                doubt=doubts[row],
                 key=f"{name}-{start + row}",
                 **box_of_row(labels, row, unit, self.aspect),
                 keypoints_2d=keypoints_2d[row],
                 keypoints_3d=keypoints_3d[row],
-                pose=labels["body_pose"][row] if has_pose else None,
-                betas=labels["betas"][row][:10] if has_betas else None,
+                pose=labels["body_pose"][row] if has_pose[row] else None,
+                betas=labels["betas"][row][:10] if has_betas[row] else None,
                 topology=self.topology if "body_pose" in labels or "betas" in labels else "",
                 gender=gender,
             )
+
+    def _genders(
+        self,
+        folder: epath.Path,
+        labels: dict[str, np.ndarray],
+        names: list[str],
+        posed: np.ndarray,
+        keypoints_3d: np.ndarray,
+    ) -> tuple[list[Gender | None], list[str]]:
+        """The gender of each row, None where the stated one is no word for one; and doubts.
+
+        The column is checked against 3DPW's own files where they are beside the images, and against the 3-D keypoints
+        where there are bodies. What contradicts it is taken instead, and noted.
+        """
+        column, doubts = labels.get("gender", ["n"] * len(names)), [""] * len(names)
+        stated = [parse_gender(text(gender)) for gender in column]
+        rows = np.flatnonzero(posed & np.array([gender is not None for gender in stated]))
+        if len(rows):
+            rows = rows[finite_rows({name: labels[name][rows] for name in BODY}, BODY)]
+        if not len(rows):
+            return stated, doubts
+        pose, betas = labels["body_pose"][rows].astype(np.float64), labels["betas"][rows, :10].astype(np.float64)
+        found, sources = [stated[row] for row in rows], [""] * len(rows)
+        if self.builder_config.name == "3dpw_test":
+            roots = (folder, folder / "images", epath.Path(self.images or folder).expanduser())
+            for number, own in enumerate(genders_of_3dpw(roots, [names[row] for row in rows], betas)):
+                if own is not None:
+                    found[number], sources[number] = own, "3DPW's own file"
+        if self.body:
+            bodies, points = load_labelled_bodies(self.body), keypoints_3d[rows]
+            for number, seen in enumerate(gender_of_keypoints(bodies, found, pose, betas, points)):
+                if seen is None:
+                    doubts[rows[number]] = "keypoints_3d: not those of the labelled body"
+                elif seen != found[number]:
+                    found[number], sources[number] = seen, "the 3-D keypoints"
+        result = list(stated)
+        for row, gender, source in zip(rows.tolist(), found, sources, strict=True):
+            if gender != stated[row]:
+                self.note(f"gender: {gender} by {source}, {stated[row] if 'gender' in labels else 'none'} in the file")
+            elif "gender" not in labels:
+                self.note("gender: none in the file, so that the body is taken as neutral")
+            result[row] = gender
+        return result, doubts
+
+
+def _has(labels: dict[str, np.ndarray], column: str, count: int) -> np.ndarray:
+    """(N,) bool: whether the rows have pose or betas."""
+    if column not in labels:
+        return np.zeros(count, bool)
+    flag = f"has_{column}"
+    return np.asarray(labels[flag]).reshape(count).astype(bool) if flag in labels else np.ones(count, bool)
 
 
 def _keypoints(labels: dict[str, np.ndarray], kind: str, count: int, width: int) -> np.ndarray:
