@@ -20,6 +20,7 @@ def main(
     intrinsics: str = "",
     axes: Literal["opencv", "opengl", "blender"] = "opengl",
     depth: str = "",
+    body: Path | None = None,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
@@ -36,6 +37,8 @@ def main(
         axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
         depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
+        body: file or folder of the checkpoint's body, if it is not where it was in training; by default
+            HMR_JAX_BODIES is searched.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
@@ -48,7 +51,7 @@ def main(
     people, camera = files.read_boxes(boxes, paths), files.parse_intrinsics(intrinsics)
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None else None
-    predictor = Predictor.from_checkpoint(checkpoint)
+    predictor = Predictor.from_checkpoint(checkpoint, body=body)
     predictor.detector = finder
     for path in files.predict_files(predictor, paths, output, people, camera, axes, maps):
         tqdm.write(str(path))  # clear of the progress bar

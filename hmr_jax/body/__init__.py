@@ -2,6 +2,7 @@
 
 from hmr_jax.body.coarse import CoarseMesh, load_coarse_mesh
 from hmr_jax.body.default_body import mirror_vertices
+from hmr_jax.body.finding import content_of, find_body, named_body, with_content
 from hmr_jax.body.from_vertices import parameters_from_vertices
 from hmr_jax.body.gendered import Bodies, true_body
 from hmr_jax.body.loading import load_body_model
@@ -15,13 +16,17 @@ __all__ = [
     "BodyOutput",
     "CoarseMesh",
     "JointSet",
+    "content_of",
+    "find_body",
     "joint_set_matrix",
     "keypoint_matrix",
     "keypoint_vertices",
     "load_body_model",
     "load_coarse_mesh",
     "mirror_vertices",
+    "named_body",
     "parameters_from_vertices",
     "skin",
     "true_body",
+    "with_content",
 ]

@@ -41,7 +41,7 @@ def find_body_file(folder: Path, gender: Gender, model: str = "SMPL") -> Path | 
 
 
 def body_folder(given: str | Path | None) -> Path | None:
-    """The folder of body models: the one given, else that of HMR_JAX_BODIES, else None.
+    """The folder of body models: the one given (or that of the file given), else that of HMR_JAX_BODIES, else None.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -49,7 +49,8 @@ def body_folder(given: str | Path | None) -> Path | None:
     source = given or os.environ.get(VARIABLE)
     if not source:
         return None
-    folder = Path(source).expanduser()
+    path = Path(source).expanduser()
+    folder = path.parent if path.is_file() else path
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder} with body models.")
     return folder

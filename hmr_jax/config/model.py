@@ -137,7 +137,7 @@ class ModelConfig:
     uncertainty: bool = False
     """Predict a scale of error per point, and learn the errors' density (a normalising flow); for `loss.rle`."""
     body: str = "default"
-    """"default" or a path to an SMPL .pkl or .npz file."""
+    """"default", an SMPL .pkl or .npz file, or a folder that holds SMPL_NEUTRAL."""
     focal_length: float = 5000.0
     """Focal length in pixels of the virtual camera of a 256-pixel crop (HMR2.0)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -147,3 +147,5 @@ class ModelConfig:
     dense_targets: bool = False
     """In training, "deforhmr" also predicts keypoint heatmaps, body parts and depth from the encoder's features: dense
     targets teach an encoder from fewer samples. Needs data.dense."""
+    body_content: str = ""
+    """Filled in by training: a hash of the body, by which any file of the same body is accepted in place of `body`."""

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from hmr_jax import distributed
-from hmr_jax.body import BodyModel, load_body_model
+from hmr_jax.body import BodyModel, load_body_model, named_body
 from hmr_jax.body.genders import body_folder, load_gender
 from hmr_jax.checkpoints import describe, load_for_inference
 from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
@@ -144,6 +144,8 @@ def _evaluate_checkpoint(
         raise ValueError(
             "The training split is shuffled, augmented and endless: give --examples, how many of them to score."
         )
+    if settings.bodies and not Path(config.model.body).is_file():  # the file has moved
+        config = dataclasses.replace(config, model=named_body(config.model, settings.bodies))
     model = build_model(config.model)
     body = getattr(model, "body", None)
     bodies = None if body is None else load_bodies(protocol, body, settings.bodies)

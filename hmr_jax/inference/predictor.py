@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hmr_jax.body import BodyModel
+from hmr_jax.body import BodyModel, named_body
 from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
@@ -127,9 +127,19 @@ class Predictor:
 
     @classmethod
     def from_checkpoint(
-        cls, directory: str | Path | None = None, batch_size: int | None = None, upright: bool = True
+        cls,
+        directory: str | Path | None = None,
+        batch_size: int | None = None,
+        upright: bool = True,
+        body: str | Path | None = None,
     ) -> "Predictor":
         """Loads a run's folder, one of its checkpoints, an exported folder, or by default the shipped model.
+
+        Args:
+            directory: of the checkpoint.
+            batch_size: see the class.
+            upright: see the class.
+            body: file or folder of the checkpoint's body, if it is not where it was in training (or HMR_JAX_BODIES).
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
@@ -137,7 +147,9 @@ class Predictor:
         """
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
-        predictor = cls(*load_for_inference(directory), batch_size, upright)
+        config, params = load_for_inference(directory)
+        config = dataclasses.replace(config, model=named_body(config.model, body))
+        predictor = cls(config, params, batch_size, upright)
         predictor.checkpoint = describe(directory)
         return predictor
 
@@ -199,7 +211,8 @@ class Predictor:
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
         people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
-        return list(self._run(images, people, depth))
+        with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
+            return list(self._run(images, people, depth))
 
     def find_boxes(self, images: Images) -> list[np.ndarray]:
         """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""

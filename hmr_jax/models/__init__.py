@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.body import load_body_model, load_coarse_mesh
+from hmr_jax.body import find_body, load_coarse_mesh
 from hmr_jax.config import ModelConfig
 from hmr_jax.models.d2a_hmr import D2AHMR
 from hmr_jax.models.deforhmr import DeforHMR, DensePretraining
@@ -35,7 +35,7 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
     if config.name == "dense":
         return DensePretraining(config, dtype, cpu)
-    body = load_body_model(config.body)
+    body = find_body(config.body, config.body_content)
     if config.name == "d2a_hmr":
         sizes = config.encoder.image_size, config.d2a.depth_encoder.image_size
         if config.d2a.depth_stream == "own" and sizes[0] != sizes[1]:

@@ -7,6 +7,7 @@ another. Its helpers follow in the order in which it uses them.
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from jax.sharding import Mesh
 
 from hmr_jax import distributed
 from hmr_jax.batch import Batch, BatchSource, check
+from hmr_jax.body import with_content
 from hmr_jax.checkpoints import runs
 from hmr_jax.config import Config, check_training
 from hmr_jax.evaluation.loop import evaluate, score_step
@@ -54,6 +56,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
     # ---- What can be wrong before anything is computed.
     check_training(config)
     model = build_model(config.model)
+    config = replace(config, model=with_content(config.model, getattr(model, "body", None)))
     mesh = distributed.make_mesh(config.mesh)
     _check_batch_size(config, mesh.size)
     validate = None if validation is None else _Validation(config, model, mesh, validation)

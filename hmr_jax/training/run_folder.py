@@ -15,7 +15,11 @@ from hmr_jax.io.json_files import read_json, write_json
 _MAY_CHANGE = (
     "name", "output", "steps", "log_every", "eval_every", "eval_examples", "eval_protocol", "eval_bodies", "profile",
     "checkpoint", "mesh", "data.workers", "data.processes", "cache.directory", "cache.limit_gib",
+    "model.body",  # its content counts, which is the next field
 )  # fmt: skip
+
+
+_CONTENT = "model.body_content"  # "" in runs from before it existed
 
 
 def claim(config: Config) -> tuple[Path, Config | None]:
@@ -71,7 +75,7 @@ def _check_same_experiment(run: Path, old: Config, new: Config) -> None:
     changed = [
         f"{name} ({before.get(name)!r} there, {now.get(name)!r} now)"
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name) and not _may_change(name)
+        if before.get(name) != now.get(name) and not _may_change(name) and (name != _CONTENT or before[name])
     ]
     if changed:
         raise ValueError(
