@@ -112,6 +112,22 @@ def one_line_errors() -> Iterator[None]:
         text = error.args[0] if isinstance(error, KeyError) and error.args else str(error)
         print(f"error: {text}", file=sys.stderr)
         sys.exit(2)
+    except (RuntimeError, AssertionError):  # as jax has it, by its version, if it finds no device of a kind
+        platforms = os.environ.get("JAX_PLATFORMS")
+        if os.environ.get("HMR_JAX_DEBUG") or not platforms or _has_devices():
+            raise
+        text = f"JAX_PLATFORMS is {platforms}, but jax finds no such device: unset it, or name cpu."
+        print(f"error: {text}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _has_devices() -> bool:
+    import jax
+
+    try:
+        return bool(jax.devices())
+    except (RuntimeError, AssertionError):
+        return False
 
 
 def _parse_options(target: Any, program: str, arguments: Sequence[str], **options: Any) -> Any:

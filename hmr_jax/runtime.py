@@ -19,11 +19,14 @@ from hmr_jax.ops.cpu import is_plain
 def set_up(inference: bool = False) -> None:
     """Run first by every command: sets CPUs up, silences Orbax's notices and keeps compiled programs on disk.
 
+    Checks for users' own programs that this one, and Flax, would not pass (JAX_NUMPY_RANK_PROMOTION) are turned off.
+
     The programs are in HMR_JAX_CACHE or ~/.cache/hmr_jax; HMR_JAX_CACHE="" keeps none. `inference` is for commands
     that compute no gradients.
     """
     set_up_cpu(inference)
     logging.getLogger("absl").setLevel(logging.ERROR)
+    jax.config.update("jax_numpy_rank_promotion", "allow")
     if directory := cache_folder():
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -12,6 +12,7 @@ import pytest
 
 from hmr_jax import cli, runtime
 from hmr_jax.config import Config, from_dict, to_dict
+from hmr_jax.io.cache import cache_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -191,3 +192,46 @@ def test_a_home_folder_is_found_in_every_option(monkeypatch, argument, expected)
 
     cli.parse(main, "program", [argument] if argument.startswith("--") else ["--output", argument])()
     assert seen == [expected]
+
+
+@pytest.mark.parametrize("platform", ["cuda", "no_such"])
+def test_a_platform_that_is_not_there_is_told_in_one_line(platform):
+    code = "from hmr_jax import cli; import jax; cli.run(lambda: print(jax.devices()), 'x', [])"
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"error: JAX_PLATFORMS is {platform}, but jax finds no such device: unset it, or name cpu.\n"
+
+
+NO_FOLDER = """
+import numba.core.caching, sys
+numba.core.caching.CacheImpl._locator_classes = []  # as in a read-only installation without a home
+import numpy as np
+from hmr_jax.ops.cpu import depthwise_kernels, sampling_kernels
+from hmr_jax.rendering.rasterize import rasterize
+import data_pipelines.random_streams, data_pipelines.loading.crops, data_pipelines.loading.pseudo_depth
+import data_pipelines.synthetic.people, data_pipelines.synthetic.poses, data_pipelines.synthetic.kernels
+points = np.array([[1, 1, 2], [1, 6, 2], [6, 6, 2]])
+print(rasterize(points, np.array([[0, 1, 2]]), 8, 8).face_index.max())
+"""
+
+
+def test_where_nothing_can_be_kept_functions_are_compiled_each_time():
+    done = run("-c", NO_FOLDER)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0\n"
+
+
+def test_a_cache_that_cannot_be_written_is_none(monkeypatch, tmp_path):
+    def without_home(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "file").touch()
+    for name in ("", str(tmp_path / "file" / "below")):
+        monkeypatch.setenv("HMR_JAX_CACHE", name)
+        assert cache_folder() is None
+    monkeypatch.setenv("HMR_JAX_CACHE", str(tmp_path / "new"))
+    assert cache_folder() == tmp_path / "new"
+    monkeypatch.delenv("HMR_JAX_CACHE")
+    monkeypatch.setattr(Path, "expanduser", without_home)
+    assert cache_folder() is None

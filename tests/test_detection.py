@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import onnx
 import pytest
@@ -178,6 +179,11 @@ def test_levels_and_images_are_checked(detector):
     for image in (np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 10, 3), np.uint8)):
         with pytest.raises(ValueError, match=r"takes images \(H, W, 3\) of uint8"):
             detector(image)
+
+
+def test_a_users_check_of_ranks_stops_no_detection(detector):
+    with jax.numpy_rank_promotion("raise"):
+        assert len(detector(np.zeros((60, 80, 3), np.uint8)).boxes) == 0
 
 
 def test_several_images_give_what_they_give_alone(detector, people):

@@ -265,6 +265,11 @@ def test_boxes_that_a_detector_finds_too_small_are_left_out(predictor, images, m
     assert len(predictor(images[0])) == 2
 
 
+def test_a_users_check_of_ranks_stops_no_prediction(predictor, images):
+    with jax.numpy_rank_promotion("raise"):
+        assert len(predictor(images, BOXES)) == 3
+
+
 @pytest.mark.parametrize("enlarge", [0, -1.0, np.nan, 1e9])
 def test_an_impossible_enlargement_is_refused(predictor, images, enlarge):
     with pytest.raises(ValueError, match="enlarge is"):

@@ -93,16 +93,20 @@ class Detector:
             ValueError: the image has another shape or type.
         """
         check_image(image)
-        picture = Image.fromarray(image)
-        bodies = self._look_at(picture, find_candidates(self._find_people, picture, self.levels, CANDIDATES))
-        if sum(body.box[3] - body.box[1] < SMALL * len(image) for body in bodies) >= CROWD:
-            finer = find_candidates(self._find_people, picture, (2 * max(self.levels),), CANDIDATES)
-            bodies = distinct_bodies(bodies + self._look_at(picture, _without(finer, bodies)))
+        with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
+            bodies = self._find_bodies(Image.fromarray(image))
         return Detections(
             np.array([body.box for body in bodies], np.float32).reshape(-1, 4),
             np.array([body.score for body in bodies], np.float32),
             np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
         )
+
+    def _find_bodies(self, picture: Image.Image) -> list[Body]:
+        bodies = self._look_at(picture, find_candidates(self._find_people, picture, self.levels, CANDIDATES))
+        if sum(body.box[3] - body.box[1] < SMALL * picture.height for body in bodies) >= CROWD:
+            finer = find_candidates(self._find_people, picture, (2 * max(self.levels),), CANDIDATES)
+            bodies = distinct_bodies(bodies + self._look_at(picture, _without(finer, bodies)))
+        return bodies
 
     def _look_at(self, picture: Image.Image, candidates: Candidates) -> list[Body]:
         """The people among the candidates, the surest first."""

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.io.cache import keeps_compiled
+
 try:
     import numba
 except ImportError:  # the JAX back end takes over
@@ -95,7 +97,7 @@ def rasterize_into(points: np.ndarray, faces: np.ndarray, face_index: np.ndarray
 
 
 if numba is not None:
-    rasterize_into = numba.njit(nogil=True, cache=True)(rasterize_into)
+    rasterize_into = numba.njit(nogil=True, cache=keeps_compiled())(rasterize_into)
 
 
 def _rasterize_jax(points: np.ndarray, faces: np.ndarray, height: int, width: int) -> Raster:

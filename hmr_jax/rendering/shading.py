@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hmr_jax.io.cache import keeps_compiled
 from hmr_jax.rendering.rasterize import Raster, barycentric, interpolate, numba, rasterize, vertex_normals
 
 CLAY = (0.65, 0.74, 0.86)
@@ -137,5 +138,5 @@ def corner_weights(points: np.ndarray, faces: np.ndarray, f: int, x: int, y: int
 
 
 if numba is not None:
-    corner_weights = numba.njit(nogil=True, cache=True, inline="always")(corner_weights)
-    _shade_kernel = numba.njit(nogil=True, cache=True, fastmath=True)(_shade_kernel)
+    corner_weights = numba.njit(nogil=True, cache=keeps_compiled(), inline="always")(corner_weights)
+    _shade_kernel = numba.njit(nogil=True, cache=keeps_compiled(), fastmath=True)(_shade_kernel)

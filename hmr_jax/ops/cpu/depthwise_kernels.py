@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numba
 import numpy as np
 
+from hmr_jax.io.cache import keeps_compiled
 from hmr_jax.ops.cpu import native
 from hmr_jax.ops.cpu.linear_call import Arrays, Call, linear_call
 from hmr_jax.ops.cpu.native import (
@@ -130,7 +131,7 @@ def _gradients(x, kernel, cotangent, grad_x, grad_kernel, stride, pad):
                     grad_weights[weight, k] += grads[result + group, k] * cells[source + group, k]
 
 
-@numba.cfunc(HANDLER, cache=True)
+@numba.cfunc(HANDLER, cache=keeps_compiled())
 def _convolve_handler(frame):
     if not is_version_query(frame):
         _convolve(
@@ -140,7 +141,7 @@ def _convolve_handler(frame):
     return 0
 
 
-@numba.cfunc(HANDLER, cache=True)
+@numba.cfunc(HANDLER, cache=keeps_compiled())
 def _gradients_handler(frame):
     if not is_version_query(frame):
         x, kernel, cotangent, grad_x, grad_kernel = gradient_arrays(frame)

@@ -16,11 +16,15 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from hmr_jax.io.cache import keeps_compiled
+
 HANDLER = types.int64(types.int64)
 ARGUMENTS, RESULTS = 72, 112
 """Offsets in a frame, in bytes: the addresses of its list of arguments and of its list of results."""
 
-kernel = numba.njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
+kernel = numba.njit(
+    cache=keeps_compiled(), error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, forceinline=True
+)
 """Decorator of functions that a handler calls: sums may be reordered; NaN and infinity behave as usual.
 
 They become part of the handler. Otherwise there would be two machine codes of a function, one alone and one in the
@@ -46,12 +50,12 @@ def _to_pointer(typing_context, address):
 _pointer: Any = intrinsic(_to_pointer)  # called with the address alone
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=keeps_compiled())
 def _word(address: int) -> int:
     return numba.carray(_pointer(address), 1, np.int64)[0]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=keeps_compiled())
 def is_version_query(frame: int) -> bool:
     """Whether XLA asks for the version of the handler, which is then answered, instead of calling it."""
     query = _word(frame + 8)
@@ -63,7 +67,7 @@ def is_version_query(frame: int) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=keeps_compiled())
 def array(frame: int, which: int, index: int) -> np.ndarray:
     """The index-th of the frame's ARGUMENTS or RESULTS, float32, with four axes."""
     buffer = _word(_word(frame + which) + 8 * index)
@@ -72,7 +76,7 @@ def array(frame: int, which: int, index: int) -> np.ndarray:
     return numba.carray(_pointer(_word(buffer + 24)), sizes, np.float32)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=keeps_compiled())
 def gradient_arrays(frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The arrays of a call that takes two arguments and a cotangent and gives the gradients of both."""
     return (
@@ -81,7 +85,7 @@ def gradient_arrays(frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     )  # fmt: skip
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=keeps_compiled())
 def attribute(frame: int, index: int) -> int:
     """The index-th of the call's attributes in the order of their names, a 64-bit integer."""
     scalar = _word(_word(frame + 160) + 8 * index)

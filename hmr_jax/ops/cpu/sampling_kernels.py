@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numba
 import numpy as np
 
+from hmr_jax.io.cache import keeps_compiled
 from hmr_jax.ops.cpu.linear_call import Arrays, linear_call
 from hmr_jax.ops.cpu.native import (
     ARGUMENTS,
@@ -143,14 +144,14 @@ def _gradients(maps, points, cotangent, grad_maps, grad_points):
                         grad_cells[cell, k] += weight * cotangent[image, point, group, k]
 
 
-@numba.cfunc(HANDLER, cache=True)
+@numba.cfunc(HANDLER, cache=keeps_compiled())
 def _sample_handler(frame):
     if not is_version_query(frame):
         _sample(array(frame, ARGUMENTS, 0), array(frame, ARGUMENTS, 1), array(frame, RESULTS, 0))
     return 0
 
 
-@numba.cfunc(HANDLER, cache=True)
+@numba.cfunc(HANDLER, cache=keeps_compiled())
 def _gradients_handler(frame):
     if not is_version_query(frame):
         maps, points, cotangent, grad_maps, grad_points = gradient_arrays(frame)
