@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import erf
 
 from hmr_jax.config import DecoderConfig
 from hmr_jax.models.attention import Attention
@@ -55,6 +56,101 @@ def test_layer_fed_as_dat_reproduces_it(reference, name, sampling):
     np.testing.assert_allclose(y.reshape(x.shape), case["y"], atol=2e-5 * np.abs(case["y"]).max())
     expected = (case["pos_yx"][..., ::-1] + 1) / 2 * np.array([width - 1, height - 1])
     np.testing.assert_allclose(points, expected.reshape(points.shape), atol=2e-5 * 16)
+
+
+def dat_in_numpy(case, x, kernel, stride, factor, heads, groups):
+    """DAT's layer, written anew from its description with loops over the points; (B, H, W, C) like `x`."""
+    batch, height, width, channels = x.shape
+    pad, c = 0 if kernel == stride else kernel // 2, channels // groups
+
+    def point_wise(name, maps):
+        return maps @ case[f"weights/{name}.weight"][..., 0, 0].T + case[f"weights/{name}.bias"]
+
+    q = point_wise("proj_q", x)
+    padded = np.pad(q, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows, columns = ((side + 2 * pad - kernel) // stride + 1 for side in (height, width))
+    weights = np.concatenate([case["weights/conv_offset.0.weight"][:, 0]] * groups)  # (C, k, k)
+    out = np.empty((batch, rows, columns, channels))
+    for i, j in np.ndindex(rows, columns):
+        window = padded[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        out[:, i, j] = np.einsum("bhwc,chw->bc", window, weights) + np.tile(case["weights/conv_offset.0.bias"], groups)
+    out = out.reshape(batch, rows, columns, groups, c)
+    out = (out - out.mean(-1, keepdims=True)) / np.sqrt(out.var(-1, keepdims=True) + 1e-5)
+    out = out * case["weights/conv_offset.1.norm.weight"] + case["weights/conv_offset.1.norm.bias"]
+    out = out * (1 + erf(out / np.sqrt(2))) / 2
+    offset = out @ case["weights/conv_offset.3.weight"][..., 0, 0].T  # (B, h, w, G, 2), y and x in [-1, 1]
+    lines = [np.linspace(0.5, count - 0.5, count) / (count - 1) * 2 - 1 for count in (rows, columns)]
+    grid = np.stack(np.meshgrid(*lines, indexing="ij"), -1)[:, :, None]
+    if factor >= 0:
+        position = grid + factor * np.tanh(offset) / np.array([rows - 1, columns - 1])
+    else:
+        position = np.clip(grid + offset, -1, 1)
+    place = (position + 1) / 2 * np.array([height - 1, width - 1])
+    sampled = np.zeros((batch, rows * columns, channels))
+    for b, i, j, g in np.ndindex(batch, rows, columns, groups):
+        y, x0 = place[b, i, j, g]
+        for row, column in ((int(np.floor(y)) + dy, int(np.floor(x0)) + dx) for dy in (0, 1) for dx in (0, 1)):
+            if 0 <= row < height and 0 <= column < width:
+                share = (1 - abs(y - row)) * (1 - abs(x0 - column))
+                sampled[b, i * columns + j, g * c : g * c + c] += share * x[b, row, column, g * c : g * c + c]
+    split = lambda maps: maps.reshape(batch, -1, heads, channels // heads)  # noqa: E731
+    query, key, value = split(q), split(point_wise("proj_k", sampled)), split(point_wise("proj_v", sampled))
+    logits = np.einsum("bqmd,bkmd->bmqk", query, key) / np.sqrt(channels // heads)
+    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    mixed = np.einsum("bmqk,bkmd->bqmd", shares, value).reshape(x.shape)
+    return point_wise("proj_out", mixed), place
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "factor", "size"),
+    [
+        (3, 2, -1, (16, 12)),  # the reference itself
+        (2, 2, 2, (7, 5)), (2, 2, -1, (7, 6)), (3, 3, 2, (8, 10)), (4, 4, -1, (11, 9)),  # maps that are not divided
+        (2, 1, 2, (5, 4)), (4, 1, -1, (6, 5)), (4, 2, 2, (7, 6)), (6, 4, 2, (9, 11)), (2, 3, -1, (7, 9)),  # even
+        (5, 2, 2, (7, 5)), (1, 2, 2, (5, 7)),
+    ],
+)  # fmt: skip
+def test_any_kernel_stride_and_map_is_that_of_dat(reference, kernel, stride, factor, size):
+    case, rng = dict(reference("dat_attention_b")), np.random.default_rng(kernel)
+    heads, groups, x = int(case["num_heads"]), int(case["num_groups"]), case["x"]
+    if kernel != 3 or size != (16, 12):
+        x = rng.standard_normal((2, *size, x.shape[-1])).astype(np.float32)
+        shape = (x.shape[-1] // groups, 1, kernel, kernel)
+        case["weights/conv_offset.0.weight"] = rng.standard_normal(shape).astype(np.float32) / kernel
+    wanted, place = dat_in_numpy(case, x, kernel, stride, factor, heads, groups)
+    if size == (16, 12):
+        np.testing.assert_allclose(wanted, case["y"], atol=2e-5 * np.abs(wanted).max())
+    channels = x.shape[-1]
+    layer = DeformableCrossAttention(
+        heads, channels // heads, channels, groups, kernel, stride, float(factor), "dat", normalize_features=False,
+        use_bias=True, key_position_code=False,
+    )  # fmt: skip
+    y, (points, _, _) = jax.jit(layer.apply)({"params": dat_parameters(case)}, x.reshape(2, -1, channels), x)
+    np.testing.assert_allclose(points, place[..., ::-1].transpose(0, 3, 1, 2, 4).reshape(points.shape), atol=2e-4)
+    np.testing.assert_allclose(y.reshape(x.shape), wanted, atol=2e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "first", "last"),
+    [(2, 2, 7, 0.5, 4.5), (3, 3, 8, 1, 4), (2, 1, 5, -0.5, 4.5), (4, 2, 8, -0.5, 7.5), (3, 2, 5, 0.5, 4.5)],
+)  # fmt: skip
+def test_the_grid_of_cells_is_centred_on_what_the_convolution_sees(kernel, stride, size, first, last):
+    features = jnp.ones((1, size, size, 4))
+    layer = DeformableCrossAttention(1, 4, 4, groups=1, kernel=kernel, stride=stride)
+    variables = jax.jit(layer.init)(jax.random.key(0), jnp.zeros((1, 2, 4)), features)
+    y, (points, _, _) = jax.jit(layer.apply)(variables, jnp.zeros((1, 2, 4)), features)
+    assert np.isfinite(y).all()
+    np.testing.assert_allclose([points[0, 0, 0], points[0, 0, -1]], [[first] * 2, [last] * 2], atol=1e-6)
+
+
+def test_a_map_smaller_than_the_kernel_is_refused_and_one_of_a_single_row_is_finite():
+    layer = DeformableCrossAttention(1, 4, 4, groups=1, kernel=4, stride=4)
+    with pytest.raises(ValueError, match=r"A kernel of 4 with a stride of 4 does not fit \(3, 8\) cells"):
+        layer.init(jax.random.key(0), jnp.zeros((1, 2, 4)), jnp.ones((1, 3, 8, 4)))
+    layer = DeformableCrossAttention(1, 4, 4, groups=1, kernel=3)
+    y, _ = layer.init_with_output(jax.random.key(0), jnp.zeros((1, 2, 4)), jnp.ones((1, 1, 8, 4)))[0]
+    assert np.isfinite(y).all()
 
 
 def test_dat_grid_equals_reference(reference):

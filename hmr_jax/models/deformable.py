@@ -4,8 +4,8 @@ This is DAT's deformable attention (Xia et al. 2022) with the offset network mov
 because DeforHMR's queries are body tokens without a position in the image. With the map itself as queries it equals
 DAT's layer.
 
-Shapes: B batch, T queries of width D, H, W the map with C channels, G groups of c channels, N = h w sampling points
-(h = H / stride, w = W / stride), M heads.
+Shapes: B batch, T queries of width D, H, W the map with C channels, G groups of c channels, N = h w sampling points,
+one for each result of the offset network's convolution (h = H / stride and w = W / stride for odd kernels), M heads.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -18,7 +18,11 @@ from hmr_jax.ops import Dense, attend, depthwise_convolution, gelu, sample_point
 
 
 def reference_grid(
-    height: int, width: int, stride: int, kind: Literal["cells", "dat"] = "cells"
+    height: int,
+    width: int,
+    stride: int,
+    kind: Literal["cells", "dat"] = "cells",
+    shape: tuple[int, int] | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """The sampling points before any offset, and the size of half a key cell.
 
@@ -28,22 +32,27 @@ def reference_grid(
         stride: of the grid over the map.
         kind: "cells" puts the points on the centres of (blocks of) cells; "dat" is DAT's grid, which lies half a
             key cell further right and down, partly outside the map.
+        shape: rows and columns of the grid, (h, w); None: one point for each (begun) block of cells. A grid with more
+            points than that is centred on the map, as the results of a padded even kernel are.
 
     Returns:
         (N, 2) points as x, y in pixels of the map, and (2,) half the distance between neighbouring points as DAT
         defines it: the map's extent divided by twice the number of gaps.
     """
-    rows, columns = -(-height // stride), -(-width // stride)
+    blocks = -(-height // stride), -(-width // stride)
+    rows, columns = shape or blocks
     x, y = jnp.meshgrid(jnp.arange(columns, dtype=jnp.float32), jnp.arange(rows, dtype=jnp.float32))
     grid = jnp.stack([x, y], -1).reshape(-1, 2)
     extent = jnp.array([width - 1.0, height - 1.0])
     gaps = jnp.array([max(columns - 1.0, 1.0), max(rows - 1.0, 1.0)])
-    points = (grid + 0.5) * stride - 0.5 if kind == "cells" else (grid + 0.5) / gaps * extent
-    return points, extent / gaps / 2
+    if kind == "dat":
+        return (grid + 0.5) / gaps * extent, extent / gaps / 2
+    more = jnp.array([max(columns - blocks[1], 0), max(rows - blocks[0], 0)])
+    return (grid + 0.5 - more / 2) * stride - 0.5, extent / gaps / 2
 
 
 class DepthwiseConv(nn.Module):
-    """`depthwise_convolution` with the parameters of `nn.Conv`."""
+    """`depthwise_convolution` with the parameters of `nn.Conv`, and padded as DAT's."""
 
     kernel: int
     stride: int
@@ -51,11 +60,15 @@ class DepthwiseConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, G, c) -> (B, h, w, G, c)."""
+        """(B, H, W, G, c) -> (B, h, w, G, c); raises ValueError if the kernel is larger than the padded map."""
         shape = (self.kernel, self.kernel, 1, x.shape[-1])
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), shape[-1:])
         pad = 0 if self.kernel == self.stride else self.kernel // 2
+        if min(x.shape[1:3]) + 2 * pad < self.kernel:
+            raise ValueError(
+                f"A kernel of {self.kernel} with a stride of {self.stride} does not fit {x.shape[1:3]} cells."
+            )
         x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
         return depthwise_convolution(x, kernel, self.stride, pad) + bias
 
@@ -78,7 +91,7 @@ class OffsetNetwork(nn.Module):
         of half the map, and the points are clipped to the map. They start at zero.
 
         Raises:
-            ValueError: if the channels do not divide into the groups.
+            ValueError: if the channels do not divide into the groups, or the kernel is larger than the map.
         """
         batch, height, width, channels = features.shape
         if channels % self.groups:
@@ -88,10 +101,11 @@ class OffsetNetwork(nn.Module):
         x = gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x))
         zeros = nn.initializers.zeros_init()
         # Positions are always float32: near 16, bfloat16 has steps of 1/16 pixel.
+        shape = x.shape[1:3]
         offsets = Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
         offsets = jnp.swapaxes(offsets.reshape(batch, -1, self.groups, 2), 1, 2)  # (B, G, N, 2)
 
-        points, half_cell = reference_grid(height, width, self.stride, self.grid)
+        points, half_cell = reference_grid(height, width, self.stride, self.grid, shape)
         extent = jnp.array([width - 1.0, height - 1.0])
         if self.offset_range >= 0:
             return points + self.offset_range * jnp.tanh(offsets) * half_cell
@@ -173,7 +187,8 @@ class DeformableCrossAttention(nn.Module):
         keys = values = sample_points(features, points, self.sampling)  # (B, N, C)
         if self.key_position_code:
             height, width = features.shape[1:3]
-            code = sine_position_code(points.mean(1) / jnp.array([width - 1.0, height - 1.0]), values.shape[-1])
+            extent = jnp.array([max(width - 1.0, 1.0), max(height - 1.0, 1.0)])
+            code = sine_position_code(points.mean(1) / extent, values.shape[-1])
             keys = values + code.astype(values.dtype)
         return Sampled(points, keys, values)
 
