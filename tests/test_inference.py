@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -206,9 +208,9 @@ def test_a_bad_box_is_named(predictor, images, box, message):
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_rows_of_other_columns_are_never_cut_into_other_boxes(predictor, images, columns, count):
     rows = np.tile([10.0, 10, 50, 80, 0.9, 0, 30, 40][:columns], (count, 1))
-    for given in (rows, rows.tolist()):
+    for boxes in (rows, rows.tolist()):
         with pytest.raises(ValueError, match=rf"boxes of image 0 are not a list .* have shape \({count}, {columns}\)"):
-            predictor(images[0], given)
+            predictor(images[0], boxes)
     with pytest.raises(ValueError, match="shape \\(8,\\)"):
         predictor(images[0], np.tile(BOXES[0][0], 2))
 
@@ -263,6 +265,46 @@ def test_boxes_that_a_detector_finds_too_small_are_left_out(predictor, images, m
     monkeypatch.setattr(predictor, "detector", lambda image: Detections(boxes, np.ones(3)))
     np.testing.assert_array_equal(predictor.find_boxes(images)[0], BOXES[0])
     assert len(predictor(images[0])) == 2
+
+
+@pytest.fixture(scope="module")
+def alone(predictor):
+    """Three images, boxes of each, and the prediction of each box by itself."""
+    rng = np.random.default_rng(2)
+    shapes = ((120, 100, 3), (90, 160, 3), (60, 60, 3))
+    images = [np.kron(rng.integers(0, 256, (h // 10, w // 10, 3)), np.ones((10, 10, 1))) for h, w, _ in shapes]
+    images = [image.astype(np.uint8) for image in images]
+    boxes = [
+        np.array([[20.0, 10, 70, 90], [0, 0, 40, 110]]),
+        np.array([[60.0, 30, 150, 80]]),
+        np.array([[-9, 0, 50, 99]]),
+    ]
+    single = Predictor(CONFIG, predictor._params, batch_size=1)
+    return images, boxes, [[single(image, box)[0] for box in own] for image, own in zip(images, boxes, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def by_batch_size(predictor):
+    return {2: predictor, 3: Predictor(CONFIG, predictor._params, batch_size=3)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([2, 3]),
+    st.lists(st.tuples(st.integers(0, 2), st.lists(st.integers(0, 1), max_size=3)), max_size=4),
+)
+def test_a_prediction_depends_on_its_image_and_box_alone(alone, by_batch_size, batch_size, asked):
+    images, boxes, expected = alone
+    asked = [(i, [k % len(boxes[i]) for k in chosen]) for i, chosen in asked]
+    given_boxes = [boxes[i][chosen] for i, chosen in asked]
+    people = by_batch_size[batch_size]([images[i] for i, _ in asked], given_boxes)
+    wanted = [(number, expected[i][k]) for number, (i, chosen) in enumerate(asked) for k in chosen]
+    assert [person.image_index for person in people] == [number for number, _ in wanted]
+    for person, (_, one) in zip(people, wanted, strict=True):
+        np.testing.assert_array_equal(person.crop, one.crop)
+        np.testing.assert_array_equal(person.box, one.box)
+        np.testing.assert_allclose(person.vertices, one.vertices, atol=1e-5)
+        np.testing.assert_allclose(person.translation, one.translation, rtol=1e-4)
 
 
 def test_a_users_check_of_ranks_stops_no_prediction(predictor, images):

@@ -18,7 +18,7 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoints import export
 from hmr_jax.depth.providers import DiskDepth
 from hmr_jax.inference import predictor as inference
-from hmr_jax.inference.files import read_boxes, result_names
+from hmr_jax.inference.files import predict_files, read_boxes, result_names
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
@@ -257,6 +257,37 @@ def test_results_of_earlier_runs_are_replaced_or_removed(run, photos, checkpoint
     code, left = results({"a.jpg": [[500, 0, 600, 80]], "b.png": two[:1]})
     assert code == 2
     assert set(left) == {*others, "b.json", "b.npz", "b.glb", "b_overlay.png", "b_sampling.png"}
+
+
+def test_results_are_those_of_an_empty_folder_whatever_was_there(checkpoint, photos, tmp_path):
+    rng = np.random.default_rng(3)
+    for name in ("c.png", "d.png", "a.png", "a_2.png"):
+        Image.fromarray(rng.integers(0, 256, (80, 60, 3), np.uint8)).save(photos / name)
+    images = sorted(photos.iterdir())
+    table = {path: np.array([[5.0, 5, 50, 70], [0, 0, 40, 60]])[: i % 3] for i, path in enumerate(images)}
+    predictor = inference.Predictor.from_checkpoint(checkpoint, batch_size=2)
+
+    def results(order, output):
+        return {
+            path.relative_to(output): path.read_bytes()
+            for path in predict_files(predictor, order, output, [table[image] for image in order])
+        }
+
+    expected = results(images, tmp_path / "empty")
+    table_before = table
+    table = {path: table[images[i - 1]] for i, path in enumerate(images)}
+    results(images, tmp_path / "used")
+    table = table_before
+    for order in (images[::-1], images):
+        again = results(order, tmp_path / "used")
+        assert again.keys() == expected.keys() == {Path(path.name) for path in (tmp_path / "used").iterdir()}
+        for name in expected:
+            if name.suffix == ".json":
+                one, other = (json.loads(made[name]) for made in (again, expected))
+                assert one["image"] == other["image"]
+                for person, same in zip(one["people"], other["people"], strict=True):
+                    for field in person:
+                        np.testing.assert_allclose(person[field], same[field], rtol=1e-3, atol=1e-4)
 
 
 def test_results_beside_the_images_are_never_taken_for_images(run, photos, checkpoint):
