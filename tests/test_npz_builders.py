@@ -18,8 +18,11 @@ from data_pipelines.builders.formats import hmr2_eval_npz as formats_hmr2_eval_n
 from data_pipelines.builders.formats import npz_rows  # noqa: E402
 from data_pipelines.builders.formats.camerahmr_npz import CamerahmrNpz  # noqa: E402
 from data_pipelines.builders.formats.hmr2_eval_npz import Hmr2EvalNpz  # noqa: E402
+from data_pipelines.sources import make_source  # noqa: E402
 from hmr_jax.body import load_body_model  # noqa: E402
 from hmr_jax.body.labelled import LabelledBodies  # noqa: E402
+from hmr_jax.evaluation import commands  # noqa: E402
+from hmr_jax.evaluation.commands import Settings  # noqa: E402
 
 
 class CamerahmrNpzTest(checks.BuilderTestCase):
@@ -138,6 +141,29 @@ def test_without_a_gender_the_body_is_said_to_be_neutral(tmp_path):
     hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", gender=None)
     report = build("hmr2_eval_npz/3dpw_test", tmp_path, tmp_path / "m")["test"]
     assert report["noted"] == {"gender: none in the file, so that the body is taken as neutral": 3}
+
+
+@pytest.mark.parametrize("protocol", ["3dpw-j19@hmr2_eval_npz/3dpw_test", "3dpw-j19-keypoints"])
+@pytest.mark.parametrize("column", [None, np.array(["m"] * 3)])
+def test_hmr2s_truth_is_the_keypoints_of_the_file(tmp_path, bodies_by_gender, protocol, column, capsys):
+    points = keypoints_of(bodies_by_gender, "mfm")
+    truth = hmr2_eval_npz.write(tmp_path / "m", "3dpw_test", extra_keypoints_3d=points, gender=column)
+    build("hmr2_eval_npz/3dpw_test", tmp_path / "o", tmp_path / "m")
+    drawn = hmr2_eval_npz.people()
+    pose, betas = drawn["pose"][:3] + np.float32(0.1), drawn["betas"][:3]
+    np.savez(tmp_path / "mine.npz", keys=list(truth), topology="hmr-default", pose=pose, betas=betas)
+
+    # The labels are of the built-in body here, not of SMPL.
+    def source(config, split, examples, topology):
+        return make_source(config, split, examples=examples, topology="smpl")
+
+    settings = Settings(str(tmp_path / "o"), "", 0, 3, None, False, tmp_path / "result.json", False)
+    (outcome,) = commands.run([], [tmp_path / "mine.npz"], [protocol], settings, source)
+    predicted = bodies_by_gender.keypoints("n", pose, betas)
+    chosen = [*range(25, 38), 43]  # 4D-Humans' evaluation, with the root 39
+    errors = predicted[:, chosen] - predicted[:, 39:40] - (points[:, np.array(chosen) - 25, :3] - points[:, 14:15, :3])
+    assert outcome.result.metrics["mpjpe"] == pytest.approx(1000 * np.linalg.norm(errors, axis=2).mean(), rel=1e-4)
+    assert "truth labelled points" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("where", ["m", "3dpw"])

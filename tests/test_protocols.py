@@ -17,8 +17,8 @@ from hmr_jax.protocols.published import PUBLISHED, published_rows
 
 IN_3D = [protocol for protocol in PROTOCOLS.values() if protocol.space == "3d"]
 NAMED = [
-    "3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-24-challenge", "h36m-p1-j14", "h36m-p2-j14",
-    "h36m-p2-j14-j19", "rich-24-hips",
+    "3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-j19-keypoints", "3dpw-24-challenge",
+    "h36m-p1-j14", "h36m-p2-j14", "h36m-p2-j14-j19", "rich-24-hips",
     "emdb1-24-kinematic", "emdb1-24-regressed", "3dhp", "mlb-pitch", "coco-pck", "synthetic",
 ]  # fmt: skip
 

@@ -26,7 +26,7 @@ from hmr_jax.evaluation.tables import align, text_table
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.parameters import Params
-from hmr_jax.protocols import Protocol, get_protocol, load_bodies
+from hmr_jax.protocols import Protocol, for_dataset, get_protocol, load_bodies
 
 OpenSource = Callable[..., Any]
 
@@ -252,7 +252,7 @@ def _keys(source: Any) -> Callable[[np.ndarray], Sequence[str]]:
 def _parse(text: str) -> tuple[Protocol, str]:
     """ "name" or "name@dataset" -> protocol and data set ("" for the protocol's)."""
     name, _, dataset = text.partition("@")
-    return get_protocol(name), dataset
+    return for_dataset(get_protocol(name), dataset), dataset
 
 
 def _say(text: str) -> None:

@@ -3,7 +3,7 @@
 from hmr_jax.protocols.bodies import load_bodies
 from hmr_jax.protocols.protocol import METRICS, MOTION, Metric, Protocol
 from hmr_jax.protocols.scoring import CONFIDENT, Subject, body_subject, keypoint_subject, score
-from hmr_jax.protocols.table import PROTOCOLS, get_protocol
+from hmr_jax.protocols.table import PROTOCOLS, for_dataset, get_protocol
 
 __all__ = [
     "CONFIDENT",
@@ -14,6 +14,7 @@ __all__ = [
     "Protocol",
     "Subject",
     "body_subject",
+    "for_dataset",
     "get_protocol",
     "keypoint_subject",
     "load_bodies",

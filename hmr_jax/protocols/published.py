@@ -13,7 +13,7 @@ _SAM = "SAM-3D-Body paper, Table 2"
 _TOKEN = "TokenHMR README"
 # The protocols with which a data set's rows are shown: those with the papers' joints, not those of the 3DPW challenge.
 _GROUPS = {
-    "3DPW": ("3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19"),
+    "3DPW": ("3dpw-j14-pelvis", "3dpw-j14-hips", "3dpw-j19", "3dpw-j19-keypoints"),
     "EMDB": ("emdb1-24-kinematic", "emdb1-24-regressed"),
     "RICH": ("rich-24-hips",),
     "H36M": ("h36m-p2-j14", "h36m-p2-j14-j19", "h36m-p2-j14-hips"),

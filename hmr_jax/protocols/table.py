@@ -109,6 +109,17 @@ _SYNTHETIC = Protocol(
     keypoint_root=(PELVIS_44,),
 )
 
+_3DPW_J19 = dataclasses.replace(
+    _3DPW,
+    name="3dpw-j19",
+    regressor="j19",
+    joints=_J14_OF_J19,
+    root=(14,),
+    source="4D-Humans' evaluation (points 25..37 and 43 of 44, root 39); PVE as TokenHMR adds it",
+    used_by="HMR2.0, TokenHMR",
+    note="Hips and head are other points than those of J_regressor_h36m; the pelvis is the same.",
+)
+
 _ALL = (
     _3DPW,
     dataclasses.replace(
@@ -119,15 +130,20 @@ _ALL = (
         source="evaluation code of VIBE, WHAM, GVHMR, PromptHMR: mean of J14's points 2 and 3",
         used_by="VIBE, WHAM, GVHMR, PromptHMR; per their papers NLF, SAM-3D-Body; assumed for D2A-HMR [default]",
     ),
+    _3DPW_J19,
     dataclasses.replace(
-        _3DPW,
-        name="3dpw-j19",
-        regressor="j19",
-        joints=_J14_OF_J19,
-        root=(14,),
-        source="4D-Humans' evaluation (points 25..37 and 43 of 44, root 39); PVE as TokenHMR adds it",
-        used_by="HMR2.0, TokenHMR",
-        note="Hips and head are other points than those of J_regressor_h36m; the pelvis is the same.",
+        _3DPW_J19,
+        name="3dpw-j19-keypoints",
+        dataset="hmr2_eval_npz/3dpw_test",
+        truth="keypoints",
+        gender="neutral",
+        metrics=("mpjpe", "pa_mpjpe", "mpjpe_z", "pa_mpjpe_z"),
+        source="4D-Humans' evaluation on ProHMR's 3dpw_test.npz: the 3-D keypoints that the file holds",
+        used_by="HMR2.0",
+        note="No body is posed for the truth, so the file's genders do not matter. Boxes grow to 192:256.",
+        keypoints=EVALUATION_14_OF_44,
+        keypoint_root=(PELVIS_44,),
+        sequence=r"^(.*)/[^/]*$",
     ),
     dataclasses.replace(
         _3DPW,
@@ -268,3 +284,15 @@ def get_protocol(name: str) -> Protocol:
         hint = f"the nearest are {', '.join(near)}" if near else f"there are {', '.join(PROTOCOLS)}"
         raise ValueError(f"There is no protocol '{name}': {hint}. `python -m hmr_jax.protocols` prints them all.")
     return PROTOCOLS[name]
+
+
+def for_dataset(protocol: Protocol, dataset: str) -> Protocol:
+    """The protocol with which a data set's own evaluation scores the same points.
+
+    Args:
+        protocol: as asked for.
+        dataset: TFDS name of the records; "": the protocol's own.
+    """
+    if protocol.name == "3dpw-j19" and dataset.startswith("hmr2_eval_npz/"):
+        return PROTOCOLS["3dpw-j19-keypoints"]
+    return protocol

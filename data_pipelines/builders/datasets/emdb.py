@@ -16,9 +16,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.label_pickle import read_labels
 from data_pipelines.builders.labels.cameras import bodies_in_camera, rotate_root
 from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, SMPL_OF_OPENPOSE, box_of_points
+from data_pipelines.builders.labels.label_pickle import read_labels
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender

@@ -19,8 +19,8 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, check_stride
-from data_pipelines.builders.formats.label_pickle import read_labels
 from data_pipelines.builders.labels.cameras import bodies_in_camera
+from data_pipelines.builders.labels.label_pickle import read_labels
 from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import SmplLabels
 from data_pipelines.builders.labels.source_images import ImageFinder

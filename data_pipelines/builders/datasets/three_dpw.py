@@ -15,9 +15,9 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.label_pickle import read_labels
 from data_pipelines.builders.labels.cameras import bodies_in_camera, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
+from data_pipelines.builders.labels.label_pickle import read_labels
 from data_pipelines.builders.labels.projection import project, with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender

@@ -19,8 +19,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
-from data_pipelines.builders.formats.body_genders import gender_of_keypoints, genders_of_3dpw
 from data_pipelines.builders.formats.npz_rows import box_of_row, finite_rows, read_rows, scaled_blocks, text
+from data_pipelines.builders.labels.body_genders import gender_of_keypoints, genders_of_3dpw
 from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, clip_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import Gender, parse_gender

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.formats.label_pickle import read_labels
+from data_pipelines.builders.labels.label_pickle import read_labels
 from hmr_jax.body.genders import GENDERS, Gender, parse_gender
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.body.labelled import LabelledBodies
