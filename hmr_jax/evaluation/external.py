@@ -13,8 +13,10 @@ import numpy as np
 
 from hmr_jax.batch import REQUIRED, Batch, BatchSource
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
-from hmr_jax.body.genders import GENDERS, parse_gender
+from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES
+from hmr_jax.evaluation import plausibility
 from hmr_jax.evaluation.scores import Predicted
+from hmr_jax.evaluation.scoring_files import read_arrays, read_genders, read_texts, read_word, rows_by_key
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models.parameters import Params
 from hmr_jax.protocols import Protocol
@@ -28,6 +30,7 @@ LABELLED: dict[str, tuple[int | str, ...]] = {
     "pose": (24, 3), "betas": (10,), "keypoints_3d": (44, 4), "keypoints_2d": (44, 3), "vertices": ("V", 3),
 }  # fmt: skip
 _PREFIX = "predicted/"
+WHOLE = 8  # labelled points of which a person must have so many to be measured
 
 _skin = jax.jit(skin)
 
@@ -43,11 +46,19 @@ class ExternalPredictions:
             ValueError: if it is damaged, lacks what the protocol needs, has arrays of another shape, or repeats a key.
         """
         self.path, self._protocol = path, protocol
-        arrays = _read(path, PREDICTED, "predictions")
-        self.topology = str(arrays.pop("topology", "smpl"))
-        self.keys = arrays.pop("keys")
-        self._row = _rows(self.keys, path)
-        if "pose" in arrays and "rotations" not in arrays:
+        arrays = read_arrays(path, PREDICTED, "predictions")
+        self.topology = read_word(arrays.pop("topology", np.array("smpl")), "topology", path)
+        self.keys = read_texts(arrays.pop("keys"), "keys", path)
+        self._row = rows_by_key(self.keys, path)
+        if "gender" in arrays:
+            raise ValueError(
+                f"{path} has a gender, but predictions are of the neutral body: give 'vertices' of another body, or "
+                "leave 'gender' out."
+            )
+        if "pose" in arrays and "rotations" in arrays:
+            raise ValueError(f"{path} has both 'pose' and 'rotations': leave one of them out.")
+        self._check_values(arrays)
+        if "pose" in arrays:
             arrays["rotations"] = np.asarray(axis_angle_to_matrix(jnp.asarray(arrays.pop("pose"))))
         arrays.pop("pose", None)
         if "rotations" in arrays and "betas" not in arrays:
@@ -61,6 +72,33 @@ class ExternalPredictions:
         if not needed & arrays.keys():
             raise ValueError(f"{path} needs {' or '.join(sorted(needed))} for protocol {protocol.name}.")
         self.arrays = arrays
+
+    def _check_values(self, arrays: dict[str, np.ndarray]) -> None:
+        """Raises ValueError if rotations are none, or lengths not in their unit; NaN marks a failed prediction."""
+
+        def name(what: str) -> str:
+            return f"The predictions '{what}' in {self.path}"
+
+        if "rotations" in arrays:
+            plausibility.check_rotations(arrays["rotations"], self.keys, name("rotations"))
+        if "pose" in arrays:
+            plausibility.check_axis_angle(arrays["pose"], self.keys, name("pose"))
+        for what in ("vertices", "joints", "keypoints_3d"):
+            # A mesh of another size is refused by `check_body`.
+            if what in arrays and (what != "vertices" or arrays[what].shape[1] == NUM_SMPL_VERTICES):
+                plausibility.check_extents(plausibility.extents(arrays[what]), self.keys, name(what))
+        if "sigma" in arrays and np.nanmedian(np.append(arrays["sigma"], 0)) > plausibility.EXTENT[1]:
+            raise ValueError(f"{name('sigma')} are not in metres: most are above {plausibility.EXTENT[1]}.")
+        if "keypoints_2d" in arrays:
+            plausibility.check_crop_points(arrays["keypoints_2d"], None, name("keypoints_2d"))
+
+    def check_keys(self, samples: Sequence[str], source: str) -> None:
+        """Raises ValueError if there is no prediction for any of the samples, whose keys are those of `source`."""
+        if samples and not self._row.keys() & set(samples):
+            raise ValueError(
+                f"None of the {len(self.keys):,} keys of {self.path} is a key of {source}: '{self.keys[0]}', for "
+                f"example, against '{samples[0]}'."
+            )
 
     def check_body(self, body: BodyModel) -> None:
         """Raises ValueError if the predictions are of another mesh."""
@@ -141,36 +179,70 @@ class TruthFile:
             FileNotFoundError: if there is no file.
             ValueError: if it is damaged, has arrays of another shape, an unknown gender, or repeats a key.
         """
-        arrays = _read(path, LABELLED, "truth")
-        self.topology = str(arrays.pop("topology", "smpl"))
-        self._keys = arrays.pop("keys")
-        _rows(self._keys, path)
-        genders = arrays.pop("gender", np.full(len(self._keys), "n"))
-        parsed = [parse_gender(str(gender)) for gender in genders]
-        if None in parsed:
-            unknown = genders[parsed.index(None)]
-            raise ValueError(f"{path} has the gender '{unknown}': use n, m, f, neutral, male or female.")
-        self._gender = np.array([GENDERS.index(gender) for gender in parsed if gender], np.int32)
+        arrays = read_arrays(path, LABELLED, "truth")
+        self.topology = read_word(arrays.pop("topology", np.array("smpl")), "topology", path)
+        self._keys = read_texts(arrays.pop("keys"), "keys", path)
+        rows_by_key(self._keys, path)
         count = len(self._keys)
-        one, zero = np.ones(count, np.float32), np.zeros(count, np.float32)
+        self._gender = read_genders(arrays.pop("gender", np.array("n")), count, path)
+        arrays |= self._checked(arrays, path)
         self._arrays = {
             name: np.zeros((count, *map(int, shape)), dtype)
             for name, (shape, dtype) in REQUIRED.items() if name not in ("image", "valid", "index")
         }  # fmt: skip
-        self._arrays |= {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+        known = {name: ~np.isnan(array.reshape(count, -1)).all(1) for name, array in arrays.items()}
         self._arrays |= {
-            "has_pose": one if {"pose", "vertices"} & arrays.keys() else zero,
-            "has_betas": one if {"betas", "vertices"} & arrays.keys() else zero,
+            name: np.where(known[name].reshape(count, *[1] * (array.ndim - 1)), array, 0).astype(np.float32)
+            for name, array in arrays.items()
         }
+        for has, names in (("has_pose", ("pose", "vertices")), ("has_betas", ("betas", "vertices"))):
+            self._arrays[has] = np.any([known.get(name, np.zeros(count, bool)) for name in names], 0).astype(np.float32)
         if jax.process_count() > 1 and batch_size % jax.process_count():
             raise ValueError(f"batch_size {batch_size} cannot be shared by {jax.process_count()} hosts.")
         self._batch_size, self.examples = batch_size, min(examples or count, count)
         # Sorted by gender, so that few batches need the bodies of several.
         self._order = np.argsort(self._gender[: self.examples], kind="stable")
 
+    def _checked(self, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+        """The labels, with zeros where there are none.
+
+        Raises:
+            ValueError: a label is not finite, no rotation, or not in its unit.
+        """
+
+        def name(what: str) -> str:
+            return f"The labels '{what}' in {path}"
+
+        for what in ("pose", "betas", "vertices"):
+            if what in arrays:
+                plausibility.check_rows(arrays[what], self._keys, name(what))
+        if "pose" in arrays:
+            plausibility.check_axis_angle(arrays["pose"], self._keys, name("pose"))
+        if "vertices" in arrays:
+            plausibility.check_extents(plausibility.extents(arrays["vertices"]), self._keys, name("vertices"))
+        labelled: dict[str, np.ndarray] = {
+            what: plausibility.check_labelled(arrays[what], self._keys, name(what))
+            for what in ("keypoints_3d", "keypoints_2d")
+            if what in arrays
+        }
+        if "keypoints_3d" in labelled:
+            known = labelled["keypoints_3d"][..., 3] > 0
+            sizes = plausibility.extents(labelled["keypoints_3d"][..., :3], known)
+            whole = np.where(known.sum(1) >= WHOLE, sizes, np.nan)  # a few points may be close together
+            plausibility.check_extents(whole, self._keys, name("keypoints_3d"))
+        if "keypoints_2d" in labelled:
+            points = labelled["keypoints_2d"]
+            plausibility.check_crop_points(points[..., :2], points[..., 2] > 0, name("keypoints_2d"))
+        return labelled
+
+    @property
+    def all_keys(self) -> list[str]:
+        """Keys of all examples."""
+        return self._keys[: self.examples].tolist()
+
     def keys(self, numbers: np.ndarray) -> list[str]:
         """Keys of the examples with these numbers."""
-        return [str(key) for key in self._keys[np.asarray(numbers)]]
+        return self._keys[np.asarray(numbers)].tolist()
 
     def __call__(self, step: int) -> Iterator[Batch]:
         """This host's slices of the batches from `step` on."""
@@ -185,42 +257,3 @@ class TruthFile:
                 "index": rows.astype(np.int64),
             }
             step += 1
-
-
-def _read(path: Path, shapes: dict[str, tuple[int | str, ...]], what: str) -> dict[str, np.ndarray]:
-    """Arrays (N, ...) of a file, checked."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {what} file {path}.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable npz file without pickled objects: {error}") from error
-    known = {*shapes, "keys", "topology", "gender"}
-    if "keys" not in arrays:
-        raise ValueError(f"{path} has no 'keys'; a {what} file holds keys and some of {', '.join(shapes)}.")
-    if unknown := sorted(arrays.keys() - known):
-        raise ValueError(f"{path} holds '{unknown[0]}'; a {what} file holds keys and some of {', '.join(shapes)}.")
-    count = len(arrays["keys"])
-    for name, shape in shapes.items():
-        if name not in arrays:
-            continue
-        if name == "pose" and arrays[name].shape == (count, 72):
-            arrays[name] = arrays[name].reshape(count, 24, 3)
-        found = arrays[name].shape
-        fits = len(found) == len(shape) + 1 and found[0] == count
-        fits &= all(want in ("V", have) for want, have in zip(shape, found[1:], strict=False))
-        if not fits or arrays[name].dtype.kind != "f":
-            raise ValueError(f"'{name}' in {path} is {arrays[name].dtype}{found}; expected float ({count}, "
-                             f"{', '.join(map(str, shape))}).")  # fmt: skip
-    return arrays
-
-
-def _rows(keys: np.ndarray, path: Path) -> dict[str, int]:
-    """Key -> row."""
-    rows = {str(key): row for row, key in enumerate(keys)}
-    if len(rows) < len(keys):
-        values, counts = np.unique(keys, return_counts=True)
-        twice = ", ".join(map(str, values[counts > 1][:3]))
-        raise ValueError(f"{path} has {len(keys) - len(rows)} keys more than once, such as {twice}.")
-    return rows

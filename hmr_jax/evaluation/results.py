@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax import __version__, metrics
-from hmr_jax.body.joints import KEYPOINTS_44
 from hmr_jax.evaluation.fingerprints import hash_samples
+from hmr_jax.evaluation.plausibility import check_finite, check_labels, count_rootless
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
-from hmr_jax.protocols import CONFIDENT, MOTION, Protocol
+from hmr_jax.protocols import MOTION, Protocol
 
 SCHEMA = 1
 _BODY_METRICS = ("pve", "pa_pve")
@@ -30,8 +30,6 @@ _OTHER = {"index", "key", "labels", "picture"}
 # Rows of `score` that `summarize` reads and no result keeps.
 _READ = ("damaged", "extent", "has_root", "pred_points", "true_points", "labelled")
 _SHARE = "share"  # row of a 2-D protocol: the weight of a sample in its means
-EXTENT = (0.2, 3.5)  # metres: what most labelled bodies of a data set measure along their longest axis
-MAX_EXTENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,12 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
     if protocol is None:
         return Evaluation(_dense_means(samples), {}, samples, count, baseline or {})
 
-    _check_labels(protocol, samples)
+    check_labels(protocol, samples)
     has_truth = samples["has_truth"] > 0
     for name in protocol.metrics:
         if name in samples:
             used = has_truth & (samples["has_body"] > 0) if name in _BODY_METRICS else has_truth
-            _check_finite(name, samples[name][used], samples["key"][used])
+            check_finite(name, samples[name][used], samples["key"][used])
     samples = samples | {"sequence": group_names(samples["key"].tolist(), protocol.sequence)}
     if protocol.action:
         samples["action"] = group_names(samples["key"].tolist(), protocol.action)
@@ -104,7 +102,7 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
         samples |= sequence_accelerations(protocol, samples)
     if protocol.space == "2d":
         samples |= _mean_over_keypoints(protocol, samples)
-    rootless = _rootless(samples)
+    rootless = count_rootless(samples)
     samples = {name: rows for name, rows in samples.items() if name not in _READ}
 
     means, intervals, without_failures = {}, {}, {}
@@ -207,67 +205,10 @@ def _dense_means(samples: dict[str, np.ndarray]) -> dict[str, float]:
         if name in _OTHER or name.startswith(_LABELLED):
             continue
         labelled = samples.get(_LABELLED + name, np.ones(len(samples[name]))) > 0
-        _check_finite(name, samples[name][labelled], samples["key"][labelled])
+        check_finite(name, samples[name][labelled], samples["key"][labelled])
         if labelled.any():
             means[name] = float(samples[name][labelled].mean())
     return means
-
-
-def _check_labels(protocol: Protocol, samples: dict[str, np.ndarray]) -> None:
-    """Raises ValueError, which says what is wrong, if no sample has a truth, or truths are damaged or not in metres."""
-    has_truth, keys, count = samples["has_truth"] > 0, samples["key"], len(samples["key"])
-    if not has_truth.any():
-        lacking = _rootless(samples)
-        raise ValueError(
-            f"None of the {count} samples has the truth that protocol {protocol.name} needs, {truth_needed(protocol)}."
-            + (f" {lacking} of them lack only the root." if lacking else "")
-        )
-    if "damaged" in samples and (bad := has_truth & samples["damaged"]).any():
-        raise ValueError(
-            f"The truth is not finite for samples {keys[bad].tolist()[:20]}, where its confidence says that there is "
-            "one: their labels are damaged. Points without label have confidence 0."
-        )
-    if "extent" not in samples:
-        return
-    extents = samples["extent"][has_truth]
-    whole = samples["points"][has_truth] >= len(protocol.joints) / 2  # a few points may be close together
-    typical = float(np.median(extents[whole])) if whole.any() else EXTENT[1]
-    worst = int(np.argmax(extents))
-    if not EXTENT[0] <= typical <= EXTENT[1] or extents[worst] > MAX_EXTENT:
-        size, key = (typical, "most") if extents[worst] <= MAX_EXTENT else (extents[worst], keys[has_truth][worst])
-        raise ValueError(
-            f"The labels are not in metres: the points of {key} extend over {size:.3g} m, but a body measures "
-            f"{EXTENT[0]} to {EXTENT[1]} m."
-        )
-
-
-def _rootless(samples: dict[str, np.ndarray]) -> int:
-    """How many samples have labelled points but no labelled root."""
-    return int(((samples["has_root"] == 0) & (samples["points"] > 0)).sum()) if "has_root" in samples else 0
-
-
-def truth_needed(protocol: Protocol) -> str:
-    """What a sample must have to be scored, in words."""
-    if protocol.space == "2d":
-        return f"2-D keypoints of a confidence above {CONFIDENT}"
-    if protocol.truth == "body":
-        return "pose and betas of the body"
-    return f"3-D keypoints with a label of their root ({root_keypoints(protocol)})"
-
-
-def root_keypoints(protocol: Protocol) -> str:
-    """The labelled keypoints of which the root is made."""
-    return " and ".join(KEYPOINTS_44[keypoint] for keypoint in protocol.keypoint_root)
-
-
-def _check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
-    """Raises ValueError, which names the samples, if errors of finite predictions are not finite."""
-    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
-    if bad.any():
-        raise ValueError(
-            f"'{name}' is not finite for samples {keys[bad].tolist()[:20]}, though their predictions are: "
-            "their labels are damaged."
-        )
 
 
 def versions() -> dict[str, str]:

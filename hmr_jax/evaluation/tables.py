@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from hmr_jax.evaluation.results import Evaluation, root_keypoints
+from hmr_jax.evaluation.plausibility import root_keypoints
+from hmr_jax.evaluation.results import Evaluation
 from hmr_jax.protocols import METRICS
 
 _SHOWN = 5  # failures named in a warning
