@@ -13,10 +13,11 @@ one, as `python -m hmr_jax.weights.convert` writes it, holds config.json, params
 """
 
 from hmr_jax.checkpoints.exported import SHIPPED_ENCODERS, SHIPPED_MODEL, export, load_shipped_encoder
-from hmr_jax.checkpoints.loading import describe, load_for_inference, load_initial
+from hmr_jax.checkpoints.loading import SHIPPED, describe, load_for_inference, load_initial
 from hmr_jax.checkpoints.runs import last_step
 
 __all__ = [
+    "SHIPPED",
     "SHIPPED_ENCODERS",
     "SHIPPED_MODEL",
     "describe",

@@ -15,6 +15,10 @@ from hmr_jax.io.orbax_arrays import read_item, read_part
 from hmr_jax.models.parameters import STATISTICS, Params, merge
 
 
+SHIPPED = ("encoder", "model")
+"""Values of `init_from` that name what the package ships."""
+
+
 def load_for_inference(directory: str | Path | None) -> tuple[Config, Params]:
     """Configuration and all parameters, as NumPy arrays, from a folder.
 
@@ -95,9 +99,11 @@ def load_initial(config: Config, params: Params) -> Params:
         _check_frozen(config, params, set())
         return params
     source = Path(config.init_from)
-    shipped = config.init_from == "encoder"
-    loaded = load_shipped_encoder(config.model.encoder.name) if shipped else _load_groups(source)
-    params = params | loaded if shipped else params  # the initial ones may lack it
+    if config.init_from in SHIPPED:
+        loaded = _load_shipped(config)
+        params = params | {"encoder": loaded["encoder"]}  # the initial ones may lack it
+    else:
+        loaded = _load_groups(source)
     wanted = set(config.init_groups or params) - {STATISTICS}
     if "depth_encoder" in wanted and "depth_encoder" not in loaded and "encoder" in loaded:
         shapes = [
@@ -143,6 +149,19 @@ def _copy_group(params: Params, source: str, target: str) -> Params:
     if source in params.get(STATISTICS, {}):
         copied[STATISTICS] = params[STATISTICS] | {target: params[STATISTICS][source]}
     return copied
+
+
+def _load_shipped(config: Config) -> Params:
+    """What `init_from` in SHIPPED stands for."""
+    if config.init_from == "encoder":
+        return load_shipped_encoder(config.model.encoder.name)
+    shipped, params = load_for_inference(None)
+    if shipped.model.encoder != config.model.encoder:
+        raise ValueError(
+            f"init_from 'model' is the shipped model, whose encoder is {shipped.model.encoder.name} with its own maps: "
+            "start from configs/finetune.py, which has the same network."
+        )
+    return params
 
 
 def _load_groups(source: Path) -> Params:

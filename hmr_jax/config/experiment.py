@@ -229,7 +229,8 @@ class Config:
     eval_examples: int = 0
     """Validation examples used during training; 0: all."""
     init_from: str = ""
-    """Parameters to start from: a checkpoint folder, or "encoder" for the shipped encoder."""
+    """Parameters to start from: a checkpoint folder; "encoder" for the shipped encoder that `model.encoder.name` names;
+    "model" for the shipped model."""
     init_groups: tuple[str, ...] = ()
     """Parameter groups to take from `init_from`, e.g. only HMR2.0's "encoder"; empty: all that the model also has."""
     model: ModelConfig = field(default_factory=ModelConfig)

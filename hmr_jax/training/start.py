@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from hmr_jax import distributed
 from hmr_jax.batch import zeros
-from hmr_jax.checkpoints import load_initial, runs
+from hmr_jax.checkpoints import SHIPPED, load_initial, runs
 from hmr_jax.config import Config
 from hmr_jax.models.encoders import encoded_zeros
 from hmr_jax.models.parameters import Params, init_params, init_shapes, split_params
@@ -30,7 +30,7 @@ def initial_state(config: Config, model: nn.Module, mesh: Mesh, run: Path) -> tu
     """
     key, size = jax.random.key(config.seed), config.data.crop_size
     example = zeros(1, size)
-    if config.init_from == "encoder":  # which needs no initial values
+    if config.init_from in SHIPPED:  # whose encoder needs no initial values
         example |= encoded_zeros(config.model, size)
     params = load_initial(config, init_params(model, key, example, lambda tree: _shardings(config, mesh, tree)))
     trained, frozen = split_params(params, config.optim.frozen)

@@ -17,7 +17,7 @@ FOOT = 0.3048
 
 def document(count: int = 2) -> tuple[dict, dict[str, np.ndarray]]:
     """The contents of a file and the people in it."""
-    drawn = {name: values[:count] for name, values in people().items()}
+    drawn = {name: values[:count] for name, values in people(max(count, 6)).items()}
     outer = world_cameras(1, 4)[0]
     points_3d = (drawn["keypoints_3d"][:, IN_44, :3] - outer[:3, 3]) @ outer[:3, :3] / FOOT
     points = drawn["keypoints_2d"][:, IN_44] + [0.5, 0.5, 0]
@@ -42,8 +42,10 @@ def document(count: int = 2) -> tuple[dict, dict[str, np.ndarray]]:
     }, drawn  # fmt: skip
 
 
-def write(folder: Path, contents: dict | None = None, split: str = "train") -> dict[str, np.ndarray]:
-    made, drawn = document()
+def write(
+    folder: Path, contents: dict | None = None, split: str = "train", count: int = 2
+) -> dict[str, np.ndarray]:
+    made, drawn = document(count)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for row, image in enumerate(drawn["image"]):
         (folder / "images" / f"{row:04d}.jpg").write_bytes(jpeg(image))
