@@ -53,25 +53,28 @@ def look_upright(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Crops in which people are upright, and what the encoder says of them.
 
+    Turns are whole degrees: the crops, and so the predictions, are the same where landmarks differ by an error of
+    rounding, as they do between sizes of batches.
+
     Args:
         cut: from the number of a person and the turn of the square in degrees to the crop (S, S, 3).
         encode: from crops (b, S, S, 3) to arrays (b, ...), of which "landmarks" is one.
         count: number of people, B.
 
     Returns:
-        The turns (B,) in degrees, the crops (B, S, S, 3) and the arrays (B, ...).
+        The turns (B,) in whole degrees, the crops (B, S, S, 3) and the arrays (B, ...).
     """
     crops: dict[int, np.ndarray] = {}
     encoded: dict[str, np.ndarray] = {}
 
     def look(numbers: np.ndarray, turns: np.ndarray) -> np.ndarray:
-        for number, turn in zip(numbers.tolist(), turns.tolist(), strict=True):
+        for number, turn in zip(numbers.tolist(), np.rint(turns).tolist(), strict=True):
             crops[number] = cut(number, turn)
         for name, array in encode(np.stack([crops[number] for number in numbers.tolist()])).items():
             encoded.setdefault(name, np.empty((count, *array.shape[1:]), array.dtype))[numbers] = array
         return encoded["landmarks"][numbers]
 
-    turns = find_turns(look, count)
+    turns = np.rint(find_turns(look, count))
     return turns, np.stack([crops[number] for number in range(count)]), encoded
 
 
