@@ -3,6 +3,7 @@
 Importing this module imports neither TensorFlow nor the generator of synthetic people.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from data_pipelines.loading.index_stream import IndexStream, InOrder, batch_numbers
 from hmr_jax.batch import Batch, BatchSource
 from hmr_jax.config import Config, DatasetConfig, training_mixture
+from hmr_jax.config.checks import check_types
 
 if TYPE_CHECKING:
     from data_pipelines.records.reader import RecordReader
@@ -44,8 +46,16 @@ def make_source(
 
     Raises:
         FileNotFoundError: a data set has not been built.
-        ValueError: the split is unknown, the mixture is empty, topologies do not fit, or dense targets are not there.
+        ValueError: the split is unknown, the mixture is empty or no tuple, topologies do not fit, or dense targets are
+            not there.
     """
+    check_types(config.data, "data")
+    if split == "train" and config.loss.adversarial:
+        plain = dataclasses.replace(config, loss=dataclasses.replace(config.loss, adversarial=0.0))
+        source = make_source(
+            plain, split, topology=topology, examples=examples, process_index=process_index, process_count=process_count
+        )
+        return _with_natural_bodies(config, source)
     if split not in SPLITS:
         raise ValueError(f"There is no split '{split}': use {', '.join(SPLITS)}.")
     if process_index is None or process_count is None:
@@ -64,6 +74,17 @@ def make_source(
 
         topology = find_body(config.model.body, config.model.body_content).topology
     return RecordSource(config, split, topology, examples, process_index, process_count)
+
+
+def _with_natural_bodies(config: Config, source: BatchSource) -> BatchSource:
+    """For `loss.adversarial`, see there."""
+    from data_pipelines.synthetic.natural_bodies import MotionCapture, PoseModel, with_natural_bodies
+    from hmr_jax.body import find_body
+
+    motion = config.data.motion
+    if motion:
+        return with_natural_bodies(source, MotionCapture(motion, config.seed))
+    return with_natural_bodies(source, PoseModel(find_body(config.model.body, config.model.body_content), config.seed))
 
 
 class RecordSource:
@@ -146,6 +167,10 @@ def _open(directory: str, datasets: Sequence[DatasetConfig], split: Split) -> li
             except MissingSplit as error:
                 missing.append(error)
     if missing and (split == "train" or not readers):
+        if split == "validation":
+            raise MissingSplit(
+                f"{missing[0]} Train with --eval-every 0, or name data sets to evaluate on as data.evaluation."
+            )
         raise missing[0]
     return readers
 

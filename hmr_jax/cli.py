@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import tyro
 
 from hmr_jax.config import Config
+from hmr_jax.config.checks import check_types
 
 SHIPPED = Path(__file__).parents[1] / "configs"  # beside the package, in a checkout as where it is installed
 
@@ -83,17 +85,25 @@ def load_config(name: str | Path) -> Config:
 
     Raises:
         FileNotFoundError: naming the nearest one.
-        ValueError: if the file has no `get_config()`.
+        ValueError: if the file cannot be run, has no `get_config()`, or a value has a wrong type.
     """
     path = _find_config(Path(name))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config() if hasattr(module, "get_config") else None
+    except (SyntaxError, TypeError, NameError, AttributeError) as error:  # of the user's own code
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+        where = f"{path}, line {line}," if line else f"{path}"
+        raise ValueError(f"{where} cannot be run: {getattr(error, 'msg', None) or error}.") from error
+    if not isinstance(config, Config):
         raise ValueError(f"{path} defines no get_config() that returns a hmr_jax.config.Config.")
-    return module.get_config()
+    check_types(config)
+    return config
 
 
 @contextlib.contextmanager
