@@ -109,5 +109,7 @@ def test_weights_that_are_not_finite_are_refused(backbone, value, dtype):  # noq
 def test_weights_too_large_for_single_precision_and_quantised_ones_are_refused(backbone):  # noqa: F811
     with pytest.raises(ValueError, match="NaN or infinite"):
         convert_state(backbone | {"pos_embed": np.full(backbone["pos_embed"].shape, 1e300)}, SMALL)
+    with pytest.raises(ValueError, match="'pos_embed' is a single number"):
+        convert_state(backbone | {"pos_embed": np.array(1.0)}, SMALL)
     with pytest.raises(ValueError, match="'pos_embed' is of type int8: only weights in floating point"):
         convert_state(backbone | {"pos_embed": np.ones(backbone["pos_embed"].shape, np.int8)}, SMALL)

@@ -146,10 +146,11 @@ def test_displacements_in_another_unit_than_the_template_are_refused(tmp_path, k
         load_body_model(save(tmp_path / "smpl.pkl", arrays | {key: arrays[key] * 100}))
 
 
-def test_skinning_weights_in_per_cent_are_refused(tmp_path):
+@pytest.mark.parametrize(("key", "factor"), [("weights", 100), ("J_regressor", 1000)])
+def test_weights_in_per_cent_and_joints_in_another_unit_are_refused(tmp_path, key, factor):
     arrays = smpl_arrays()
-    with pytest.raises(ValueError, match=r"skinning weights in .* are not between 0 and 1"):
-        load_body_model(save(tmp_path / "smpl.pkl", arrays | {"weights": arrays["weights"] * 100}))
+    with pytest.raises(ValueError, match=f"{key} in .* has values up to .*: they are shares of 1"):
+        load_body_model(save(tmp_path / "smpl.pkl", arrays | {key: arrays[key] * factor}))
 
 
 def test_reads_npz_also_with_pickled_objects_inside(tmp_path):
@@ -238,10 +239,14 @@ def test_star_and_regressor_files_are_refused_as_bodies(tmp_path):
         ({"J_regressor": None}, "lacks J_regressor"),
         ({"posedirs": np.zeros((V, 3, 200))}, "posedirs"),
         ({"v_template": np.full((V, 3), np.nan)}, "not finite"),
+        ({"J_regressor": np.full((24, V), 1e300)}, "J_regressor in .* not finite"),
         ({"f": np.array([[0, 1, V]])}, "Faces"),
         ({"kintree_table": np.zeros((2, 24))}, "joint tree"),
         ({"v_template": None}, "lacks v_template"),
         ({"weights": "none"}, "weights"),
+        ({"weights": [[1, 2], [3]]}, r"weights in .*smpl\.pkl is not an array"),
+        ({"f": np.zeros((0, 3), int)}, r"f in .*smpl\.pkl is int64 \(0, 3\)"),
+        ({"v_template": np.zeros((0, 3))}, r"v_template in .*smpl\.pkl is"),
     ],
 )
 def test_damaged_models_are_refused_with_the_reason(tmp_path, change, message):

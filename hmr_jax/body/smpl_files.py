@@ -53,7 +53,9 @@ def identify(contents: Any) -> str | None:
     def shape(key: str) -> tuple[int, ...]:
         return getattr(contents.get(key), "shape", ())
 
-    if shape("matrix")[:1] == (NUM_SMPL_VERTICES,) or "smplx2smpl_values" in contents:
+    # smplh2smpl has as many columns as rows.
+    is_map = shape("matrix")[:1] == (NUM_SMPL_VERTICES,) != shape("matrix")[1:]
+    if is_map or "smplx2smpl_values" in contents:
         return "smplx2smpl"
     if "skin_template_v" in contents or "skel_weights" in contents:
         return "a SKEL body"
@@ -145,16 +147,24 @@ def read_regressor(folder: Path, name: str, body: BodyModel) -> np.ndarray | Non
 
 def _checked_regressor(matrix: Any, name: str, source: Path, body: BodyModel) -> np.ndarray:
     wanted = (REGRESSOR_FILES[name][1], body.num_vertices)
-    if np.shape(matrix) != wanted:
-        raise ValueError(
-            f"The {name} regressor in {source} has shape {np.shape(matrix)}, not {wanted} as the body needs."
-        )
-    if np.asarray(matrix).dtype.kind not in "fiu" or not np.isfinite(matrix).all():
+    matrix = _array(matrix, f"The {name} regressor in {source}")
+    if matrix.shape != wanted:
+        raise ValueError(f"The {name} regressor in {source} has shape {matrix.shape}, not {wanted} as the body needs.")
+    if matrix.dtype.kind not in "fiu" or not is_finite(matrix):
         raise ValueError(f"The {name} regressor in {source} has values that are not finite numbers: it is damaged.")
     wrong = misplaced_point(matrix, name, body)
     if wrong:
-        raise ValueError(f"The file {source} is not {REGRESSOR_FILES[name][0]}, but another regressor: {wrong}.")
-    return np.asarray(matrix, np.float32)
+        stem = REGRESSOR_FILES[name][0]
+        raise ValueError(f"The {name} regressor in {source} is not {stem}, but another regressor: {wrong}.")
+    return matrix.astype(np.float32)
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    """A value of a file as an array; raises ValueError with its name for lists of unequal lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{name} is not an array: the file is damaged.") from None
 
 
 def identify_regressor(matrix: np.ndarray, path: Path, bodies: Iterable[BodyModel]) -> str:
@@ -205,6 +215,12 @@ def _with_usual_keys(contents: dict[str, Any]) -> dict[str, Any]:
     return contents | {key: value for key, value in renamed.items() if contents.get(key) is None}
 
 
+def is_finite(array: np.ndarray) -> bool:
+    """Whether all values of an array of numbers are finite in single precision."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(array.astype(np.float32)).all())
+
+
 def check_units(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     """Raises ValueError unless a model's arrays, under SMPL's keys, are those of a person in metres."""
     longest = float(np.ptp(arrays["v_template"], axis=0).max())
@@ -217,8 +233,9 @@ def check_units(arrays: Mapping[str, np.ndarray], path: Path) -> None:
         largest = float(np.abs(arrays[key]).max(initial=0))
         if largest > _FARTHEST:
             raise ValueError(f"{key} in {path} moves vertices by up to {largest:.4g} m: it must be in metres.")
-    if arrays["weights"].min() < -0.01 or arrays["weights"].max() > 1.01:
-        raise ValueError(f"The skinning weights in {path} are not between 0 and 1.")
+    for key in ("weights", "J_regressor"):
+        if np.abs(arrays[key]).max() > 1.01:
+            raise ValueError(f"{key} in {path} has values up to {np.abs(arrays[key]).max():.4g}: they are shares of 1.")
 
 
 def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
@@ -226,9 +243,7 @@ def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     missing = [key for key in MODEL_KEYS if contents.get(key) is None]
     if missing:
         raise ValueError(f"{path} is not a complete SMPL model: it lacks {', '.join(missing)}.")
-    arrays = {key: np.asarray(contents[key]) for key in MODEL_KEYS}
-    if not arrays["v_template"].size:
-        raise ValueError(f"v_template in {path} is empty: the file is damaged.")
+    arrays = {key: _array(contents[key], f"{key} in {path}") for key in MODEL_KEYS}
     num_vertices = arrays["v_template"].size // 3
     expected = {
         "v_template": (num_vertices, 3),
@@ -241,9 +256,9 @@ def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
     }
     for key, shape in expected.items():
         array = arrays[key]
-        if array.shape != shape or array.dtype.kind not in "fiu":
+        if array.shape != shape or array.dtype.kind not in "fiu" or not array.size:
             raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL needs numbers of shape {shape}.")
-        if not np.isfinite(array).all():
+        if not is_finite(array):
             raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
     parents = (-1, *arrays["kintree_table"][0, 1:].astype(int).tolist())  # the file's root is 2^32 - 1
     if parents != SMPL_PARENTS:

@@ -17,7 +17,7 @@ import scipy.sparse
 
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.skinning import BodyOutput, skin
-from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, check_units, identify
+from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, check_units, identify, is_finite
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.io.research_files import read_contents
 
@@ -105,9 +105,9 @@ def read_smplx(path: str | Path) -> SmplxModel:
     }
     for key, shape in expected.items():
         array = contents[key]
-        if array.shape != shape or array.dtype.kind not in "fiu":
+        if array.shape != shape or array.dtype.kind not in "fiu" or not array.size:
             raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL-X needs numbers of shape {shape}.")
-        if not np.isfinite(array).all():
+        if not is_finite(array):
             raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
     if (-1, *contents["kintree_table"][0, 1:].astype(int).tolist()) != SMPLX_PARENTS:
         raise ValueError(f"The joint tree in {path} is not SMPL-X's.")

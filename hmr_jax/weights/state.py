@@ -28,8 +28,11 @@ class StrictState:
         return self._prefix + name in self._state
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape; raises KeyError if it is missing."""
-        return self._get(name).shape
+        """A tensor's shape; raises KeyError if it is missing, and ValueError if it is a single number."""
+        shape = self._get(name).shape
+        if not shape:
+            raise ValueError(f"'{self._prefix + name}' is a single number, which {self._kind} does not have there.")
+        return shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:
         """The tensor as float32.
