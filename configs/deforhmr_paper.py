@@ -26,4 +26,5 @@ def get_config() -> Config:
         name="deforhmr_paper",
         init_groups=("encoder",),
         data=DataConfig(datasets=HMR2B, evaluation=(DatasetConfig("three_dpw"),)),
+        eval_protocol="3dpw-j14-pelvis",
     )

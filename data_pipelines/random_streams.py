@@ -13,7 +13,7 @@ from hmr_jax.io.cache import keeps_compiled
 
 STREAMS = (
     "pose", "camera", "appearance", "scene", "sensor", "depth",
-    "scale", "rotation", "shift", "flip", "color", "extreme_crop", "upright",
+    "scale", "rotation", "shift", "flip", "color", "extreme_crop", "upright", "natural",
 )  # fmt: skip
 """A stream is drawn by its position here: append new names, so that what the others draw stays the same."""
 SPLITS = ("train", "validation", "test")

@@ -48,6 +48,8 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
     "dataset": ((), "int32"),  # number of the data set in the mixture: losses are also logged one by one
     "gender": ((), "int32"),  # of the labelled body: 0 neutral, 1 male, 2 female
+    "natural_pose": ((23, 3), "float32"),  # of another, natural body, for the adversarial prior; axis-angle
+    "natural_betas": ((10,), "float32"),
 }
 
 MAPS = ("image", "pseudo_depth", "mask", "depth", "parts")

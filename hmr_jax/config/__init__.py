@@ -1,5 +1,6 @@
 """Configurations: an experiment and its parts as frozen, documented dataclasses; no computation."""
 
+from hmr_jax.config.checks import check_training, check_types
 from hmr_jax.config.depth_anything import DepthAnythingConfig
 from hmr_jax.config.experiment import (
     AugmentConfig,
@@ -12,7 +13,6 @@ from hmr_jax.config.experiment import (
     LossConfig,
     MeshConfig,
     OptimConfig,
-    check_training,
     from_dict,
     to_dict,
     training_mixture,
@@ -36,6 +36,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "check_training",
+    "check_types",
     "from_dict",
     "to_dict",
     "training_mixture",

@@ -45,11 +45,14 @@ class LossConfig:
     """Dense pretraining: body-part segmentation, cross-entropy."""
     depth: float = 1.0
     """Dense pretraining: pelvis-relative depth, L1 in metres on the person."""
+    adversarial: float = 0.0
+    """HMR2.0's adversarial prior: how far the predicted pose and shape are from being taken for natural ones by a
+    discriminator that is trained beside; `data.motion` says what is natural."""
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The optimiser, with warm-up and cosine decay."""
+    """The optimiser and its learning rate."""
 
     name: Literal["adamw", "muon"] = "adamw"
     """"adamw"; or "muon" (Jordan et al. 2024) on the matrices of transformers, which learns from fewer samples, and
@@ -63,7 +66,7 @@ class OptimConfig:
     weight_decay: float = 1e-4
     """Decoupled weight decay, on matrices only."""
     clip_norm: float = 1.0
-    """Largest global gradient norm."""
+    """Largest global gradient norm; 0: gradients are not clipped."""
     accumulate: int = 1
     """Number of micro-batches that make one optimiser step."""
     ema: float = 0.0
@@ -75,6 +78,10 @@ class OptimConfig:
     random_frozen: bool = False
     """Whether frozen groups may keep random parameters, which is of use in tests only; else `init_from` must name
     where they come from."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Of the learning rate after the warm-up: down to `final_fraction`, or constant."""
+    decay_all: bool = False
+    """Weight decay on all parameters, biases and scales of normalisations too, instead of on matrices only."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,9 @@ class DataConfig:
     """Threads that make batches; 0: one per core."""
     processes: int = 0
     """Processes that draw people on the fly for training, for machines with many cores; 0: the threads draw them."""
+    motion: str = ""
+    """Folder of AMASS's .npz files (SMPL+H or SMPL-X), whose poses are natural for `loss.adversarial`; empty: poses of
+    the generator of synthetic people."""
 
 
 @dataclass(frozen=True)
@@ -253,27 +263,6 @@ class Config:
     """Folder of the bodies and regressors that `eval_protocol` needs; empty: HMR_JAX_BODIES."""
     profile: tuple[int, ...] = ()
     """First and last step of a trace with jax's profiler, written to the run's folder; empty: none."""
-
-
-def check_training(config: Config) -> None:
-    """Raises ValueError for numbers with which no run can start."""
-    positive = {
-        "steps": config.steps, "batch_size": config.batch_size, "log_every": config.log_every,
-        "optim.accumulate": config.optim.accumulate, "checkpoint.every": config.checkpoint.every,
-        "checkpoint.keep": config.checkpoint.keep, "mesh.fsdp": config.mesh.fsdp,
-    }  # fmt: skip
-    for name, value in positive.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}, but must be at least 1.")
-    for name in ("eval_every", "eval_examples"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"{name} is {getattr(config, name)}, but must be at least 0.")
-    profile = config.profile
-    if profile and (len(profile) != 2 or not 0 <= profile[0] <= profile[1] < config.steps):
-        raise ValueError(
-            f"profile names the first and the last step of a trace, such as 10 15, below steps ({config.steps}), not "
-            f"{' '.join(map(str, profile))}."
-        )
 
 
 def training_mixture(data: DataConfig) -> tuple[DatasetConfig, ...]:

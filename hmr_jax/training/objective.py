@@ -28,12 +28,20 @@ def check_losses(config: LossConfig, model: Any) -> None:
     settings = model.config
     if config.rle and not settings.uncertainty:
         raise ValueError("loss.rle needs scales to act on: set model.uncertainty, or set loss.rle to 0.")
+    without_pose = settings.name == "dense" or (settings.name == "d2a_hmr" and settings.d2a.head == "vertices")
+    if config.adversarial and without_pose:
+        raise ValueError("loss.adversarial judges pose and shape, which this model does not predict: set it to 0.")
     if config.silhouette and not (settings.name == "d2a_hmr" and settings.d2a.silhouette):
         raise ValueError("loss.silhouette needs a model with a silhouette decoder: d2a_hmr with d2a.silhouette.")
 
 
 def sample_losses(
-    config: LossConfig, model: Any, output: Any, batch: Batch, log_density: Callable[[jax.Array], jax.Array]
+    config: LossConfig,
+    model: Any,
+    output: Any,
+    batch: Batch,
+    log_density: Callable[[jax.Array], jax.Array],
+    discriminate: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
 ) -> Scalars:
     """Unweighted losses (B,) of a model's output, named as in `LossConfig`.
 
@@ -43,6 +51,7 @@ def sample_losses(
         output: of the model.
         batch: the labels.
         log_density: (B, T, 3) normalised errors -> (B, T) logarithm of the learned density; used for `config.rle`.
+        discriminate: body_pose (B, 23, 3, 3) and betas (B, 10) -> scores; used for `config.adversarial`.
     """
     if not isinstance(output, Prediction):
         return _dense_losses(output, batch)
@@ -58,6 +67,8 @@ def sample_losses(
             "body_pose": losses.parameter_loss(output.body_pose, rotations[:, 1:], batch["has_pose"]),
             "betas": losses.parameter_loss(output.betas, batch["betas"], batch["has_betas"]),
         }
+        if discriminate is not None:
+            found["adversarial"] = losses.adversarial_loss(discriminate(output.body_pose, output.betas))
     target, surface = keypoint_target(batch), None
     of_vertices = output.distribution is not None and output.distribution.mean.shape[1] > target.shape[1]
     if config.vertices or (config.rle and of_vertices):

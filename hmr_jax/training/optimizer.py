@@ -1,4 +1,4 @@
-"""The optimiser: AdamW or Muon with warm-up and cosine decay."""
+"""The optimiser: AdamW or Muon, with warm-up and cosine decay or a constant rate."""
 
 from collections.abc import Callable
 
@@ -14,27 +14,31 @@ from hmr_jax.models.parameters import Params
 
 def learning_rate(config: Config) -> optax.Schedule:
     """Optimiser step -> learning rate."""
-    optim = config.optim
+    optim, warmup = config.optim, min(config.optim.warmup_steps, config.steps // 2)
+    if optim.schedule == "constant":
+        rise = optax.linear_schedule(0.0, optim.learning_rate, warmup)
+        return optax.join_schedules([rise, optax.constant_schedule(optim.learning_rate)], [warmup])
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0,
         peak_value=optim.learning_rate,
-        warmup_steps=min(optim.warmup_steps, config.steps // 2),
+        warmup_steps=warmup,
         decay_steps=max(config.steps, 2),
         end_value=optim.learning_rate * optim.final_fraction,
     )
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """Clipping, AdamW or Muon with weight decay on kernels only, and a factor on the encoder's steps.
+    """Clipping, AdamW or Muon with weight decay, on kernels only by default, and a factor on the encoder's steps.
 
     Its state is for stacks of parameters, see `_on_stacks`.
     """
+    optim = config.optim
     return _on_stacks(
         optax.chain(
-            optax.clip_by_global_norm(config.optim.clip_norm),
-            optax.scale_by_adam() if config.optim.name == "adamw" else _scale_by_muon(),
-            optax.add_decayed_weights(config.optim.weight_decay, mask=_under("matrix", "kernel")),
-            optax.masked(optax.scale(config.optim.encoder_scale), _under("encoder")),
+            optax.clip_by_global_norm(optim.clip_norm) if optim.clip_norm else optax.identity(),
+            optax.scale_by_adam() if optim.name == "adamw" else _scale_by_muon(),
+            optax.add_decayed_weights(optim.weight_decay, mask=None if optim.decay_all else _under("matrix", "kernel")),
+            optax.masked(optax.scale(optim.encoder_scale), _under("encoder")),
             optax.scale_by_learning_rate(learning_rate(config)),
         )
     )

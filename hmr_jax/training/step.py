@@ -14,6 +14,7 @@ from hmr_jax.batch import Batch
 from hmr_jax.config import Config
 from hmr_jax.models.flow import RealNVP
 from hmr_jax.models.parameters import STATISTICS, Params, merge, to_variables
+from hmr_jax.training.critic import Critic, critic_gradients, init_critic, scores, update_critic
 from hmr_jax.training.mixture import contributions
 from hmr_jax.training.objective import Scalars, check_losses, loss_weights, sample_losses
 from hmr_jax.training.optimizer import make_optimizer, update_ema
@@ -29,6 +30,8 @@ class TrainState:
     ema: Params | None
     batch_stats: Params
     """Running statistics of BatchNorm in trained groups; {} without BatchNorm."""
+    critic: Critic | None = None
+    """The discriminator of `loss.adversarial`."""
 
     @property
     def trained(self) -> Params:
@@ -37,7 +40,8 @@ class TrainState:
 
     def items(self) -> dict[str, Any]:
         """The items of a checkpoint, see `checkpoints.runs`."""
-        return {"params": self.trained, "train": {"step": self.step, "opt_state": self.opt_state, "ema": self.ema}}
+        train = {"step": self.step, "opt_state": self.opt_state, "ema": self.ema}
+        return {"params": self.trained, "train": train | ({} if self.critic is None else {"critic": self.critic})}
 
     def with_items(self, items: dict[str, Any]) -> "TrainState":
         """The state with the values of a checkpoint's items."""
@@ -50,7 +54,8 @@ def init_state(config: Config, trained: Params) -> TrainState:
     params = {name: group for name, group in trained.items() if name != STATISTICS}
     ema = jax.tree.map(jnp.copy, params) if config.optim.ema else None
     statistics = trained.get(STATISTICS, {})
-    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params), ema, statistics)
+    opt_state = make_optimizer(config).init(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema, statistics, init_critic(config))
 
 
 def evaluation_params(state: TrainState, frozen: Params) -> Params:
@@ -74,7 +79,15 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
     with_vertices = config.loss.vertices > 0
     flow = RealNVP(dim=3)
 
-    def loss_of(params: Params, statistics: Params, frozen: Params, batch: Batch, rng: jax.Array, step: jax.Array):
+    def loss_of(
+        params: Params,
+        statistics: Params,
+        frozen: Params,
+        critic: Critic | None,
+        batch: Batch,
+        rng: jax.Array,
+        step: jax.Array,
+    ):
         applied: Any = model.apply(
             to_variables(merge(params | {STATISTICS: statistics}, frozen)), batch, train=True, vertices=with_vertices,
             frozen=config.optim.frozen, rngs={"dropout": rng}, mutable=[STATISTICS],
@@ -84,11 +97,14 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
         def log_density(x: jax.Array) -> Any:
             return flow.apply({"params": (params | frozen)["flow"]}, x, method=RealNVP.log_prob)
 
-        parts = sample_losses(config.loss, model, output, batch, log_density)
+        discriminate = None if critic is None else lambda *bodies: scores(critic.params, bodies)
+        parts = sample_losses(config.loss, model, output, batch, log_density, discriminate)
         means = {name: jnp.sum(loss * batch["valid"]) / len(loss) for name, loss in parts.items()}
         total = sum(weight * means[name] for name, weight in loss_weights(config.loss, means, step).items())
         statistics = {name: changed[STATISTICS][name] for name in statistics}
-        return total, ({"loss": total, **means, **contributions(config, parts, batch)}, statistics)
+        logged = {"loss": total, **means, **contributions(config, parts, batch)}
+        bodies = None if critic is None else jax.lax.stop_gradient((output.body_pose, output.betas))
+        return total, (logged, statistics, bodies)
 
     gradients_of = jax.value_and_grad(loss_of, has_aux=True)
 
@@ -100,10 +116,13 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
         def micro_step(index, statistics):
             part = jax.tree.map(lambda x: x[index], micro)
             key = jax.random.fold_in(rng, index)
-            (_, (scalars, statistics)), gradients = gradients_of(
-                state.params, statistics, frozen, part, key, state.step
+            (_, (logged, statistics, bodies)), gradients = gradients_of(
+                state.params, statistics, frozen, state.critic, part, key, state.step
             )
-            return (scalars, gradients), statistics
+            critic_gradient = None
+            if state.critic is not None:
+                logged["discriminator"], critic_gradient = critic_gradients(state.critic.params, bodies, part)
+            return (logged, gradients, critic_gradient), statistics
 
         def add(index, carry):
             total, statistics = carry
@@ -113,11 +132,12 @@ def make_train_step(config: Config, model: nn.Module) -> Callable[..., tuple[Tra
         total, statistics = micro_step(0, state.batch_stats)
         if accumulate > 1:
             total, statistics = jax.lax.fori_loop(1, accumulate, add, (total, statistics))
-        scalars, gradients = jax.tree.map(lambda x: x / accumulate, total)
+        logged, gradients, critic_gradient = jax.tree.map(lambda x: x / accumulate, total)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = update_ema(config.optim, state.ema, params)
-        scalars["gradient_norm"] = optax.global_norm(gradients)
-        return TrainState(state.step + 1, params, opt_state, ema, statistics), scalars
+        logged["gradient_norm"] = optax.tree.norm(gradients)
+        critic = None if state.critic is None else update_critic(config, state.critic, critic_gradient)
+        return TrainState(state.step + 1, params, opt_state, ema, statistics, critic), logged
 
     return train_step
