@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from hmr_jax.batch import Prediction
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.geometry.upright import rotation_z, tilt
-from hmr_jax.inference.upright import find_turns, turn_back
+from hmr_jax.inference.upright import find_turns, look_upright, turn_back
 
 TILTS = np.array([0.0, 8.0, -40.0, 100.0, 179.0, -170.0])
 
@@ -45,6 +45,21 @@ def test_only_who_leans_is_looked_at_again_and_the_turns_are_those_of_the_last_l
     np.testing.assert_allclose(turns[:3], [0, 5.6, -40 * (1 - 0.3**2)], atol=1e-9)
     last = {number: turn for seen in looks for number, turn in seen.items()}
     np.testing.assert_array_equal(turns, [last[number] for number in range(len(TILTS))])
+
+
+def test_crops_are_turned_by_whole_degrees():
+    cut: dict[int, float] = {}
+
+    def crop(number, turn):
+        cut[number] = turn
+        return np.full((2, 2, 3), number, np.uint8)
+
+    def encode(crops):
+        return {"landmarks": standing(np.array([0.8 * (TILTS[n] - cut[n]) for n in crops[:, 0, 0, 0]]))}
+
+    turns, _, _ = look_upright(crop, encode, len(TILTS))
+    assert (turns == np.rint(turns)).all()
+    assert turns.tolist() == [cut[number] for number in range(len(TILTS))]
 
 
 def test_a_prediction_is_turned_back_exactly():

@@ -15,8 +15,6 @@ SMALLEST = 2.0
 """Pixels: a box with a shorter side shows nobody; most often its numbers are no pixels."""
 LARGEST = 10.0
 """A box with a longer side than this, in longer sides of its image, shows too little of anybody."""
-
-
 _NO_BOXES = "are not a list of [left, top, right, bottom] in pixels"
 
 
@@ -31,14 +29,17 @@ def as_boxes(rows: Any, name: str = "The boxes") -> np.ndarray:
         ValueError: it is something else, such as rows with a score.
     """
     try:
-        boxes = np.asarray(rows, np.float64)
+        boxes = np.asarray(rows)
+        if boxes.dtype.kind in "bcSU":
+            raise TypeError
+        boxes = boxes.astype(np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} {_NO_BOXES}.") from None
-    if not boxes.size:
+    if boxes.ndim and not len(boxes):
         return np.zeros((0, 4))
     if boxes.ndim == 3 and len(boxes) == 1:
         boxes = boxes[0]
-    if boxes.ndim > 2 or boxes.shape[-1] != 4:
+    if boxes.ndim not in (1, 2) or boxes.shape[-1] != 4:
         hint = "; leave scores, classes and other columns out" if boxes.ndim and boxes.shape[-1] > 4 else ""
         raise ValueError(f"{name} {_NO_BOXES}: they have shape {boxes.shape}, expected (n, 4){hint}.")
     return boxes.reshape(-1, 4)
