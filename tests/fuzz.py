@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_pipelines.builders.formats.tar_stream import DamagedTar, read_masks, samples
 from hmr_jax.io import safe_pickle
-from hmr_jax.io.research_files import _read_npy, _read_npz, _resolve
+from hmr_jax.io.research_files import _read_npy, _read_npz, _resolve, evaluate
 from hmr_jax.weights.tflite_file import parse_tflite
 
 # Not "compile": NumPy parses the headers of its files with ast.literal_eval.
@@ -64,23 +65,26 @@ def seeds() -> dict[str, list[bytes]]:
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
+    layouts = [getattr(scipy.sparse, f"{layout}_matrix") for layout in ("csc", "coo", "lil", "dok", "bsr", "dia")]
+    sparse = [pickle.dumps({"J_regressor": layout(np.eye(4, 6)), "m": np.matrix([[1, 2]])}, 2) for layout in layouts]
     return {
-        "pickle": pickles, "npz": [npz.getvalue()], "npy": [npy.getvalue()], "masks": [masks.getvalue()],
-        "tar": [tar.getvalue()],
+        "pickle": pickles, "sparse": sparse, "npz": [npz.getvalue()], "npy": [npy.getvalue()],
+        "masks": [masks.getvalue()], "tar": [tar.getvalue()],
         "tflite": [path.read_bytes() for path in sorted((Path(__file__).parent / "data").glob("*.tflite"))],
     }  # fmt: skip
 
 
 READERS: dict[str, Callable[[bytes], object]] = {
     "pickle": lambda data: safe_pickle.load(io.BytesIO(data), _resolve),
+    "sparse": lambda data: evaluate(safe_pickle.load(io.BytesIO(data), _resolve)),
     "npz": lambda data: _read_npz(io.BytesIO(data)),
     "npy": lambda data: _read_npy(io.BytesIO(data)),
     "masks": lambda data: read_masks(data, [0, 1]),
     "tar": lambda data: list(samples(io.BytesIO(data))),
     "tflite": parse_tflite,
 }
-# `read_contents` turns every exception of these two into ValueError; what counts here is what they do until then.
-OPEN_READERS = ("npz", "npy")
+# `read_contents` turns every exception of these into ValueError; what counts here is what they do until then.
+OPEN_READERS = ("sparse", "npz", "npy")
 
 
 def check(kind: str, data: bytes) -> None:
