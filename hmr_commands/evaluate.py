@@ -8,7 +8,7 @@ from hmr_jax import runtime
 
 def main(
     checkpoint: tuple[Path, ...] = (),
-    protocol: tuple[str, ...] = ("synthetic",),
+    protocol: tuple[str, ...] = (),
     data: str = "",
     split: Literal["", "train", "validation", "test", "all"] = "",
     examples: int = 0,
@@ -23,8 +23,10 @@ def main(
     """Scores checkpoints or external predictions; `hmr protocols` lists the protocols.
 
     Args:
-        checkpoint: folders of runs, single checkpoints, or exported folders; each is scored under each protocol.
-        protocol: names, each with "@DATASET" after it where the data set was built under another name.
+        checkpoint: folders of runs, single checkpoints, or exported folders, or "model" for the shipped one; each is
+            scored under each protocol.
+        protocol: names, each with "@DATASET" after it where the data set was built under another name; needed for all
+            but synthetic people.
         data: folder of the TFDS data sets; "synthetic" for people made on the fly; or a truth file (.npz). By default
             the checkpoint's.
         split: by default the protocol's.
@@ -36,7 +38,8 @@ def main(
         predictions: files (.npz) with another system's predictions, scored instead of a checkpoint.
         compare: two result files: their paired differences.
         report: folder for a page and a LaTeX table of all results.
-        output: where the result goes as JSON, a folder where there are several; by default beside each checkpoint.
+        output: where the result goes as JSON, a folder where there are several; by default in each checkpoint's
+            folder, beside a file of predictions, and in the working directory for the shipped model.
     """
     from hmr_jax.evaluation import commands
 
@@ -44,7 +47,7 @@ def main(
     if compare:
         commands.compare(compare)
         return
-    several = len(checkpoint + predictions) * len(protocol) > 1
+    several = len(checkpoint + predictions) * max(len(protocol), 1) > 1
     settings = commands.Settings(data, split, examples, batch_size, bodies, flip_test, output, several)
     commands.run(checkpoint, predictions, protocol, settings, _open_source, report)
 

@@ -1,6 +1,7 @@
 """Evaluation of many checkpoints or prediction files under many protocols: tables, result files, report."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ import jax
 import numpy as np
 
 from hmr_jax import distributed
-from hmr_jax.body import BodyModel, load_body_model, named_body
+from hmr_jax.body import Bodies, BodyModel, load_body_model, named_body
 from hmr_jax.body.genders import body_folder, load_gender
-from hmr_jax.checkpoints import describe, load_for_inference
-from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict
+from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
+from hmr_jax.config import Config, DatasetConfig, MeshConfig, to_dict, training_mixture
 from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.fingerprints import hash_json, hash_params
 from hmr_jax.evaluation.loop import collect, evaluate
@@ -22,11 +23,11 @@ from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import Evaluation, summarize, write_result
 from hmr_jax.evaluation.scores import make_score_step
-from hmr_jax.evaluation.tables import align, text_table
+from hmr_jax.evaluation.tables import summary_table, text_table
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.parameters import Params
-from hmr_jax.protocols import Protocol, for_dataset, get_protocol, load_bodies
+from hmr_jax.protocols import PROTOCOLS, Protocol, for_dataset, get_protocol, load_bodies
 
 OpenSource = Callable[..., Any]
 
@@ -57,9 +58,9 @@ def run(
     """Evaluates everything, prints the tables, writes the results.
 
     Args:
-        checkpoints: folders.
+        checkpoints: folders; "model" is the shipped one.
         predictions: files of other systems.
-        protocols: "name" or "name@dataset".
+        protocols: "name" or "name@dataset"; none: "synthetic" for what was made for synthetic people.
         settings: the options.
         open_source: (config, split, examples, topology) -> a `BatchSource` with `keys`; from data_pipelines, which the
             library does not import.
@@ -73,14 +74,21 @@ def run(
         raise ValueError("Name a --checkpoint, a file of --predictions, or two results to --compare.")
     chosen = [_parse(text) for text in protocols]
     distributed.initialize()
-    outcomes: list[Outcome] = []
-    for checkpoint in checkpoints:
+    # What is missing for the last result is said before the first is computed.
+    tasks: list[Callable[[], Outcome]] = []
+    single = len(checkpoints) + len(predictions) == 1
+    for checkpoint in map(_shipped_by_name, checkpoints):
         config, params = load_for_inference(checkpoint)
-        for protocol, dataset in chosen:
-            outcomes.append(_evaluate_checkpoint(checkpoint, config, params, protocol, dataset, settings, open_source))
+        for protocol, dataset in chosen or [_default_protocol(checkpoint, config, settings)]:
+            plan = _plan_checkpoint(checkpoint, config, protocol, dataset, settings, open_source)
+            kept = params if single else None  # those of many are not held at once
+            tasks.append(functools.partial(_evaluate_checkpoint, checkpoint, plan, kept, settings))
     for file in predictions:
-        for protocol, dataset in chosen:
-            outcomes.append(_evaluate_predictions(file, protocol, dataset, settings, open_source))
+        for protocol, dataset in chosen or [_default_protocol_of_file(file)]:
+            rows = ExternalPredictions(file, protocol)
+            plan = _plan_predictions(rows, protocol, dataset, settings, open_source)
+            tasks.append(functools.partial(_evaluate_predictions, file, plan, rows if single else None, settings))
+    outcomes = [task() for task in tasks]
     if len(outcomes) > 1:
         _say("\n" + "\n".join(summary_table(outcomes)))
     if report is not None and jax.process_index() == 0:
@@ -99,30 +107,58 @@ def compare(paths: Sequence[Path]) -> None:
     print(comparison_table(compare_results(*paths)))
 
 
-def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
-    """A table with one row per result."""
-    metrics = list(dict.fromkeys(name for outcome in outcomes for name in outcome.result.metrics))
-    rows = [["result", "protocol", "samples", *metrics]]
-    for outcome in outcomes:
-        result = outcome.result
-        count = f"{result.count:,}"
-        if result.protocol and result.protocol.expected not in (None, result.count):
-            count = f"!!! {count} of {result.protocol.expected:,}"
-        values = [f"{result.metrics[name]:.2f}" if name in result.metrics else "" for name in metrics]
-        rows.append([outcome.name, result.protocol.name if result.protocol else "", count, *values])
-    return align(rows)
+@dataclass(frozen=True)
+class _Plan:
+    """What is needed to score something under a protocol, opened and checked."""
+
+    protocol: Protocol
+    bodies: Bodies | None
+    source: Any
+    split: str
+    output: Path
+    config: Config | None = None
+    model: Any = None
 
 
-def _evaluate_checkpoint(
-    path: Path,
-    config: Config,
-    params: Params,
-    protocol: Protocol,
-    dataset: str,
-    settings: Settings,
-    open_source: OpenSource,
-) -> Outcome:
-    start = time.perf_counter()
+def _shipped_by_name(path: Path) -> Path:
+    return SHIPPED_MODEL if str(path) == "model" and not path.exists() else path
+
+
+def _default_protocol(path: Path, config: Config, settings: Settings) -> tuple[Protocol, str]:
+    """The protocol of a checkpoint for which none was named: that of its run, if it fits the data.
+
+    Raises:
+        ValueError: it was made for other people than synthetic ones, whose protocols differ.
+    """
+    synthetic = get_protocol("synthetic")
+    if config.model.name == "dense" or settings.data == "synthetic":
+        return synthetic, ""
+    if not settings.data and config.data.source == "synthetic":
+        return synthetic, ""
+    if config.eval_protocol != synthetic.name:
+        return get_protocol(config.eval_protocol), ""
+    names = [dataset.name for dataset in config.data.evaluation or training_mixture(config.data)]
+    roots = {name.split("/")[0] for name in names}
+    if roots <= {synthetic.dataset}:
+        return synthetic, ""
+    fitting = [protocol.name for protocol in PROTOCOLS.values() if protocol.dataset.split("/")[0] in roots]
+    raise ValueError(
+        f"{path} was made for {', '.join(names)}: name a --protocol"
+        + (f", such as {' or '.join(fitting)}." if fitting else "; `hmr protocols` lists them.")
+    )
+
+
+def _default_protocol_of_file(file: Path) -> tuple[Protocol, str]:
+    """The same for a file of predictions: those of the built-in body are of synthetic people."""
+    synthetic = get_protocol("synthetic")
+    if (topology := ExternalPredictions(file, synthetic).topology) != load_body_model().topology:
+        raise ValueError(f"{file} holds '{topology}' bodies: name a --protocol; `hmr protocols` lists them.")
+    return synthetic, ""
+
+
+def _plan_checkpoint(
+    path: Path, config: Config, protocol: Protocol, dataset: str, settings: Settings, open_source: OpenSource
+) -> _Plan:
     source_kind = {"": config.data.source, "synthetic": "synthetic"}.get(settings.data, "records")
     if settings.data.endswith(".npz"):
         raise ValueError("A truth file has no images: use it with --predictions, or give --data a folder of data sets.")
@@ -130,14 +166,14 @@ def _evaluate_checkpoint(
         raise ValueError(
             f"Protocol {protocol.name} scores the data set '{protocol.dataset}': name its folder by --data."
         )
-    dense = (
-        config.data.dense if config.model.name == "dense" else ()
-    )  # other models need them in training only, and records may lack them
+    # Other models need dense targets in training only, and records may lack them.
+    dense = config.data.dense if config.model.name == "dense" else ()
     data = dataclasses.replace(
         config.data, source=source_kind, directory=settings.data or config.data.directory, dense=dense
     )
     if protocol.name != "synthetic" or dataset:
-        data = dataclasses.replace(data, datasets=(DatasetConfig(dataset or protocol.dataset),))
+        scored = (DatasetConfig(dataset or protocol.dataset),)  # and nothing else that the run was evaluated on
+        data = dataclasses.replace(data, datasets=scored, evaluation=(), three_dpw=0.0)
     config = dataclasses.replace(config, data=data, batch_size=settings.batch_size)
     split = settings.split or protocol.split
     if split == "train" and not settings.examples:
@@ -150,35 +186,44 @@ def _evaluate_checkpoint(
     body = getattr(model, "body", None)
     bodies = None if body is None else load_bodies(protocol, body, settings.bodies)
     source = open_source(config, split, settings.examples or (1000 if source_kind == "synthetic" else None), None)
-    output = _output(settings, path / f"evaluation_{split if protocol.name == 'synthetic' else protocol.name}.json",
-                     f"{path.name}_{protocol.name}.json")  # fmt: skip
+    named = f"{path.name}_{protocol.name}.json"
+    default = path / f"evaluation_{split if protocol.name == 'synthetic' else protocol.name}.json"
+    if path.resolve().is_relative_to(SHIPPED_MODEL.parent):  # results do not belong into the package
+        default = Path(named)
+    return _Plan(protocol, bodies, source, split, _output(settings, default, named), config, model)
+
+
+def _evaluate_checkpoint(path: Path, plan: _Plan, params: Params | None, settings: Settings) -> Outcome:
+    start = time.perf_counter()
+    params = load_for_inference(path)[1] if params is None else params
+    protocol = plan.protocol
     summary = {
-        "split": split, "checkpoint": describe(path), "config": to_dict(config), "flip_test": settings.flip_test,
+        "split": plan.split, "checkpoint": describe(path), "config": to_dict(plan.config),
+        "flip_test": settings.flip_test,
     }  # fmt: skip
     hashes = {"checkpoint": hash_params(params), "config": hash_json(summary["config"])}
     identity = {
         **hashes,
         "protocol": protocol.name,
-        "split": split,
+        "split": plan.split,
         "examples": settings.examples,
         "flip": settings.flip_test,
     }
-    partial = PartialResults(output.with_suffix(".partial"), identity)
+    partial = PartialResults(plan.output.with_suffix(".partial"), identity)
     result = evaluate(
-        model, arrange_for_inference(params), source, baseline=protocol.name == "synthetic",
-        progress=jax.process_index() == 0, protocol=protocol, bodies=bodies, flip_test=settings.flip_test,
-        keys=_keys(source), partial=partial,
+        plan.model, arrange_for_inference(params), plan.source, baseline=protocol.name == "synthetic",
+        progress=jax.process_index() == 0, protocol=protocol, bodies=plan.bodies, flip_test=settings.flip_test,
+        keys=_keys(plan.source), partial=partial,
     )  # fmt: skip
     summary["seconds"] = round(time.perf_counter() - start, 1)
-    _finish(output, result, summary, hashes, partial)
-    return Outcome(path.resolve().name, output, result, source, config, params, bodies)
+    _finish(plan.output, result, summary, hashes, partial)
+    return Outcome(path.resolve().name, plan.output, result, plan.source, plan.config, params, plan.bodies)
 
 
-def _evaluate_predictions(
-    file: Path, protocol: Protocol, dataset: str, settings: Settings, open_source: OpenSource
-) -> Outcome:
-    start = time.perf_counter()
-    predictions = ExternalPredictions(file, protocol)
+def _plan_predictions(
+    predictions: ExternalPredictions, protocol: Protocol, dataset: str, settings: Settings, open_source: OpenSource
+) -> _Plan:
+    file = predictions.path
     body = _neutral_body(predictions.topology, settings.bodies, file)
     predictions.check_body(body)
     bodies = load_bodies(protocol, body, settings.bodies)
@@ -190,6 +235,7 @@ def _evaluate_predictions(
             raise ValueError(
                 f"{settings.data} has poses of a '{source.topology}' body, but the predictions are '{body.topology}'."
             )
+        predictions.check_keys(source.all_keys, settings.data)
     else:
         synthetic = settings.data == "synthetic"
         data = dataclasses.replace(
@@ -199,24 +245,36 @@ def _evaluate_predictions(
         config = dataclasses.replace(Config(), data=data, batch_size=settings.batch_size)
         source = open_source(config, split, settings.examples or (1000 if synthetic else None), body.topology)
     output = _output(settings, file.with_name(f"{file.stem}_{protocol.name}.json"), f"{file.stem}_{protocol.name}.json")
+    return _Plan(protocol, bodies, source, split, output)
+
+
+def _evaluate_predictions(
+    file: Path, plan: _Plan, predictions: ExternalPredictions | None, settings: Settings
+) -> Outcome:
+    start = time.perf_counter()
+    protocol, source, output = plan.protocol, plan.source, plan.output
+    predictions = ExternalPredictions(file, protocol) if predictions is None else predictions
+    assert plan.bodies is not None
     hashes = {"predictions": hash_params(dict(predictions.arrays))}
     identity = {
         **hashes,
+        "keys": hash_json(predictions.keys.tolist()),
         "protocol": protocol.name,
-        "split": split,
+        "split": plan.split,
         "data": settings.data,
         "examples": settings.examples,
     }
     partial = PartialResults(output.with_suffix(".partial"), identity)
     mesh = distributed.make_mesh(MeshConfig())
-    bodies = bodies.on(mesh)
+    bodies = plan.bodies.on(mesh)
     step = make_score_step(protocol, bodies, predict_from_file(bodies.neutral))
     keys = _keys(source)
     samples = collect(step, {}, predictions.attach(source, keys), mesh, keys, partial, jax.process_index() == 0)
+    predictions.check_keys(samples["key"].tolist(), f"the data set of protocol {protocol.name}")
     result = summarize(protocol, samples)
     if unknown := predictions.unknown(samples["key"].tolist()):
         _say(f"!!! {len(unknown):,} keys of {file} are not among the samples, such as {unknown[0]}; they do not count.")
-    summary = {"split": split, "predictions": file.name, "seconds": round(time.perf_counter() - start, 1)}
+    summary = {"split": plan.split, "predictions": file.name, "seconds": round(time.perf_counter() - start, 1)}
     _finish(output, result, summary, hashes, partial)
     return Outcome(file.stem, output, result)
 

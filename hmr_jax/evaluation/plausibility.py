@@ -19,6 +19,7 @@ ORTHOGONAL = 0.01
 """Largest entry of R^T R - I; float16 stores rotations ten times as exactly."""
 MAX_ANGLE = 2 * np.pi + 0.01
 """Of axis-angle vectors, as in records."""
+BLOCK = 256  # people measured at a time
 MAX_IN_CROP = 3.0
 """Of 2-D keypoints: the median distance from the crop's middle, in units of its side."""
 
@@ -54,11 +55,16 @@ def extents(points: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
         points: of which those that are not finite are left out.
         known: (N, P) bool: those that count; None: all.
     """
-    counted = np.isfinite(points).all(-1) & (True if known is None else known)
-    high = np.where(counted[..., None], points, -np.inf).max(1)
-    low = np.where(counted[..., None], points, np.inf).min(1)
-    with np.errstate(invalid="ignore"):
-        return np.where(counted.any(1), (high - low).max(1), np.nan)
+    known = np.ones(points.shape[:2], bool) if known is None else known
+    sizes = np.full(len(points), np.nan)
+    for start in range(0, len(points), BLOCK):  # the meshes of a whole data set are gigabytes
+        rows = slice(start, start + BLOCK)
+        counted = (np.isfinite(points[rows]).all(-1) & known[rows])[..., None]
+        high = np.where(counted, points[rows], -np.inf).max(1)
+        low = np.where(counted, points[rows], np.inf).min(1)
+        some = counted.any((1, 2))
+        sizes[rows][some] = (high[some] - low[some]).max(1)
+    return sizes
 
 
 def check_extents(sizes: np.ndarray, keys: np.ndarray, name: str) -> None:

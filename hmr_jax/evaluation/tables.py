@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from hmr_jax.evaluation.outcome import Outcome
 from hmr_jax.evaluation.plausibility import root_keypoints
 from hmr_jax.evaluation.results import Evaluation
 from hmr_jax.protocols import METRICS
@@ -61,6 +62,20 @@ def text_table(result: Evaluation) -> str:
     lines += align([columns, *rows])
     lines += [f"  {name:<20}{value:>8.1f}" for name, value in result.per_joint.items()]
     return "\n".join(lines)
+
+
+def summary_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """A table with one row per result."""
+    metrics = list(dict.fromkeys(name for outcome in outcomes for name in outcome.result.metrics))
+    rows = [["result", "protocol", "samples", *metrics]]
+    for outcome in outcomes:
+        result = outcome.result
+        count = f"{result.count:,}"
+        if result.protocol and result.protocol.expected not in (None, result.count):
+            count = f"!!! {count} of {result.protocol.expected:,}"
+        values = [f"{result.metrics[name]:.2f}" if name in result.metrics else "" for name in metrics]
+        rows.append([outcome.name, result.protocol.name if result.protocol else "", count, *values])
+    return align(rows)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:
