@@ -13,7 +13,7 @@ import pytest
 tfds = pytest.importorskip("tensorflow_datasets")
 
 from data_pipelines.build import build  # noqa: E402
-from data_pipelines.builders import BUILDERS  # noqa: E402
+from data_pipelines.builders import BUILDERS, blocks, finish  # noqa: E402
 from data_pipelines.builders.base import RecordBuilder  # noqa: E402
 from data_pipelines.builders.labels.source_images import SourceImage  # noqa: E402
 from data_pipelines.records.reader import RecordReader  # noqa: E402
@@ -119,6 +119,64 @@ def test_other_options_or_files_start_anew(manual, tmp_path, capsys):
     build("squares", out, manual, fail_at="oops", margin=1.5)
     assert "starting anew" in capsys.readouterr().out
     assert (manual / "visits").read_text().split() == ["0.txt", "1.txt", "2.txt", "3.txt"] * 2
+
+
+def interrupted(manual, out):
+    """A build that stops at its third block; then the block's file is mended."""
+    (manual / "2.txt").write_text("6 2 oops 7")
+    with pytest.raises(ValueError, match="broken"):
+        build("squares", out, manual, fail_at="oops")
+    (manual / "2.txt").write_text("6 2 7")
+
+
+def test_a_file_that_changed_after_its_block_was_written_is_read_again(manual, tmp_path):
+    out = tmp_path / "out"
+    interrupted(manual, out)
+    (manual / "0.txt").write_text("1 2 8 bad")
+    build("squares", out, manual, fail_at="oops")
+    assert keys(out) == list("1284567")
+
+
+@pytest.mark.parametrize("call", ["write_to_directory", "_place"])
+def test_a_build_that_stops_while_it_finishes_goes_on_without_its_blocks(manual, tmp_path, monkeypatch, call):
+    """Files of blocks stay as they were written, also those with keys used before."""
+    out, real = tmp_path / "out", finish._place
+    calls = []
+
+    def stop(*arguments, **more):
+        calls.append(arguments)
+        if call == "_place" and len(calls) < 3:
+            return real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finish if call == "_place" else tfds.core.DatasetInfo, call, stop)
+        with pytest.raises(KeyboardInterrupt):
+            build("squares", out, manual)
+    visits = (manual / "visits").read_text()
+    assert build("squares", out, manual)["train"] == EXPECTED
+    assert (manual / "visits").read_text() == visits
+    assert keys(out) == list("1234567")
+    assert not (out / ".squares.building").exists()
+
+
+def test_an_unfinished_build_of_another_schema_starts_anew(manual, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(blocks, "FIELDS", {})
+        interrupted(manual, out)
+    assert build("squares", out, manual, fail_at="oops")["train"] == EXPECTED
+    assert "starting anew" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"splits": 3}', b"\xff\xfe"])
+def test_damaged_metadata_are_named(manual, tmp_path, name, content):
+    build("squares", tmp_path / "out", manual)
+    (folder,) = (tmp_path / "out" / "squares").iterdir()
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"(?s)json.*squares.*(again with --overwrite|has no split|build it again)"):
+        RecordReader(tmp_path / "out", "squares", "train")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.finish import finish
 from data_pipelines.builders.shards import Job, write_block
 from data_pipelines.loading.background import end_with_parent
+from data_pipelines.records import FIELDS
 from data_pipelines.records.storage import is_remote
 from hmr_jax.io import atomic
 
@@ -46,7 +47,7 @@ def build_blocks(
     assert builder.manual_dir is not None
     manual_dir = os.fspath(builder.manual_dir)
     name = f"{type(builder).__module__}:{type(builder).__qualname__}"
-    plan = repr((name, str(builder.version), sorted(options.items()), sorted(blocks.items())))
+    plan = repr((name, str(builder.version), sorted(options.items()), sorted(blocks.items()), FIELDS))
     _claim(staging, hashlib.sha256(plan.encode()).hexdigest())
     jobs = [
         Job(name, tuple(options.items()), split, number, block, os.fspath(staging), manual_dir)

@@ -1,5 +1,6 @@
 """Finishes a build: drops duplicates, writes TFDS's metadata, and moves the data set to its own folder."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -38,43 +39,60 @@ def finish(builder: RecordBuilder, jobs: list[Job], staging: epath.Path) -> epat
     finished.mkdir()
     infos = []
     for split in dict.fromkeys(job.split for job in jobs):
-        shards = _without_duplicates([job for job in jobs if job.split == split], report)
-        if not shards:
+        parts = _without_duplicates([job for job in jobs if job.split == split], report)
+        if not parts:
             raise ValueError(f"No row of split '{split}' of '{builder.name}' can be used:\n{report}")
         template = tfds.core.ShardedFileTemplate(
             data_dir=finished, dataset_name=builder.name, split=split, filetype_suffix="array_record"
         )
-        sizes = [int(path.stat().length) for path, _ in shards]
-        for number, (path, _) in enumerate(shards):
-            path.rename(template.sharded_filepath(shard_index=number, num_shards=len(shards)))
-        lengths = [length for _, length in shards]
-        infos.append(tfds.core.SplitInfo(split, lengths, sum(sizes), template))
+        paths = [
+            epath.Path(template.sharded_filepath(shard_index=number, num_shards=len(parts)))
+            for number in range(len(parts))
+        ]
+        for path, (shard, rows, whole) in zip(paths, parts, strict=True):
+            _place(shard, path, None if whole else rows)
+        lengths, size = [len(rows) for _, rows, _ in parts], sum(int(path.stat().length) for path in paths)
+        infos.append(tfds.core.SplitInfo(split, lengths, size, template))
     builder.info.set_splits(tfds.core.splits.SplitDict(infos))
     builder.info.write_to_directory(finished)
     builder.report = report
     return finished
 
 
-def _without_duplicates(jobs: list[Job], report: Report) -> list[tuple[epath.Path, int]]:
-    """The shards of a split with their lengths; of records with one key, only the first is left."""
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
+def _without_duplicates(jobs: list[Job], report: Report) -> list[tuple[epath.Path, list[int], bool]]:
+    """The shards of a split, the rows of each that are left, and whether these are all; of one key, the first is left.
 
+    The blocks' own files stay as they are, so that a build that is interrupted here need not write them again.
+    """
     seen: set[int] = set()
-    shards = []
+    parts = []
     for job in jobs:
         keys = np.frombuffer(job.keys.read_bytes(), np.uint64).tolist()
         good = [row for row, key in enumerate(keys) if key not in seen]
         seen.update(keys)
         if len(good) < len(keys):
             report.drop(job.split, DUPLICATE, len(keys) - len(good))
-            with tempfile.TemporaryDirectory() as folder:
-                local = epath.Path(folder) / job.shard.name
-                job.shard.copy(local)
-                source = ArrayRecordDataSource(os.fspath(local))
-                write_shard(job.shard, (source[row] for row in good))
         if good:
-            shards.append((job.shard, len(good)))
-    return shards
+            parts.append((job.shard, good, len(good) == len(keys)))
+    return parts
+
+
+def _place(shard: epath.Path, path: epath.Path, rows: list[int] | None) -> None:
+    """Makes `path` of some rows of a shard, or of all: then a hard link, where the storage has links."""
+    if rows is None:
+        if not is_remote(path):
+            with contextlib.suppress(OSError):
+                os.link(shard, path)
+                return
+        shard.copy(path)
+        return
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    with tempfile.TemporaryDirectory() as folder:
+        local = epath.Path(folder) / shard.name
+        shard.copy(local)
+        source = ArrayRecordDataSource(os.fspath(local))
+        write_shard(path, (source[row] for row in rows))
 
 
 def publish(finished: epath.Path, target: epath.Path) -> None:

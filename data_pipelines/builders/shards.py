@@ -54,8 +54,23 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the block need not be written again."""
-        return self.counts.exists() and self.keys.exists() and self.shard.exists()
+        """Whether the block need not be written again: all is there, and made of the file as it is now."""
+        if not all(path.exists() for path in (self.counts, self.keys, self.shard, self.source)):
+            return False
+        return self.source.read_text() == self.state()
+
+    @property
+    def source(self) -> epath.Path:
+        """The `state` of the file from which the block was made."""
+        return self.shard.with_suffix(".source")
+
+    def state(self) -> str:
+        """Size and time of the file that the block names; "" where it names none on a local disk."""
+        name = str(self.block[0]) if self.block else ""
+        if is_remote(epath.Path(name)) or not os.path.isfile(name):
+            return ""
+        stat = os.stat(name)
+        return f"{stat.st_size} {stat.st_mtime_ns}"
 
 
 def write_block(job: Job) -> dict[str, Any]:
@@ -65,7 +80,7 @@ def write_block(job: Job) -> dict[str, Any]:
         OSError: a file cannot be read or written.
         ValueError: the data set's files are not in the expected format.
     """
-    builder = _builder(job)
+    builder, state = _builder(job), job.state()
     report = Report()
     serialize = builder.info.features.serialize_example
     kept = builder.kept(job.split, [job.block], report, progress=False)
@@ -82,6 +97,7 @@ def write_block(job: Job) -> dict[str, Any]:
     keys = np.fromiter(report.keys.get(job.split, {}), np.uint64)
     with atomic.writing(job.keys) as path:
         path.write_bytes(keys.tobytes())
+    atomic.write_text(job.source, state)
     counts = report.as_dict()
     atomic.write_text(job.counts, json.dumps(counts))
     return counts

@@ -73,7 +73,14 @@ class RecordReader:
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         self.name, self.split = name, split
-        info = tfds.builder_from_directory(find_version(epath.Path(directory).expanduser(), name)).info
+        folder = find_version(epath.Path(directory).expanduser(), name)
+        try:
+            info = tfds.builder_from_directory(folder).info
+        except Exception as error:  # of TFDS, protobuf or json
+            raise ValueError(
+                f"dataset_info.json or features.json in {folder} is damaged or missing "
+                f"({' '.join(str(error).split())[:200]}): build '{name}' again with --overwrite."
+            ) from error
         if split not in info.splits or not info.splits[split].num_examples:
             raise MissingSplit(f"Data set '{name}' has no split '{split}'; it has {', '.join(info.splits)}.")
         stored = tfds.core.utils.flatten_nest_dict(info.features.get_serialized_info())
