@@ -113,6 +113,12 @@ def test_a_flipped_byte_in_frozen_parameters_is_named(tmp_path):
         train(tiny.config(tmp_path, steps=4), tiny.source())
 
 
+def test_saving_and_loading_warn_of_nothing(tmp_path, caplog):
+    checkpoints.load_for_inference(train(tiny.config(tmp_path, steps=2), tiny.source()))
+    train(tiny.config(tmp_path, steps=4), tiny.source())
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
     run = train(tiny.config(tmp_path, steps=2), tiny.source())
     leftover = run / "checkpoints" / "4.orbax-checkpoint-tmp"

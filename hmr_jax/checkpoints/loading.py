@@ -14,7 +14,6 @@ from hmr_jax.io.json_files import read_json
 from hmr_jax.io.orbax_arrays import read_item, read_part
 from hmr_jax.models.parameters import STATISTICS, Params, merge
 
-
 SHIPPED = ("encoder", "model")
 """Values of `init_from` that name what the package ships."""
 

@@ -11,6 +11,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from hmr_jax.config import Config, to_dict
 from hmr_jax.io import checksums
+from hmr_jax.io.orbax_arrays import without_notices
 from hmr_jax.models.parameters import Params
 
 Items = Mapping[str, Any]
@@ -34,11 +35,12 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
             ),
         ]
     )
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only, create=not read_only,
-        cleanup_tmp_directories=not read_only,
-    )  # fmt: skip
-    return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
+    with without_notices():
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only,
+            create=not read_only, cleanup_tmp_directories=not read_only,
+        )  # fmt: skip
+        return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
 
 
 def save(
@@ -62,7 +64,9 @@ def save(
         data=_args.JsonSave({"step": step, "seed": config.seed}),
     )
     finish(manager)
-    if step not in manager.all_steps() and not manager.save(step, args=saved, metrics=metrics):
+    with without_notices():
+        written = step in manager.all_steps() or manager.save(step, args=saved, metrics=metrics)
+    if not written:
         raise OSError(f"The checkpoint of step {step} was not written.")
 
 
@@ -87,7 +91,8 @@ def restore(manager: ocp.CheckpointManager, step: int, items: Items) -> dict[str
     try:
         for name in items:
             checksums.verify_checksums(Path(manager.directory) / str(step) / name)
-        restored = manager.restore(step, args=wanted)
+        with without_notices():
+            restored = manager.restore(step, args=wanted)
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
     return {name: restored[name] for name in items}
@@ -119,7 +124,7 @@ def last_step(run: Path) -> int:
 def save_frozen(run: Path, frozen: Params) -> None:
     """Writes the parameters that training does not change, in place of those of an earlier start."""
     if frozen:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with without_notices(), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(_frozen(run), frozen, force=True)
         if jax.process_index() == 0:
             checksums.write_checksums(_frozen(run))
@@ -135,7 +140,7 @@ def restore_frozen(run: Path, frozen: Params) -> Params:
         return {}
     try:
         checksums.verify_checksums(_frozen(run))
-        with ocp.StandardCheckpointer() as checkpointer:
+        with without_notices(), ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(_frozen(run), frozen)
     except Exception as error:  # as above
         raise ValueError(

@@ -4,9 +4,12 @@ Orbax itself copies every array once more. Such arrays are in zarr's layout, ver
 `.zarray` describes how it is stored. Zarr stores no checksums: those of `hmr_jax.io.checksums` are compared first.
 """
 
+import contextlib
 import json
+import logging
 import math
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,18 @@ def _read(path: Path, layout: tuple[tuple[int, ...], np.dtype]) -> np.ndarray:
     return np.fromfile(file, dtype).reshape(shape)
 
 
+@contextlib.contextmanager
+def without_notices() -> Iterator[None]:
+    """Keeps from the log what Orbax warns of in every save and load, e.g. that an item has no metadata of its own."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def read_item(path: Path) -> dict:
     """Reads an item of Orbax as NumPy arrays, whatever devices wrote it, and compares its checksums if it has any.
 
@@ -85,7 +100,7 @@ def read_item(path: Path) -> dict:
 def read_part(path: Path, name: str) -> dict:
     """Reads one entry of an item's tree as NumPy arrays, e.g. the moving average without the optimiser's state."""
     verify_checksums(path)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with without_notices(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         target = {name: jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata[name])}
         restore: Any = ocp.args.PyTreeRestore
@@ -95,7 +110,7 @@ def read_part(path: Path, name: str) -> dict:
 
 def read_through_orbax(path: Path) -> dict:
     """Reads an item as `read_item` does, but always with Orbax and without comparing checksums."""
-    with ocp.StandardCheckpointer() as checkpointer:
+    with without_notices(), ocp.StandardCheckpointer() as checkpointer:
         metadata = checkpointer.metadata(path).item_metadata
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), metadata)
         return checkpointer.restore(path, target)
