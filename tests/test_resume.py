@@ -17,7 +17,9 @@ import tiny
 from hmr_commands import train as command
 from hmr_jax import checkpoints, cli, distributed
 from hmr_jax.checkpoints import runs
-from hmr_jax.config import CheckpointConfig, DataConfig, OptimConfig
+from hmr_jax.config import CheckpointConfig, DataConfig, MeshConfig, OptimConfig
+from hmr_jax.evaluation.loop import on_devices
+from hmr_jax.evaluation.scores import make_score_step
 from hmr_jax.io.json_files import read_json
 from hmr_jax.io.orbax_arrays import read_item
 from hmr_jax.training import loop
@@ -310,3 +312,25 @@ def test_a_slurm_job_without_srun_is_one_process(monkeypatch):
     distributed.initialize()
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     distributed.initialize()
+
+
+def test_validations_share_one_compiled_program(tmp_path, monkeypatch):
+    made = []
+
+    def make(*arguments, **options):
+        made.append(1)
+        return make_score_step(*arguments, **options)
+
+    monkeypatch.setattr("hmr_jax.evaluation.loop.make_score_step", make)
+    run = train(tiny.config(tmp_path, steps=3, eval_every=1), tiny.source(), tiny.source(end=1))
+    rows = (run / "metrics.jsonl").read_text()
+    assert rows.count('"validation/mpjpe":') == 3
+    assert len(made) == 1
+
+
+def test_split_parameters_are_evaluated_as_they_are(every_device):
+    mesh = distributed.make_mesh(MeshConfig(fsdp=8))
+    arrays = {"a": np.ones((16, 16), np.float32), "b": np.ones(3, np.float32)}
+    split = jax.device_put(arrays, distributed.parameter_sharding(mesh, arrays, 64))
+    assert on_devices(mesh, split) == split
+    assert on_devices(mesh, arrays)["a"].sharding.is_fully_replicated

@@ -66,7 +66,7 @@ def evaluate(
         ValueError: if there is no sample, a truth is not finite, or a sample comes twice.
     """
     mesh = distributed.make_mesh(MeshConfig()) if mesh is None else mesh
-    params = _on(mesh, params)
+    params = on_devices(mesh, params)
     body = getattr(model, "body", None)
     if body is None:
         return summarize(None, collect(step or _dense_step(model), params, batches, mesh, keys, partial, progress))
@@ -86,7 +86,7 @@ def score_step(model: Any, mesh: Mesh, protocol: Protocol, bodies: Bodies | None
     return make_score_step(protocol, bodies.on(mesh), predict_with(model, False))
 
 
-def _on(mesh: Mesh, params: Params) -> Params:
+def on_devices(mesh: Mesh, params: Params) -> Params:
     """Parameters on the devices: those that are there already stay as they are split, the others are replicated."""
     devices, everywhere = set(mesh.devices.flat), NamedSharding(mesh, PartitionSpec())
 
