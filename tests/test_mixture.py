@@ -140,7 +140,7 @@ def trained(config: Path, data: Path, output: Path, *options: str) -> tuple[str,
         "--model.encoder.image-size 32 32 --model.encoder.dim 16 --model.encoder.depth 1 --model.encoder.num-heads 2 "
         "--model.decoder.dim 16 --model.decoder.depth 1 --model.decoder.num-heads 2 --model.decoder.head-dim 8 "
         "--model.decoder.mlp-dim 16 --model.decoder.queries single --model.decoder.attention plain "
-        "--data.crop-size 32 --steps 4 --eval-every 0 --log-every 2"
+        "--data.crop-size 32 --steps 4 --eval-every 0 --log-every 2 --optim.random-frozen"
     )
     command = [sys.executable, "train.py", "--config", str(config), *small.split(), *options]
     command += ["--data.directory", str(data), "--output", str(output)]
