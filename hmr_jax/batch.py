@@ -44,6 +44,7 @@ OPTIONAL: dict[str, tuple[tuple[int | str, ...], str]] = {
     "landmarks": (("M", 8), "float32"),  # with "features": see models.pyramid.Encoded
     "box_center": ((2,), "float32"),  # of the crop, px of the source image
     "box_size": ((), "float32"),  # side of the crop, px of the source image
+    "box_extent": ((2,), "float32"),  # width, height of the box before it became the crop's square, px; 0: unknown
     "image_size": ((2,), "float32"),  # width, height of the source image, px
     "intrinsics": ((3, 3), "float32"),  # of the source image, px
     "dataset": ((), "int32"),  # number of the data set in the mixture: losses are also logged one by one

@@ -14,7 +14,7 @@ from hmr_jax.evaluation import loop
 from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_from_file
 from hmr_jax.evaluation.loop import mean_body_errors
 from hmr_jax.evaluation.results import summarize
-from hmr_jax.evaluation.scores import make_score_step
+from hmr_jax.evaluation.scores import box_scale, make_score_step, true_subject
 from hmr_jax.evaluation.tables import text_table
 from hmr_jax.protocols import get_protocol, load_bodies, score
 from hmr_jax.protocols.scoring import Subject
@@ -95,7 +95,9 @@ def test_labels_in_another_unit_are_an_error_that_names_the_labels(factor):
         "has_truth": np.ones(4), "has_body": np.ones(4), "failed": np.zeros(4), "per_joint": np.ones((4, 14)),
         "mpjpe": np.ones(4),
     }  # fmt: skip
-    with pytest.raises(ValueError, match=r"The labels of protocol synthetic are not in metres: most people extend over"):
+    with pytest.raises(
+        ValueError, match=r"The labels of protocol synthetic are not in metres: most people extend over"
+    ):
         summarize(SYNTHETIC, rows)
     assert summarize(SYNTHETIC, rows | {"extent": np.full(4, 1.4)}).count == 4
 
@@ -141,6 +143,19 @@ def test_2d_shares_are_averaged_over_keypoints_as_hmr2_does():
     assert result.metrics["pck"] == pytest.approx(100 * np.nanmean(shares), rel=1e-5)
     assert abs(result.metrics["pck"] - 100 * correct[visible].mean()) > 1
     assert np.isnan(result.per_sample["pck"][5])
+
+
+def test_2d_errors_are_in_units_of_the_box_before_it_grew():
+    """HMR2.0 cuts larger crops than it measures by: a box of 80 x 240 grows to 180 x 240, one of 200 x 240 to 320."""
+    batch = tiny.batch(0) | {"box_size": np.full(8, 320, np.float32)}
+    np.testing.assert_array_equal(box_scale(batch), 1)
+    extent = np.float32([[0, 0], [200, 240], [320, 10]] + [[240, 240]] * 5)
+    np.testing.assert_allclose(box_scale(batch | {"box_extent": extent}), [1, 4 / 3, 1] + [4 / 3] * 5, rtol=1e-6)
+    protocol = get_protocol("coco-pck")
+    plain, grown = (true_subject(protocol, None, None, made) for made in (batch, batch | {"box_extent": extent}))
+    np.testing.assert_allclose(
+        grown.subject.points, plain.subject.points * np.asarray(grown.scale)[:, None, None], rtol=1e-6
+    )
 
 
 def test_a_damaged_2d_label_is_an_error_and_not_a_miss():

@@ -84,7 +84,7 @@ class ExampleMaker:
         """Keys of the arrays."""
         dense = tuple(prefix + name for name in self.dense for prefix in ("", "has_"))
         required = [name for name in REQUIRED if name != "image"] + list(STORED if self.stored_size else ("image",))
-        source = ("box_center", "box_size", "image_size", "intrinsics", "dataset", "gender")
+        source = ("box_center", "box_size", "box_extent", "image_size", "intrinsics", "dataset", "gender")
         pseudo = ("pseudo_depth", "has_pseudo_depth") if self.depth_corruption else ()
         return (*required, *source, *dense, *pseudo)
 
@@ -136,6 +136,7 @@ class ExampleMaker:
             "has_betas": stack("smpl/has_betas"),
             "box_center": labels.center,
             "box_size": labels.size,
+            "box_extent": stack("box/extent") * (labels.size / stored.size)[:, None],
             "image_size": image_size,
             "intrinsics": labels.intrinsics,
             "gender": np.array([GENDERS.index(person.record["gender"]) for person in people]),

@@ -34,6 +34,8 @@ class Truth(NamedTuple):
     """(B,) whether the sample has a label."""
     rooted: jax.Array | None = None
     """(B,) whether its root has one; None: the root is not labelled by itself."""
+    scale: jax.Array | None = None
+    """(B,) from units of the crop's side to those of 2-D errors; None in 3-D."""
 
 
 @struct.dataclass
@@ -104,7 +106,10 @@ def make_score_step(
     @jax.jit
     def compare(prediction: Predicted | Prediction, truth: Truth, batch: Batch) -> Rows:
         predicted = Predicted.of(prediction) if isinstance(prediction, Prediction) else prediction
-        rows = score(protocol, predicted_subject(protocol, neutral, predicted), truth.subject, truth.weights)
+        subject = predicted_subject(protocol, neutral, predicted)
+        if truth.scale is not None:
+            subject = subject._replace(points=subject.points * truth.scale[:, None, None])
+        rows = score(protocol, subject, truth.subject, truth.weights)
         if predicted.sigma is not None and predicted.keypoints_3d is not None and protocol.space == "3d":
             rows |= sigma_rows(predicted.keypoints_3d, predicted.sigma, batch)
         return rows
@@ -140,9 +145,10 @@ def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Bat
         batch: the labels.
     """
     if protocol.space == "2d":
-        points = batch["keypoints_2d"]
+        points, scale = batch["keypoints_2d"], box_scale(batch)
         weights = points[:, np.array(protocol.keypoints), 2]
-        return Truth(keypoint_subject(protocol, points[..., :2]), weights, (weights > CONFIDENT).any(1))
+        subject = keypoint_subject(protocol, points[..., :2] * scale[:, None, None])
+        return Truth(subject, weights, (weights > CONFIDENT).any(1), scale=scale)
     label = None
     if protocol.truth == "body" or "pve" in protocol.metrics:
         if "vertices" in batch:  # of a truth file: a mesh that our body models cannot pose, such as SMPL-X's
@@ -158,6 +164,18 @@ def true_subject(protocol: Protocol, body: BodyModel, bodies: Bodies, batch: Bat
     weights = confidence[:, np.array(protocol.keypoints)]
     rooted = confidence[:, np.array(protocol.keypoint_root)].min(1)
     return Truth(points, weights, rooted * (weights.max(1) > 0), rooted)
+
+
+def box_scale(batch: Batch) -> jax.Array:
+    """(B,) the crop's side in units of the longer side of the box that it was made of; 1 where that is not known.
+
+    HMR2.0 measures 2-D errors in units of boxes as they were before they grew to its encoder's shape.
+    """
+    one = jnp.ones(len(batch["keypoints_2d"]))
+    if "box_extent" not in batch or "box_size" not in batch:
+        return one
+    longer = batch["box_extent"].max(1)
+    return jnp.where(longer > 0, batch["box_size"] / jnp.where(longer > 0, longer, 1), one)
 
 
 def has_body(batch: Batch) -> jax.Array:

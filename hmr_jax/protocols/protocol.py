@@ -75,13 +75,14 @@ class Protocol:
     note: str = ""
     """Remarks."""
     space: Literal["3d", "2d"] = "3d"
-    """"2d": points are `keypoints_2d`, errors are in units of the crop's side."""
+    """"2d": points are `keypoints_2d`, errors are in units of the longer side of the person's box, which is the crop's
+    side where the box is a square or not known."""
     keypoints: tuple[int, ...] = ()
     """(P,) indices of `joints` among the 44 labelled keypoints; needed if the truth is "keypoints"."""
     keypoint_root: tuple[int, ...] = ()
     """The same for `root`."""
     pck: float | None = None
-    """Threshold of PCK: mm, or a share of the crop's side in 2-D."""
+    """Threshold of PCK: mm, or a share of the box's longer side in 2-D."""
     pck_tight: float | None = None
     """A second, smaller threshold."""
     pck_joints: tuple[int, ...] = ()
