@@ -7,14 +7,12 @@
 Everything is in OpenCV camera axes (x right, y down, z forward), metres, and pixels of the given image. Without
 `Predictor`, `load_for_inference` loads configuration and parameters, and `build_model` makes the Flax module.
 
-Shapes: H, W an image, n its boxes, S side of the crop, V vertices, L layers, G groups of channels, N sampling points,
-h, w a map.
+Shapes: H, W an image, n its boxes, S side of the crop.
 """
 
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,64 +30,12 @@ from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square
 from hmr_jax.geometry.cameras import camera_of, intrinsics_of_each
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference.inputs import Images, image_list, is_one, usable
+from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
 from hmr_jax.models.parameters import Params, encoder_variables, to_variables
-
-
-@dataclass(frozen=True)
-class PersonPrediction:
-    """One person: the fields of `hmr_jax.batch.Prediction` without the batch axis, and the position in the image.
-
-    Add `translation` to `vertices`, `joints` or `keypoints_3d` to get them in the image's camera.
-    """
-
-    image_index: int
-    """Index of the image in the call."""
-    box: np.ndarray
-    """(4,) left, top, right, bottom as given, px."""
-    box_center: np.ndarray
-    """(2,) of the square crop, px."""
-    box_size: float
-    """Side of the square crop, px."""
-    focal_length: np.ndarray
-    """(2,) along x and y, px: as given, or `ModelConfig.focal_length` / 256 * max(W, H)."""
-    principal_point: np.ndarray
-    """(2,) px: as given, or the image's centre (W / 2, H / 2)."""
-    translation: np.ndarray
-    """(3,) of the body in the image's camera, metres; as accurate as the focal length."""
-    global_orient: np.ndarray
-    """(1, 3, 3)."""
-    body_pose: np.ndarray
-    """(23, 3, 3)."""
-    betas: np.ndarray
-    """(10,)."""
-    camera: np.ndarray
-    """(3,) weak-perspective scale and shift in a crop that is not turned."""
-    joints: np.ndarray
-    """(24, 3)."""
-    keypoints_3d: np.ndarray
-    """(44, 3)."""
-    keypoints_2d: np.ndarray
-    """(44, 2) in coordinates of the turned crop, [-0.5, 0.5]."""
-    keypoints_image: np.ndarray
-    """(44, 2) px: keypoints_3d + translation, projected into the image."""
-    vertices: np.ndarray
-    """(V, 3)."""
-    crop: np.ndarray
-    """(S, S, 3) uint8: the network's input."""
-    sigma: np.ndarray | None = None
-    """(44,) predicted error of each keypoint, metres."""
-    silhouette: np.ndarray | None = None
-    """(h, w) probability of the person over what the encoder sees of the crop: its full height, centre columns."""
-    sampling_points: np.ndarray | None = None
-    """(L, G, N, 2) where each layer's channel groups sample, in crop coordinates."""
-    gates: np.ndarray | None = None
-    """(L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion (D2A-HMR)."""
-    box_turn: float = 0.0
-    """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
 
 
 class Predictor:
