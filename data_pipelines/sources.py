@@ -3,7 +3,6 @@
 Importing this module imports neither TensorFlow nor the generator of synthetic people.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -50,12 +49,6 @@ def make_source(
             not there.
     """
     check_types(config.data, "data")
-    if split == "train" and config.loss.adversarial:
-        plain = dataclasses.replace(config, loss=dataclasses.replace(config.loss, adversarial=0.0))
-        source = make_source(
-            plain, split, topology=topology, examples=examples, process_index=process_index, process_count=process_count
-        )
-        return _with_natural_bodies(config, source)
     if split not in SPLITS:
         raise ValueError(f"There is no split '{split}': use {', '.join(SPLITS)}.")
     if process_index is None or process_count is None:
@@ -68,23 +61,27 @@ def make_source(
         if split == "all":
             raise ValueError("Synthetic people on the fly have no split 'all': use train, validation or test.")
 
-        return synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
-    if topology is None:
-        from hmr_jax.body import find_body
+        source: BatchSource = synthetic_source(config, split, examples=examples, shard=(process_index, process_count))
+    else:
+        if topology is None:
+            from hmr_jax.body import find_body
 
-        topology = find_body(config.model.body, config.model.body_content).topology
-    return RecordSource(config, split, topology, examples, process_index, process_count)
+            topology = find_body(config.model.body, config.model.body_content).topology
+        source = RecordSource(config, split, topology, examples, process_index, process_count)
+    return _with_natural_bodies(config, source) if split == "train" and config.loss.adversarial else source
 
 
 def _with_natural_bodies(config: Config, source: BatchSource) -> BatchSource:
     """For `loss.adversarial`, see there."""
-    from data_pipelines.synthetic.natural_bodies import MotionCapture, PoseModel, with_natural_bodies
+    from data_pipelines.loading.natural_bodies import MotionCapture, with_natural_bodies
+
+    if config.data.motion:
+        return with_natural_bodies(source, MotionCapture(config.data.motion, config.seed))
+    from data_pipelines.synthetic.poses import NaturalPoses
     from hmr_jax.body import find_body
 
-    motion = config.data.motion
-    if motion:
-        return with_natural_bodies(source, MotionCapture(motion, config.seed))
-    return with_natural_bodies(source, PoseModel(find_body(config.model.body, config.model.body_content), config.seed))
+    body = find_body(config.model.body, config.model.body_content)
+    return with_natural_bodies(source, NaturalPoses(body, config.seed))
 
 
 class RecordSource:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
+from data_pipelines.loading.natural_bodies import MotionCapture, with_natural_bodies
 from data_pipelines.sources import make_source
-from data_pipelines.synthetic.natural_bodies import MotionCapture, PoseModel, with_natural_bodies
+from data_pipelines.synthetic.poses import NaturalPoses
 from hmr_jax import checkpoints, cli
 from hmr_jax.body import load_body_model
 from hmr_jax.config import CheckpointConfig, DataConfig, LossConfig, OptimConfig
@@ -17,7 +18,7 @@ from hmr_jax.training.loop import train
 from hmr_jax.training.optimizer import learning_rate, make_optimizer
 
 LOSS = LossConfig(adversarial=0.5)
-BODIES = PoseModel(load_body_model(), 0)
+BODIES = NaturalPoses(load_body_model(), 0)
 
 
 def source(step):

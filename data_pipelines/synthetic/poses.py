@@ -27,6 +27,8 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.random_streams import Draws
 from data_pipelines.synthetic.kernels import rotation_vectors
+from hmr_jax.batch import Batch
+from hmr_jax.body import BodyModel
 from hmr_jax.body.joints import SMPL_24, SMPL_24_FLIP
 from hmr_jax.body.kinematics import forward_kinematics_numpy
 from hmr_jax.io.cache import keeps_compiled
@@ -143,6 +145,20 @@ class PosePrior:
         centers = self._spheres.centers(joints)
         distance = np.linalg.norm(centers[..., self._spheres.first, :] - centers[..., self._spheres.second, :], axis=-1)
         return np.maximum(self._spheres.reach - distance, 0).sum(-1)
+
+
+class NaturalPoses:
+    """Poses of the prior with normal betas, by the number of an example; for the adversarial prior."""
+
+    def __init__(self, body: BodyModel, seed: int):
+        rest = np.asarray(body.joint_regressor) @ np.asarray(body.v_template)
+        self._prior, self._seed = PosePrior(rest, body.parents), seed
+
+    def __call__(self, numbers: np.ndarray) -> Batch:
+        """ "natural_pose" (B, 23, 3) and "natural_betas" (B, 10)."""
+        draws = Draws(self._seed, numbers, "natural")
+        pose = self._prior.sample(draws).pose[:, 1:].astype(np.float32)
+        return {"natural_pose": pose, "natural_betas": draws.normal(shape=(10,)).astype(np.float32)}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Natural poses and shapes for the adversarial prior: of motion capture, or of the generator's pose prior.
+"""Natural poses and shapes for the adversarial prior: of motion capture, or those of `synthetic.poses.NaturalPoses`.
 
 Which body goes with an example depends on the example's number alone.
 
@@ -6,23 +6,21 @@ Shapes: B examples, F frames.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_pipelines.random_streams import Draws
-from data_pipelines.synthetic.poses import PosePrior
 from hmr_jax.batch import Batch, BatchSource
-from hmr_jax.body import BodyModel
 from hmr_jax.io.research_files import read_contents
 
 RATE = 10  # frames of motion capture that are kept per second: neighbours hardly differ
 _BODY = slice(3, 66)  # of a row of poses: the 21 joints that SMPL, SMPL+H and SMPL-X share, after the root
 
 
-def with_natural_bodies(source: BatchSource, bodies: "MotionCapture | PoseModel") -> BatchSource:
+def with_natural_bodies(source: BatchSource, bodies: Callable[[np.ndarray], Batch]) -> BatchSource:
     """A source whose batches also hold "natural_pose" and "natural_betas"."""
 
     def batches(step: int) -> Iterator[Batch]:
@@ -32,22 +30,6 @@ def with_natural_bodies(source: BatchSource, bodies: "MotionCapture | PoseModel"
                 yield {**batch, **bodies(np.asarray(batch["index"]))}
 
     return batches
-
-
-class PoseModel:
-    """Poses of `PosePrior`, with normal betas."""
-
-    def __init__(self, body: BodyModel, seed: int):
-        rest = np.asarray(body.joint_regressor) @ np.asarray(body.v_template)
-        self._prior, self._seed = PosePrior(rest, body.parents), seed
-
-    def __call__(self, numbers: np.ndarray) -> Batch:
-        """ "natural_pose" (B, 23, 3) and "natural_betas" (B, 10) of examples by their numbers."""
-        draws = Draws(self._seed, numbers, "natural")
-        pose = self._prior.sample(draws).pose[:, 1:]
-        return {
-            "natural_pose": pose.astype(np.float32), "natural_betas": draws.normal(shape=(10,)).astype(np.float32)
-        }  # fmt: skip
 
 
 class MotionCapture:
