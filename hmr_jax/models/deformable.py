@@ -101,7 +101,7 @@ class OffsetNetwork(nn.Module):
         x = gelu(nn.LayerNorm(1e-5, self.dtype, name="norm")(x))
         zeros = nn.initializers.zeros_init()
         # Positions are always float32: near 16, bfloat16 has steps of 1/16 pixel.
-        shape = x.shape[1:3]
+        shape = x.shape[1], x.shape[2]
         offsets = Dense(2, use_bias=False, kernel_init=zeros, dtype=jnp.float32, name="offset")(x)
         offsets = jnp.swapaxes(offsets.reshape(batch, -1, self.groups, 2), 1, 2)  # (B, G, N, 2)
 
