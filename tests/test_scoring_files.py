@@ -1,7 +1,13 @@
 """Truth and prediction files as other systems write them: read as they are meant, or refused in one sentence."""
 
+import io
+import warnings
+
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scored_people import KEYS, score_file
 
 from hmr_jax.evaluation.external import ExternalPredictions, TruthFile
@@ -219,3 +225,60 @@ def test_a_pose_of_nan_is_no_label_and_half_of_one_is_damage(people_files, tmp_p
     pose[3, 0] = 0
     with pytest.raises(ValueError, match=r"The labels 'pose' in .* not finite for walk_0/003: the labels are damaged"):
         TruthFile(changed(people_files[0], tmp_path / "t.npz", pose=pose), 16)
+
+
+# ---- anything else: a clear error, or arrays that can be scored
+
+SPOIL = {
+    "scale": lambda x, rng: x * rng.choice([-1, 0, 1e-3, 0.5, 1.05, 57.3, 1e3, 1e30]),
+    "holes": lambda x, rng: np.where(rng.random(x.shape) < 0.1, rng.choice([np.nan, np.inf, -np.inf, 1e30]), x),
+    "rows": lambda x, rng: np.where(
+        (rng.random(len(x)) < 0.2).reshape(-1, *[1] * (x.ndim - 1)), rng.choice([0, np.nan]), x
+    ),
+    "type": lambda x, rng: np.nan_to_num(x).astype(rng.choice(["f2", "f4", "f8", "i4", "c8", "U5", "S3", "?"])),
+    "cut": lambda x, rng: x[: rng.integers(len(x) + 1)],
+    "turn": lambda x, rng: x.T,
+    "more": lambda x, rng: x[..., None],
+    "scalar": lambda x, rng: x.reshape(-1)[0],
+}
+
+
+@pytest.mark.parametrize("side", ["truth", "predictions"])
+@given(seed=st.integers(0, 2**32))
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+def test_spoilt_files_are_refused_in_a_sentence_or_can_be_scored(people_files, side, seed):
+    rng = np.random.default_rng(seed)
+    arrays = dict(np.load(people_files[side == "predictions"]))
+    arrays["gender"] = np.array(list("mfn"))[np.arange(37) % 3]
+    if side == "predictions":
+        del arrays["gender"]
+        arrays["rotations"] = rotations(arrays.pop("pose"))
+        arrays["joints"] = rng.uniform(-0.8, 0.8, (37, 24, 3)).astype(np.float32)
+    for name in rng.choice(sorted(arrays), rng.integers(1, 3), replace=False):
+        how = rng.choice(sorted(SPOIL))
+        if arrays[name].dtype.kind == "f" or how in ("cut", "more", "scalar"):
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if arrays[name].ndim:
+                    arrays[name] = SPOIL[how](arrays[name], rng)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    path = people_files[0].with_name(f"spoilt_{side}.npz")
+    path.write_bytes(file.getvalue())
+    said = None
+    try:
+        if side == "truth":
+            for batch in TruthFile(path, 16)(0):
+                for name, array in batch.items():
+                    assert np.isfinite(array).all(), name
+                points = batch["keypoints_3d"]
+                assert np.abs(np.ptp(points[..., :3], axis=1)[(points[..., 3] > 0).all(1)]).max(initial=0) <= 10
+        else:
+            found = ExternalPredictions(path, SYNTHETIC).arrays
+            turns = found["rotations"][np.isfinite(found["rotations"]).all((1, 2, 3))]
+            np.testing.assert_allclose(np.linalg.det(turns.astype(np.float64)), 1, atol=0.02)
+            extent = np.ptp(found["joints"].astype(np.float64), axis=1)
+            assert extent[np.isfinite(extent)].max(initial=0) <= 10
+    except ValueError as error:
+        said = str(error)
+    assert said is None or (str(path) in said and "\n" not in said), said
