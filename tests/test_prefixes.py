@@ -1,6 +1,7 @@
 """Checkpoints whose names were lengthened are read where that is unambiguous, and what was stripped is said."""
 
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ from test_convert import SMALL, backbone, hmr2  # noqa: F401 - fixtures
 from torch_zip import write_torch_zip
 
 from hmr_jax.weights import convert_hmr2, convert_state, convert_vitpose
-from hmr_jax.weights.convert import convert
+from hmr_jax.weights.convert import content_hash, convert
 from hmr_jax.weights.detect import Options
 
 
@@ -83,6 +84,55 @@ def test_of_several_networks_one_has_to_be_chosen(backbone, hmr2):  # noqa: F811
     same_names = backbone | renamed(averaged, "module.")
     with pytest.raises(ValueError, match=r"does not have: module\.blocks\.0"):
         convert_state(same_names, SMALL)
+
+
+TWO_KEYS = (
+    ("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model", "ema"), ("params", "ema"),
+    ("params", "params_ema"), ("model_state_dict", "ema.module"), ("state_dict", "ema.state_dict"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "other"), TWO_KEYS)
+def test_the_report_says_which_of_raw_and_averaged_weights_were_taken(tmp_path, hmr2, key, other):  # noqa: F811
+    averaged = {name: np.asarray(array + (array.ndim > 0), array.dtype) for name, array in hmr2.items()}
+    outer, _, inner = other.partition(".")
+    wrapped = renamed(averaged, "module.")
+    content = {key: hmr2, outer: {inner: wrapped} if inner else wrapped}
+    content = dict(reversed(content.items())) if "params" in key else content  # whichever comes first
+    source = write_torch_zip(
+        tmp_path / "a.ckpt", content | {"epoch": 3, "optimizer": {"mean": np.zeros(3, np.float32)}}
+    )
+
+    report = convert(source, tmp_path / "raw", SMALL)
+    assert f"taken are those under '{key}'" in report
+    assert f"{len(hmr2)} under '{other}' (to take others, give --prefix, such as --prefix {other}.)" in report
+    for prefix in (other, f"{other}.", f"{other}.module."):
+        out = tmp_path / prefix
+        report = convert(source, out, replace(SMALL, prefix=prefix))
+        assert f"taken are those under '{other}'" in report
+        assert f"under '{key}'" in report
+        described = json.loads((out / "source.json").read_text())
+        assert described["key"] == other
+        assert described["content"] == content_hash(convert_hmr2(averaged))
+    assert json.loads((tmp_path / "raw" / "source.json").read_text())["content"] == content_hash(convert_hmr2(hmr2))
+
+
+def test_of_several_unknown_keys_one_has_to_be_chosen(tmp_path, hmr2):  # noqa: F811
+    source = write_torch_zip(tmp_path / "a.ckpt", {"first": hmr2, "ema": renamed(hmr2, "model.")})
+    with pytest.raises(ValueError, match="several groups of weights, under first, ema: choose one with --prefix"):
+        convert(source, tmp_path / "out", SMALL)
+    assert "under 'first'" in convert(source, tmp_path / "out", replace(SMALL, prefix="ema.model."))
+    with pytest.raises(ValueError, match="several groups"):
+        convert(source, tmp_path / "other", replace(SMALL, prefix="none"))
+    alone = write_torch_zip(tmp_path / "b.ckpt", {"ema": hmr2, "epoch": 3})
+    assert "taken are" not in convert(alone, tmp_path / "alone", SMALL)
+
+
+def test_a_prefix_within_the_usual_weights_stays_one(tmp_path, backbone):  # noqa: F811
+    inside_both = renamed(backbone, "model.") | renamed(backbone, "ema.")
+    source = write_torch_zip(tmp_path / "a.ckpt", {"model": inside_both})
+    for prefix in ("model", "ema.", "model.ema."):
+        assert "taken are" not in convert(source, tmp_path / prefix, replace(SMALL, prefix=prefix))
 
 
 def test_what_is_beside_the_network_is_not_dropped_without_a_word(backbone):  # noqa: F811

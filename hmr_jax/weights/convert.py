@@ -8,6 +8,7 @@ Lite or a folder of Hugging Face) is recognised by its content. OUT is a folder 
 import hashlib
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,7 @@ from hmr_jax.models.encoders import build_encoder
 from hmr_jax.weights.blazepose import convert_blazepose
 from hmr_jax.weights.detect import Converted, Options, convert_state
 from hmr_jax.weights.tflite_file import is_tflite, read_tflite
-from hmr_jax.weights.torch_files import checkpoint_files, read_torch_checkpoint
+from hmr_jax.weights.torch_files import Weights, checkpoint_files, read_torch_weights
 
 
 def convert(source: Path, out: Path, options: Options | None = None) -> str:
@@ -53,7 +54,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         KeyError: a tensor is missing.
     """
     check_new(out)
-    state, converted = _read(source, options)
+    weights, converted = _read(source, options or Options())
     check_shapes(converted)
     checksums = {path.name: file_hash(path) for path in checkpoint_files(source)}
     described = {
@@ -62,21 +63,24 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         "content": content_hash(converted.params),
         "dropped": converted.dropped,
         "stripped": converted.stripped,
+        "key": weights.key,
         "version": __version__,
     }
-    report = _report(source, out, state, converted, described)
+    report = _report(source, out, weights, converted, described)
     save_converted(out, _config_values(converted.config), converted.params, described)
     return report
 
 
-def _read(source: Path, options: Options | None) -> tuple[dict[str, np.ndarray], Converted]:
-    """The tensors of a checkpoint by name, and what they are converted to."""
+def _read(source: Path, options: Options) -> tuple[Weights, Converted]:
+    """The tensors of a checkpoint, and what they are converted to."""
     if source.is_file() and is_tflite(_head(source)):
         variant, params = convert_blazepose(read_tflite(source))
         state = flax.traverse_util.flatten_dict(params, sep="/")
-        return state, Converted(f"BlazePose ({variant})", {"name": f"blazepose_{variant}"}, {"encoder": params})
-    state = read_torch_checkpoint(source)
-    return state, convert_state(state, options, _hints(source))
+        return Weights(state), Converted(
+            f"BlazePose ({variant})", {"name": f"blazepose_{variant}"}, {"encoder": params}
+        )
+    weights = read_torch_weights(source, options.prefix)
+    return weights, convert_state(weights.state, replace(options, prefix=weights.prefix), _hints(source))
 
 
 def _head(path: Path) -> bytes:
@@ -164,8 +168,16 @@ def _hints(source: Path) -> dict[str, Any]:
     return values | hints if is_of_source else hints
 
 
-def _report(source: Path, out: Path, state: dict[str, np.ndarray], converted: Converted, described: dict) -> str:
+def _report(source: Path, out: Path, weights: Weights, converted: Converted, described: dict) -> str:
+    state = weights.state
     lines = [f"{source} is {converted.kind}: {len(state)} tensors"]
+    if weights.others:
+        others = " and ".join(f"{count} under '{key}'" for key, count in weights.others.items())
+        taken = f"those under '{weights.key}'" if weights.key else "those that are under no key"
+        lines.append(
+            f"taken are {taken}; the file also holds tensors that were not taken: {others} (to take others, give "
+            f"--prefix, such as --prefix {next(iter(weights.others))}.)"
+        )
     lines += [f"their names are read without {converted.stripped}"] if converted.stripped else []
     lines.append("")
     lines.append(f"{'group':<28}{'arrays':>8}{'parameters':>15}  type")
@@ -210,7 +222,8 @@ def main(
         body: of HMR2.0's predictions: a path to SMPL_NEUTRAL.npz, or "default" for the built-in body.
         max_depth: of Depth Anything's metric networks, whose .pth files do not state it: 20 metres for hypersim, 80
             for vkitti.
-        prefix: what the names of the network start with, such as ema., where the file holds several.
+        prefix: what the names of the network start with, such as ema. or, of weights beside those under state_dict,
+            state_dict_ema., where the file holds several.
     """
     runtime.set_up()
     body = str(Path(body).resolve()) if body != "default" else body

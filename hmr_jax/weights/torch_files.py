@@ -10,9 +10,9 @@ import json
 import mmap
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,11 +43,37 @@ def read_torch_checkpoint(path: str | Path) -> dict[str, np.ndarray]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, cut off, or not a checkpoint; the message says what it is.
     """
+    return read_torch_weights(path).state
+
+
+class Weights(NamedTuple):
+    """What a checkpoint holds."""
+
+    state: dict[str, np.ndarray]
+    """Names to read-only arrays."""
+    key: str = ""
+    """Of the checkpoint, under which they are; empty: they are all of it."""
+    others: dict[str, int] = {}  # noqa: RUF012 - never changed
+    """Other keys under which there are weights by name, such as averaged ones, and the number of tensors."""
+    prefix: str | None = None
+    """The prefix without the key."""
+
+
+def read_torch_weights(path: str | Path, prefix: str | None = None) -> Weights:
+    """Reads the weights of a checkpoint, and says which others it holds.
+
+    Args:
+        path: see `read_torch_checkpoint`.
+        prefix: starts with the key of other weights than the usual ones, such as "state_dict_ema.", to choose them.
+
+    Raises:
+        OSError, ValueError: as `read_torch_checkpoint` does.
+    """
     path = Path(path)
     try:
         if path.is_dir():
-            return _read_folder(path)
-        return _read_file(path)
+            return _read_folder(path, prefix)
+        return _read_file(path, prefix)
     except RefusedPickleError as error:
         raise RefusedPickleError(f"{path} is refused. {error}") from error
     except ValueError as error:
@@ -86,17 +112,18 @@ def checkpoint_files(path: str | Path) -> list[Path]:
     raise FileNotFoundError(lacking or f"{path} holds no checkpoint: expected one of {', '.join(_FOLDER_FILES)}.")
 
 
-def _read_folder(path: Path) -> dict[str, np.ndarray]:
+def _read_folder(path: Path, prefix: str | None) -> Weights:
     state: dict[str, np.ndarray] = {}
     for part in checkpoint_files(path):
-        for name, array in _read_file(part).items():
+        weights = _read_file(part, prefix)
+        for name, array in weights.state.items():
             if name in state:
                 raise ValueError(f"the tensor '{name}' is in more than one part.")
             state[name] = array
-    return state
+    return weights._replace(state=state)
 
 
-def _read_file(path: Path) -> dict[str, np.ndarray]:
+def _read_file(path: Path, prefix: str | None) -> Weights:
     checkpoint_files(path)
     with path.open("rb") as file:
         head = file.read(512)
@@ -104,11 +131,11 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("it is empty.")
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if head.startswith(b"PK\x03\x04"):
-            return _read_zip(data)
+            return _read_zip(data, prefix)
         if _LEGACY_START in head[:16]:
-            return _read_legacy(file, data)
+            return _read_legacy(file, data, prefix)
     if is_safetensors(head):
-        return read_safetensors(data)
+        return Weights(read_safetensors(data), prefix=prefix)
     raise ValueError(_what_else(head))
 
 
@@ -133,7 +160,7 @@ def _what_else(head: bytes) -> str:
 # ----------------------------------------------------------------------------------------------------- the zip format
 
 
-def _read_zip(data: mmap.mmap) -> dict[str, np.ndarray]:
+def _read_zip(data: mmap.mmap, prefix: str | None) -> Weights:
     entries = _zip_entries(data)
     names = {name.partition("/")[2]: name for name in entries}
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
@@ -153,7 +180,7 @@ def _read_zip(data: mmap.mmap) -> dict[str, np.ndarray]:
             raise ValueError(f"the tensor '{tensor}' has no data in it: the file is damaged.")
         return member(f"data/{wanted.key}")
 
-    return _arrays(torch_pickle.state_dict(content), storage, byte_order, len(data))
+    return _arrays(torch_pickle.state_dict(content, prefix), storage, byte_order, len(data))
 
 
 def _zip_entries(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
@@ -216,7 +243,7 @@ def _zip_member(data: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
 # --------------------------------------------------------------------------------------------- the format before 1.6
 
 
-def _read_legacy(file: Any, data: mmap.mmap) -> dict[str, np.ndarray]:
+def _read_legacy(file: Any, data: mmap.mmap, prefix: str | None) -> Weights:
     file.seek(0)
     torch_pickle.load(file)  # the magic number
     version, machine = torch_pickle.load(file), torch_pickle.load(file)
@@ -224,7 +251,7 @@ def _read_legacy(file: Any, data: mmap.mmap) -> dict[str, np.ndarray]:
         raise ValueError(f"it is of version {version!r} of PyTorch's old format, not 1001: save it again with PyTorch.")
     byte_order = "<" if not isinstance(machine, dict) or machine.get("little_endian", True) else ">"
     storages: dict[str, Storage] = {}
-    state = torch_pickle.state_dict(torch_pickle.load(file, storages))
+    weights = torch_pickle.state_dict(torch_pickle.load(file, storages), prefix)
     keys = torch_pickle.load(file)
     offset, found = file.tell(), {}
     for key in keys if isinstance(keys, list) else []:
@@ -240,17 +267,17 @@ def _read_legacy(file: Any, data: mmap.mmap) -> dict[str, np.ndarray]:
             raise ValueError(f"the tensor '{tensor}' has no data in it: the file is cut off or damaged.")
         return found[wanted.key]
 
-    return _arrays(state, storage, byte_order, len(data))
+    return _arrays(weights, storage, byte_order, len(data))
 
 
 # -------------------------------------------------------------------------------------------------------------- both
 
 
 def _arrays(
-    state: Mapping[str, Any], storage: Callable[[Storage, str], memoryview], byte_order: str, largest: int
-) -> dict[str, np.ndarray]:
+    found: torch_pickle.Found, storage: Callable[[Storage, str], memoryview], byte_order: str, largest: int
+) -> Weights:
     arrays = {}
-    for name, value in state.items():
+    for name, value in found.state.items():
         if not isinstance(value, Tensor):
             arrays[name] = np.asarray(value)
             continue
@@ -262,4 +289,4 @@ def _arrays(
                 "for it: it is cut off, damaged or forged."
             )
         arrays[name] = torch_pickle.to_array(value, name, buffer, byte_order, largest)
-    return arrays
+    return Weights(arrays, *found[1:])

@@ -7,7 +7,7 @@ becomes an array only after the description has been checked against the bytes o
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -91,11 +91,29 @@ def to_array(tensor: Tensor, name: str, buffer: memoryview, byte_order: str, lar
     return np.ndarray(tensor.shape, dtype, buffer, tensor.offset * size if declared else 0, strides)
 
 
-def state_dict(content: Any) -> Mapping[str, Any]:
-    """The mapping of names to tensors in the content of a checkpoint: itself, or under one of `STATE_KEYS`.
+class Found(NamedTuple):
+    """The weights by name in a checkpoint, and what else there is."""
+
+    state: Mapping[str, Any]
+    key: str
+    """Under which they are, such as "state_dict" or "ema.module"; empty: they are the content itself."""
+    others: dict[str, int]
+    """Other keys under which there are tensors by name, such as averaged weights, and their number."""
+    prefix: str | None
+    """What is left of the prefix without the key."""
+
+
+def state_dict(content: Any, prefix: str | None = None) -> Found:
+    """The mapping of names to tensors in the content of a checkpoint.
+
+    Args:
+        content: of the pickle.
+        prefix: starts with the key of the mapping, if not the first of `STATE_KEYS` is meant, or else the content
+            itself, or else the only mapping of tensors that there is.
 
     Raises:
-        ValueError: there is none, or an entry of it is neither a tensor nor a number; the message says what it is.
+        ValueError: there is none, or several of which none is stated, or an entry of it is neither a tensor nor a
+            number; the message says what it is.
     """
     if isinstance(content, Opaque):
         raise ValueError(
@@ -104,27 +122,57 @@ def state_dict(content: Any) -> Mapping[str, Any]:
         )
     if not isinstance(content, Mapping):
         raise ValueError(f"it holds a {type(content).__name__} and no weights by name.")
-    found: Any = content
-    for key in STATE_KEYS:
-        if isinstance(content.get(key), Opaque):
-            return state_dict(content[key])
-        if _holds_tensors(content.get(key)):
-            found = content[key]
-            break
-    if not _holds_tensors(found):
+    groups = _groups(content)
+    key = next((key for key in STATE_KEYS if key in groups or isinstance(content.get(key), Opaque)), None)
+    if key is None:
+        key = "" if _holds_tensors(content) else next(iter(groups), None)
+    chosen = _key_of(prefix, groups, groups.get(key or "", content if key == "" else {}))
+    if chosen is None and key and key not in groups:
+        return state_dict(content[key])
+    if chosen is None and key not in (None, "", *STATE_KEYS) and len(groups) > 1:
+        raise ValueError(f"it holds several groups of weights, under {', '.join(groups)}: choose one with --prefix.")
+    key = chosen or key
+    if key is None:
         raise ValueError(f"it holds no weights, but only: {', '.join(map(str, list(content)[:20])) or 'nothing'}.")
+    found = groups[key] if key else content
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray, np.generic, bool, int, float)):
             kind = value.class_name if isinstance(value, Opaque) else type(value).__name__
             raise ValueError(f"the entry '{name}' of its weights is a {kind}, which is not a tensor that can be read.")
-    return found
+    left = (prefix or "").strip(".").removeprefix(chosen).strip(".") if chosen else prefix
+    others = {name: sum(map(_is_tensor, group.values())) for name, group in groups.items() if name != key}
+    return Found(found, key, others, left or None)
 
 
-STATE_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "teacher")
+STATE_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "teacher", "params")
+
+
+def _groups(content: Mapping, before: str = "", depth: int = 2) -> dict[str, Mapping]:
+    """The mappings of names to tensors in a checkpoint, by their keys, in its order; those of an optimizer are none."""
+    groups = {}
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, Mapping) and "optim" not in key.lower():
+            if _holds_tensors(value):
+                groups[before + key] = value
+            elif depth > 1:
+                groups |= _groups(value, f"{before}{key}.", depth - 1)
+    return groups
+
+
+def _key_of(prefix: str | None, groups: Mapping[str, Mapping], default: Mapping) -> str | None:
+    """The key of the mapping that a prefix starts with; None: it is no key, or one of names in the usual mapping."""
+    start = (prefix or "").strip(".") + "."
+    if not prefix or any(isinstance(name, str) and name.startswith(start) for name in default):
+        return None
+    return max((key for key in groups if start.startswith(f"{key}.")), key=len, default=None)
 
 
 def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(entry, (Tensor, np.ndarray)) for entry in value.values())
+    return isinstance(value, Mapping) and any(map(_is_tensor, value.values()))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
 
 
 # ------------------------------------------------------------------------------------------------ stand-ins for names
