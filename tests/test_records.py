@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import records
+from data_pipelines.builders.labels.cropping import person_record
+from data_pipelines.builders.labels.source_images import SourceImage
 from data_pipelines.builders.report import Report
 from data_pipelines.records import schema
 
@@ -103,6 +105,8 @@ BAD = {
     "smpl/has_pose: neither 0 nor 1": {"smpl/has_pose": np.float32(0.5)},
     "topology: missing, though there are body parameters": {"topology": ""},
     "camera: not an intrinsics matrix": {"camera/intrinsics": np.zeros((3, 3))},
+    schema.FOCAL_NOT_IN_PX: {"camera/intrinsics": np.array([[5, 0, 30], [0, 5, 20], [0, 0, 1.0]])},
+    schema.NOT_AT_KEYPOINTS: {"smpl/translation": np.array([0, 0, 3000.0])},
     "gender: not n, m or f": {"gender": "male"},
     "depth: unknown kind": {"depth/kind": "feet"},
     "depth: map and kind disagree": {"depth/kind": "none"},
@@ -114,6 +118,68 @@ BAD = {
 def test_the_validator_names_what_is_wrong(reason):
     found = records.problems(person(**BAD[reason]))
     assert found[0] == reason
+
+
+RELATIVE = np.ones((44, 4)) * [0.0, 0.2, 0.1, 1]
+FAR = np.array([0, 0, 3000.0])
+MM = np.array([[20, 0, 32], [0, 20, 24], [0, 0, 1.0]])  # a lens of 20 mm where 500 px are right
+OTHER_UNITS = {
+    "translation in mm": {"smpl/translation": FAR, "keypoints_3d": np.ones((44, 4)) * [0, 0, 3000, 1]},
+    "translation in cm": {"smpl/translation": FAR / 10, "keypoints_3d": np.ones((44, 4)) * [0, 0, 300, 1]},
+    "translation in mm, no 3-D keypoints": {"smpl/translation": FAR, "keypoints_3d": np.zeros((44, 4))},
+    "translation in mm, keypoints relative to the root": {"smpl/translation": FAR, "keypoints_3d": RELATIVE},
+    "translation in mm, keypoints without the pelvis": {
+        "smpl/translation": FAR,
+        "keypoints_3d": RELATIVE * (np.arange(44) != 39)[:, None],
+    },
+    "translation in mm, no 2-D keypoints": {
+        "smpl/translation": FAR,
+        "keypoints_3d": RELATIVE,
+        "keypoints_2d": np.zeros((44, 3)),
+    },
+    "keypoints at mm, no translation": {
+        "smpl/has_translation": 0,
+        "keypoints_3d": np.ones((44, 4)) * [0, 0, 3000, 1],
+    },
+    "intrinsics in mm": {"camera/intrinsics": MM, "keypoints_3d": RELATIVE},
+    "both in mm": {"camera/intrinsics": MM, "smpl/translation": FAR, "keypoints_3d": RELATIVE},
+    "translation in km": {"smpl/translation": np.array([0, 0, 3e-3]), "keypoints_3d": np.zeros((44, 4))},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_UNITS)
+def test_camera_labels_in_another_unit_are_named(name):
+    camera = {"camera/intrinsics": np.array([[500, 0, 30], [0, 500, 20], [0, 0, 1.0]]), "box/size": 60}
+    found = records.problems(person(**{"depth/encoded": b"", "depth/kind": "none"} | camera | OTHER_UNITS[name]))
+    assert found == [schema.SIZE_NOT_OF_BOX]
+    assert schema.SIZE_NOT_OF_BOX in records.DOUBTS
+
+
+@pytest.mark.parametrize(("depth", "focal", "side"), [(3, 500, 280), (0.6, 500, 30), (0.6, 500, 600), (40, 5000, 170)])
+def test_close_and_distant_people_are_people(depth, focal, side):
+    changes = {
+        "smpl/translation": np.array([0, 0, depth]),
+        "camera/intrinsics": np.array([[focal, 0, 32], [0, focal, 24], [0, 0, 1.0]]),
+        "box/size": side,
+        "keypoints_3d": RELATIVE if depth > 1 else np.zeros((44, 4)),
+        "depth/encoded": b"",
+        "depth/kind": "none",
+    }
+    assert records.problems(person(**changes)) == []
+
+
+def test_a_lens_in_millimetres_is_measured_by_the_whole_image():
+    image = SourceImage(np.zeros((1080, 1920, 3), np.uint8))
+    labels = {
+        "box_center": np.array([900, 500]),
+        "box_size": 300.0,
+        "keypoints_2d": np.ones((44, 3)) * [900, 500, 1],
+        "intrinsics": np.array([[50, 0, 960], [0, 50, 540], [0, 0, 1.0]]),
+    }
+    record = person_record(image, key="a", dataset="d", limit=256, **labels)
+    assert record["doubt"] == schema.FOCAL_NOT_IN_PX
+    assert list(Report().keep("train", [record])) == []
+    assert list(Report().keep("test", [record], doubtful=True))
 
 
 def test_the_validator_notices_a_missing_field():

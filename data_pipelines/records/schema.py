@@ -18,6 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from hmr_jax.body.joints import PELVIS_44
+from hmr_jax.geometry.cameras import FOCAL_RANGE
 
 Record = dict[str, Any]
 DepthKind = Literal["none", "metric", "inverse"]
@@ -30,6 +31,18 @@ inverse depth in (0, 1], larger is nearer. Level 0 means that nothing was seen."
 MAX_OFFSET = 0.2
 """Largest median distance of projected 3-D keypoints from the 2-D ones, in units of the box. Detections of people who
 are half hidden are that far off."""
+
+
+SIZE_RANGE = (0.2, 50)
+"""Sizes of a person of `HEIGHT` by translation and focal length, in units of the box: from loose boxes around people
+with their arms up to boxes around a face. What is in millimetres lies outside."""
+HEIGHT = 1.7
+"""Metres."""
+FOCAL_NOT_IN_PX = "camera: focal length too small for px of the image"
+SIZE_NOT_OF_BOX = (
+    "camera: translation and focal length are not those of a person in the box, as if not in metres and px"
+)
+NOT_AT_KEYPOINTS = "smpl: translation is elsewhere than the 3-D keypoints, as if not in metres"
 
 
 class Field(NamedTuple):
@@ -80,6 +93,9 @@ DOUBTS = frozenset(
         "smpl: a rotation of more than a turn",
         "smpl: betas out of range",
         "smpl: behind the camera",
+        FOCAL_NOT_IN_PX,
+        SIZE_NOT_OF_BOX,
+        NOT_AT_KEYPOINTS,
     }
 )
 """Reasons of `problems` for which training leaves a record out, but with which it can be scored, as others do."""
@@ -263,10 +279,16 @@ def problems(record: Mapping[str, Any]) -> list[str]:
         expect(record["topology"], "topology: missing, though there are body parameters")
     if record["smpl/has_translation"]:
         expect(record["smpl/translation"][2] > 0, "smpl: behind the camera")
+        middle = _middle(record)
+        elsewhere = _is_far(middle, 0.0) and _is_far(middle, record["smpl/translation"])
+        expect(not elsewhere, NOT_AT_KEYPOINTS)
     if record["camera/has_intrinsics"]:
         intrinsics = record["camera/intrinsics"]
         good = intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 and np.array_equal(intrinsics[2], (0, 0, 1))
         expect(good, "camera: not an intrinsics matrix")
+        if good:
+            expect(np.diag(intrinsics)[:2].min() >= FOCAL_RANGE[0] * size.max(), FOCAL_NOT_IN_PX)
+            expect(_has_the_boxs_size(record), SIZE_NOT_OF_BOX)
         if good and record["smpl/has_translation"]:
             expect(not _is_off(record), "keypoints: 3-D ones do not project onto 2-D ones")
     expect(record["gender"] in ("n", "m", "f"), "gender: not n, m or f")
@@ -288,10 +310,39 @@ def _size_of(encoded: bytes) -> tuple[int, int] | None:
         return -1, -1
 
 
+def _middle(record: Mapping[str, Any]) -> np.ndarray | None:
+    """(3,) the pelvis, or else the middle of the 3-D keypoints; None where there are none."""
+    points = record["keypoints_3d"]
+    seen = points[:, 3] > 0
+    if seen[PELVIS_44]:
+        return points[PELVIS_44, :3]
+    return np.median(points[seen, :3], axis=0) if seen.any() else None
+
+
+def _is_far(point: np.ndarray | None, other: np.ndarray | float, metres: float = 2) -> bool:
+    """Whether they are further apart than any of a body's points is from its root."""
+    return point is not None and bool(np.linalg.norm(point - other) > metres)
+
+
+def _has_the_boxs_size(record: Mapping[str, Any]) -> bool:
+    """Whether a person at the translation, or else at absolute 3-D keypoints, is about as large as the box."""
+    middle = _middle(record)
+    if record["smpl/has_translation"]:
+        depth = float(record["smpl/translation"][2])
+    elif middle is not None and _is_far(middle, 0.0):
+        depth = float(middle[2])
+    else:
+        return True  # relative to the root
+    if depth <= 0:
+        return True  # that has another reason
+    size = record["camera/intrinsics"][1, 1] * HEIGHT / depth / record["box/size"]
+    return bool(SIZE_RANGE[0] <= size <= SIZE_RANGE[1])
+
+
 def _is_off(record: Mapping[str, Any]) -> bool:
     """Whether half of the keypoints are further than `MAX_OFFSET` from the projections of the 3-D ones."""
     keypoints_2d, keypoints_3d = record["keypoints_2d"], record["keypoints_3d"]
-    if np.linalg.norm(keypoints_3d[PELVIS_44, :3] - record["smpl/translation"]) > 1:
+    if _is_far(_middle(record), record["smpl/translation"], 1):
         return False  # relative to the root
     both = (keypoints_2d[:, 2] > 0) & (keypoints_3d[:, 3] > 0) & (keypoints_3d[:, 2] > 0.01)
     if not both.any():

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 NOMINAL_CROP = 256  # px: the side of the crop to which `ModelConfig.focal_length` refers
+FOCAL_RANGE = (0.1, 1000.0)
+"""Focal lengths in longer sides of the image; outside are numbers in another unit."""
 # What no camera has, but numbers in another unit or order do, in longer sides of the image or as a ratio.
-_FOCAL_RANGE = (0.1, 1000.0)
 _FARTHEST_CENTER = 10.0
 _LARGEST_ASPECT = 2.0
 _LARGEST_SKEW = 1e-3
@@ -102,9 +103,9 @@ def camera_of(
     width, height = image_size
     if not np.isfinite(values).all() or (focal <= 0).any():
         raise _refused(values, "focal lengths must be positive, and all numbers finite")
-    if focal.min() < _FOCAL_RANGE[0] * longer or ((center > 0).all() and (center <= 1).all() and longer > 2):
+    if focal.min() < FOCAL_RANGE[0] * longer or ((center > 0).all() and (center <= 1).all() and longer > 2):
         raise _refused(values, f"for an image of {width}x{height} they are too small for pixels")
-    if focal.max() > _FOCAL_RANGE[1] * longer or np.abs(center).max() > _FARTHEST_CENTER * longer:
+    if focal.max() > FOCAL_RANGE[1] * longer or np.abs(center).max() > _FARTHEST_CENTER * longer:
         raise _refused(values, f"for an image of {width}x{height} they are too large for pixels")
     if focal.max() > _LARGEST_ASPECT * focal.min():
         raise _refused(values, "the focal lengths along x and y are too different")

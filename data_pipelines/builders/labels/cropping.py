@@ -16,6 +16,8 @@ from PIL import Image
 from data_pipelines import records
 from data_pipelines.builders.labels.source_images import BadImage, SourceImage
 from data_pipelines.records import Record
+from data_pipelines.records.schema import FOCAL_NOT_IN_PX
+from hmr_jax.geometry.cameras import FOCAL_RANGE
 
 MARGIN = 1.8
 """Side of the square in units of the box: HMR2.0's largest box, 1.3, stays inside when rotated by up to 22 degrees."""
@@ -158,6 +160,9 @@ def person_record(
     except BadImage as error:
         return str(error)
     cropped["doubt"] = doubt or cropped.get("doubt", "")
+    intrinsics, longer = moved.get("intrinsics"), max(image.width, image.height)
+    if intrinsics is not None and np.diag(intrinsics)[:2].min() < FOCAL_RANGE[0] * longer:
+        cropped["doubt"] = cropped["doubt"] or FOCAL_NOT_IN_PX
     if estimated_depth is not None:
         labels |= estimated_depth(image, cropped["source_box"], len(cropped["image"]))
     return records.encode(**cropped, key=key, dataset=dataset, **labels)
