@@ -83,6 +83,17 @@ def test_rows_that_contradict_themselves_are_dropped(tmp_path):
     }  # fmt: skip
 
 
+def test_files_of_one_name_hold_different_people(tmp_path):
+    mlb_pitch.write(tmp_path / "m")
+    mlb_pitch.write(tmp_path / "m" / "train")
+    mlb_pitch.write(tmp_path / "m" / "train", split="more")
+    report = build("mlb_pitch", tmp_path / "o", tmp_path / "m")
+    assert report["train"] == {"read": 6, "kept": 6, "dropped": {}}
+    keys = {record["key"] for record in read(tmp_path / "o", "mlb_pitch", "train")}
+    names = ("train", "train/train", "more")
+    assert keys == {f"{name}-images/{row:04d}.jpg-pitcher" for name in names for row in range(2)}
+
+
 MISTAKES = {
     "'format' should be": lambda file: file.pop("format"),
     "no field 'unit'; did you mean 'units'": lambda file: file.update(unit="m"),

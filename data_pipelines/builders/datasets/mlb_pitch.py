@@ -40,8 +40,10 @@ class MlbPitch(RecordBuilder):
             blocks: list[Block] = []
             for path in files:
                 count = len(capture.read(path))
+                name = f"{split}/{split}" if path != single and path.stem == split else path.stem
                 blocks += [
-                    (str(path), start, min(start + BLOCK_PEOPLE, count)) for start in range(0, count, BLOCK_PEOPLE)
+                    (str(path), start, min(start + BLOCK_PEOPLE, count), name)
+                    for start in range(0, count, BLOCK_PEOPLE)
                 ]
             if blocks:
                 found[split] = blocks
@@ -50,9 +52,9 @@ class MlbPitch(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         file = capture.read(epath.Path(block[0]))
         for number in range(int(block[1]), int(block[2])):
-            yield self._row(file, number)
+            yield self._row(file, number, file.key(number, str(block[3])))
 
-    def _row(self, file: capture.Capture, number: int) -> Record | str:
+    def _row(self, file: capture.Capture, number: int, key: str) -> Record | str:
         person = file.person(number)
         given, points = person.pop("box"), person["keypoints_2d"]
         if given is not None:
@@ -70,6 +72,4 @@ class MlbPitch(RecordBuilder):
                 doubt = "keypoints_3d: behind the camera"
             elif median_distance(projected, points[both]) > MAX_OFFSET * box[1]:
                 doubt = "keypoints: 3-D ones do not project onto 2-D ones"
-        return self.person(
-            file.image(number), doubt=doubt, key=file.key(number), box_center=box[0], box_size=box[1], **person
-        )
+        return self.person(file.image(number), doubt=doubt, key=key, box_center=box[0], box_size=box[1], **person)

@@ -69,10 +69,10 @@ class Capture:
         """Path of a person's image."""
         return self.path.parent / self.document["people"][number]["image"]
 
-    def key(self, number: int) -> str:
-        """Unique name of a person."""
+    def key(self, number: int, file: str = "") -> str:
+        """Unique name of a person; `file` names this file, if its own name without suffix is not unique."""
         person = self.document["people"][number]
-        return f"{self.path.stem}-{person['image']}-{person.get('id', number)}"
+        return f"{file or self.path.stem}-{person['image']}-{person.get('id', number)}"
 
     def person(self, number: int) -> dict[str, Any]:
         """The labels of a person.
