@@ -5,11 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 import tiny
-from dots import person
 from scored_people import KEYS, score_file
 
-from data_pipelines.builders.labels.keypoints import clip_confidence
-from data_pipelines.records.schema import problems
 from hmr_jax import distributed
 from hmr_jax.body import load_body_model
 from hmr_jax.config import MeshConfig
@@ -211,18 +208,3 @@ def test_the_files_of_a_result_with_missing_labels_are_read_again(people_files, 
     truth = truth_with(people_files, tmp_path / "t.npz", keypoints_3d=keypoints)
     outcome = score_file((truth, people_files[1]), tmp_path / "r.json")
     assert outcome.result.unlabelled == 1
-
-
-def test_confidence_of_detectors_above_1_is_kept_in_records():
-    """Clipped, HMR2.0's labels weigh less here than in its own losses."""
-    points = np.ones((3, 44, 3))
-    points[0, :, 2], points[1, 0] = 1.2, [np.nan, np.nan, 0]
-    points[2, :, 2] = -1
-    kept = clip_confidence(points)
-    assert kept[0, 0, 2] == 1.2
-    assert not kept[1, 0].any()
-    assert not kept[2, :, 2].any()
-    assert clip_confidence(points, most=1)[..., 2].max() == 1
-    record = person("a")
-    record["keypoints_2d"][:, 2] = 1.2
-    assert problems(record) == []

@@ -8,6 +8,7 @@ import pytest
 
 from data_pipelines import records
 from data_pipelines.builders.labels.cropping import person_record
+from data_pipelines.builders.labels.keypoints import clip_confidence
 from data_pipelines.builders.labels.source_images import SourceImage
 from data_pipelines.builders.report import Report
 from data_pipelines.records import schema
@@ -202,3 +203,18 @@ def test_schema_and_sources_do_without_tensorflow():
     modules = "data_pipelines, data_pipelines.records, data_pipelines.sources, data_pipelines.builders"
     code = f"import sys, {modules}; assert not 'tensorflow' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_confidence_of_detectors_above_1_is_kept_in_records():
+    """Clipped, HMR2.0's labels weigh less here than in its own losses."""
+    points = np.ones((3, 44, 3))
+    points[0, :, 2], points[1, 0] = 1.2, [np.nan, np.nan, 0]
+    points[2, :, 2] = -1
+    kept = clip_confidence(points)
+    assert kept[0, 0, 2] == 1.2
+    assert not kept[1, 0].any()
+    assert not kept[2, :, 2].any()
+    assert clip_confidence(points, most=1)[..., 2].max() == 1
+    record = person()
+    record["keypoints_2d"][:, 2] = 1.2
+    assert records.problems(record) == []
