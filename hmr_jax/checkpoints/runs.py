@@ -81,12 +81,18 @@ def finish(manager: ocp.CheckpointManager) -> None:
             checksums.write_checksums(item)
 
 
-def restore(manager: ocp.CheckpointManager, step: int, items: Items) -> dict[str, Any]:
+def restore(manager: ocp.CheckpointManager, items: Items, step: int | None = None) -> dict[str, Any]:
     """The items of a checkpoint, with the shapes and shardings of the arrays (or placeholders) given.
+
+    Args:
+        manager: of the run.
+        items: trees of arrays or placeholders.
+        step: of the checkpoint; None: the latest one.
 
     Raises:
         ValueError: if the checkpoint cannot be read.
     """
+    step = manager.latest_step() if step is None else step
     wanted = _args.Composite(**{name: _args.StandardRestore(tree) for name, tree in items.items()})
     try:
         for name in items:

@@ -61,7 +61,7 @@ def resumed_state(
     for step in reversed(steps):
         items, reason = None, ""
         try:
-            items = runs.restore(manager, step, state.items())
+            items = runs.restore(manager, state.items(), step)
         except ValueError as error:
             reason = str(error)
         if distributed.all_agree(items is not None):
