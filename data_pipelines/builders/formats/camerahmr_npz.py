@@ -19,6 +19,7 @@ from etils import epath
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import box_of_row, finite_rows, read_rows, scaled_blocks, text
 from data_pipelines.builders.labels.keypoints import clip_confidence
+from data_pipelines.builders.labels.label_arrays import numbers
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.labelled import load_labelled_bodies
@@ -68,6 +69,7 @@ class CamerahmrNpz(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path, start, stop, unit = epath.Path(block[0]), int(block[1]), int(block[2]), int(block[3])
         labels = read_rows(path, start, stop, COLUMNS)
+        numbers(path, "gtkps", labels["gtkps"], (len(labels["center"]), 44, 3))
         labels["gtkps"] = clip_confidence(labels["gtkps"])
         finite = finite_rows(labels, COLUMNS[1:])
         pose, betas = labels["pose"].reshape(-1, 72), labels["shape"][:, :10]

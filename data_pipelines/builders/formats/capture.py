@@ -120,7 +120,7 @@ def read(path: epath.Path) -> Capture:
     """
     try:
         document = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}.") from None
     found = problems(document)
     if found:
@@ -214,7 +214,7 @@ def _person_problems(who: str, person: Any, joints: int, cameras: dict, world: b
             found.append(f"{who} should have {joints} {name}, one for each joint.")
         elif not all(row is None or _is_point(row, size) for row in rows):
             found.append(f"{who} has {name} that are neither {size} or {size + 1} numbers nor null.")
-    if "camera" in person and person["camera"] not in cameras:
+    if "camera" in person and person["camera"] not in list(cameras):
         found.append(f"{who} was seen by a camera that is not there: {_hint(str(person['camera']), tuple(cameras))}")
     if person.get("keypoints_3d"):
         if not units:

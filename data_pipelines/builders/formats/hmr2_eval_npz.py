@@ -142,7 +142,10 @@ class Hmr2EvalNpz(RecordBuilder):
             rows = rows[finite_rows({name: labels[name][rows] for name in BODY}, BODY)]
         if not len(rows):
             return stated, doubts
-        pose, betas = labels["body_pose"][rows].astype(np.float64), labels["betas"][rows, :10].astype(np.float64)
+        pose, betas = (
+            labels["body_pose"][rows].astype(np.float64).reshape(-1, 72),
+            labels["betas"][rows, :10].astype(np.float64),
+        )
         found, sources = [stated[row] for row in rows], [""] * len(rows)
         if self.builder_config.name == "3dpw_test":
             roots = (folder, folder / "images", epath.Path(self.images or folder).expanduser())

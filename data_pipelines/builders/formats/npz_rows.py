@@ -14,10 +14,24 @@ import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block
+from data_pipelines.builders.labels.label_arrays import Shape, numbers
 from hmr_jax.io import npy, safe_pickle
 
 BLOCK_ROWS = 1000
 """People in a block."""
+_FLAG: tuple[Shape, ...] = ((), (1,))
+_POSE: tuple[Shape, ...] = ((72,), (24, 3))
+SHAPES: dict[str, tuple[Shape, ...]] = {
+    "center": ((2,),), "scale": ((), (1,), (2,)), "pose": _POSE, "body_pose": _POSE, "pose_cam": ((-66,),),
+    "shape": ((-10,),), "betas": ((-10,),), "cam_int": ((3, 3),), "cam_ext": ((4, 4),), "cam_t": ((3,),),
+    "trans_cam": ((3,),), "global_t": ((3,),), "focal_l": _FLAG, "gtkps": ((-22, 3),), "part": ((24, 3),),
+    "openpose": ((25, 3),), "S": ((24, 4),), "body_keypoints_2d": ((25, 3),), "extra_keypoints_2d": ((19, 3),),
+    "body_keypoints_3d": ((25, 4),), "extra_keypoints_3d": ((19, 4),), "has_smpl": _FLAG, "has_body_pose": _FLAG,
+    "has_betas": _FLAG,
+}  # fmt: skip
+"""Column: the shapes that a row of its numbers can have."""
+TEXTS = ("imgname", "gender")
+"""Columns with one entry a row."""
 
 
 @contextmanager
@@ -58,7 +72,9 @@ def check_columns(path: epath.Path, needed: Sequence[str]) -> dict[str, tuple[in
     found = shapes(path)
     missing = [name for name in needed if name not in found]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(found))}.")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it has {', '.join(sorted(found)) or 'nothing'}.")
+    if flat := [name for name in needed if not found[name]]:
+        raise ValueError(f"'{flat[0]}' of {path} has no rows.")
     lengths = {name: found[name][:1] for name in needed}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{path} has arrays of different lengths: {lengths}.")
@@ -70,23 +86,34 @@ def read_rows(path: epath.Path, start: int, stop: int, names: Sequence[str]) -> 
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it is damaged, or holds objects that the whitelist refuses.
+        ValueError: it is damaged, holds objects that the whitelist refuses, or a column of other `SHAPES`.
     """
+    rows, lengths = {}, {}
     with _archive(path) as archive:
         there = set(archive.namelist())
-        rows = {}
         for name in names:
             if f"{name}.npy" in there:
                 with archive.open(f"{name}.npy") as member:
-                    rows[name] = _rows(member, start, stop)
-        return rows
+                    lengths[name], rows[name] = _rows(member, start, stop)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{path} has arrays of different lengths: {lengths}.")
+    for name, values in rows.items():
+        if name in SHAPES:
+            rows[name] = numbers(path, name, values, *((len(values), *shape) for shape in SHAPES[name]))
+        elif name in TEXTS and values.ndim != 1:
+            raise ValueError(f"'{name}' of {path} has the shape {values.shape}, not one entry a row.")
+    return rows
 
 
-def _rows(member: IO[bytes], start: int, stop: int) -> np.ndarray:
+def _rows(member: IO[bytes], start: int, stop: int) -> tuple[int, np.ndarray]:
+    """The number of all rows, and some of them."""
     header = npy.read_header(member)
     if header.dtype.hasobject:
-        return np.asarray(safe_pickle.load(member))[start:stop]
-    return npy.read_rows(member, header, start, stop)
+        values = np.asarray(safe_pickle.load(member))
+        if values.shape != header.shape or not values.shape:
+            raise ValueError(f"an array of objects is of the shape {values.shape}, not {header.shape}.")
+        return len(values), values[start:stop]
+    return (header.shape or (0,))[0], npy.read_rows(member, header, start, stop)
 
 
 def finite_rows(rows: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

@@ -83,7 +83,7 @@ class RichEvalNpz(SmplxBuilder):
                     doubt="smplx: SMPL does not fit" if error[row] > self.max_error else "",
                     key=f"{name}-{start + row}",
                     box_center=(labels["center"][row] + 0.5) * self.image_scale - 0.5,
-                    box_size=200 * float(labels["scale"][row]) * self.image_scale,
+                    box_size=200 * float(np.max(labels["scale"][row])) * self.image_scale,
                     keypoints_2d=np.zeros((44, 3)),
                     keypoints_3d=keypoints[row],
                     pose=pose[row],

@@ -81,7 +81,7 @@ def spin_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> 
         if "S" in labels:
             more["keypoints_3d"] = from_spin_24(labels["S"][row])
         if posed and "global_t" in labels and "focal_l" in labels:
-            focal = float(labels["focal_l"][row])
+            focal = float(np.squeeze(labels["focal_l"][row]))
             more["translation"] = labels["global_t"][row]
             more["intrinsics"] = [[focal, 0, image.width / 2], [0, focal, image.height / 2], [0, 0, 1]]
             body = [np.asarray(more[key], np.float64)[None] for key in ("pose", "betas", "translation")]

@@ -35,6 +35,12 @@ def bodies_in_camera(
     return pose, translation, bodies.keypoints(gender, pose, betas, translation)
 
 
+def are_rotations(rotation: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether (N, 3, 3) matrices are rotations, neither scaled nor mirrored."""
+    error = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max((1, 2))
+    return (error < 1e-3) & (np.linalg.det(rotation) > 0)
+
+
 def camera_translation(
     rotation: np.ndarray, shift: np.ndarray, translation: np.ndarray, root: np.ndarray
 ) -> np.ndarray:

@@ -28,7 +28,7 @@ LEAST = 16.0
 FARTHEST = 4
 """A square of more than this many times the image's longer side is an error of the labels."""
 LARGEST = 1000
-"""Of such squares, the largest that are cut at all."""
+"""Of such squares, the largest that are cut at all, and of those outside the image the farthest."""
 _MOVED = (
     "box_center",
     "box_size",
@@ -88,7 +88,7 @@ def crop_person(
         doubt = "box: far larger than the image"
     reach = margin * box_size / 2
     if (center + reach < 0).any() or (center - reach > (image.width, image.height)).any():
-        if not keep_doubtful:
+        if not keep_doubtful or np.abs(center).max() > LARGEST * max(image.width, image.height):
             raise BadImage("box: outside the image")
         doubt = doubt or "box: outside the image"
 
