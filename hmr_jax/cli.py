@@ -18,7 +18,7 @@ from typing import Any
 import tyro
 
 from hmr_jax.config import Config
-from hmr_jax.config.checks import check_types
+from hmr_jax.config.checks import check_ranges, check_types
 
 SHIPPED = Path(__file__).parents[1] / "configs"  # beside the package, in a checkout as where it is installed
 
@@ -85,7 +85,7 @@ def load_config(name: str | Path) -> Config:
 
     Raises:
         FileNotFoundError: naming the nearest one.
-        ValueError: if the file cannot be run, has no `get_config()`, or a value has a wrong type.
+        ValueError: if the file cannot be run, has no `get_config()`, or a value has a wrong type or range.
     """
     path = _find_config(Path(name))
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -103,6 +103,7 @@ def load_config(name: str | Path) -> Config:
     if not isinstance(config, Config):
         raise ValueError(f"{path} defines no get_config() that returns a hmr_jax.config.Config.")
     check_types(config)
+    check_ranges(config)
     return config
 
 

@@ -28,11 +28,16 @@ def build_model(config: ModelConfig, platform: str | None = None) -> DeforHMR | 
 
     Raises:
         ValueError: if the two encoders of D2A-HMR take images of different sizes, or landmarks are asked for that the
-            encoder does not find.
+            encoder does not find, or the attention is none of the platform.
     """
-    cpu = (platform or jax.default_backend()) == "cpu"
+    platform = platform or jax.default_backend()
+    cpu = platform == "cpu"
     auto = jnp.float32 if cpu else jnp.bfloat16
     dtype = auto if config.dtype == "auto" else jnp.dtype(config.dtype)
+    if config.attention == "cudnn" and (platform not in ("gpu", "cuda") or dtype == jnp.float32):
+        raise ValueError(
+            f"model.attention 'cudnn' needs an NVIDIA GPU and bfloat16, not {platform} and {dtype}: set it to 'xla'."
+        )
     if config.name == "dense":
         return DensePretraining(config, dtype, cpu)
     body = find_body(config.body, config.body_content)
