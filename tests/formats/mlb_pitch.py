@@ -42,9 +42,7 @@ def document(count: int = 2) -> tuple[dict, dict[str, np.ndarray]]:
     }, drawn  # fmt: skip
 
 
-def write(
-    folder: Path, contents: dict | None = None, split: str = "train", count: int = 2
-) -> dict[str, np.ndarray]:
+def write(folder: Path, contents: dict | None = None, split: str = "train", count: int = 2) -> dict[str, np.ndarray]:
     made, drawn = document(count)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for row, image in enumerate(drawn["image"]):
