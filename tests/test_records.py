@@ -12,6 +12,7 @@ from data_pipelines.builders.labels.keypoints import clip_confidence
 from data_pipelines.builders.labels.source_images import SourceImage
 from data_pipelines.builders.report import Report
 from data_pipelines.records import schema
+from data_pipelines.records import validation as reasons
 
 
 def person(**changes):
@@ -106,8 +107,8 @@ BAD = {
     "smpl/has_pose: neither 0 nor 1": {"smpl/has_pose": np.float32(0.5)},
     "topology: missing, though there are body parameters": {"topology": ""},
     "camera: not an intrinsics matrix": {"camera/intrinsics": np.zeros((3, 3))},
-    schema.FOCAL_NOT_IN_PX: {"camera/intrinsics": np.array([[5, 0, 30], [0, 5, 20], [0, 0, 1.0]])},
-    schema.NOT_AT_KEYPOINTS: {"smpl/translation": np.array([0, 0, 3000.0])},
+    reasons.FOCAL_NOT_IN_PX: {"camera/intrinsics": np.array([[5, 0, 30], [0, 5, 20], [0, 0, 1.0]])},
+    reasons.NOT_AT_KEYPOINTS: {"smpl/translation": np.array([0, 0, 3000.0])},
     "gender: not n, m or f": {"gender": "male"},
     "depth: unknown kind": {"depth/kind": "feet"},
     "depth: map and kind disagree": {"depth/kind": "none"},
@@ -152,8 +153,8 @@ OTHER_UNITS = {
 def test_camera_labels_in_another_unit_are_named(name):
     camera = {"camera/intrinsics": np.array([[500, 0, 30], [0, 500, 20], [0, 0, 1.0]]), "box/size": 60}
     found = records.problems(person(**{"depth/encoded": b"", "depth/kind": "none"} | camera | OTHER_UNITS[name]))
-    assert found == [schema.SIZE_NOT_OF_BOX]
-    assert schema.SIZE_NOT_OF_BOX in records.DOUBTS
+    assert found == [reasons.SIZE_NOT_OF_BOX]
+    assert reasons.SIZE_NOT_OF_BOX in records.DOUBTS
 
 
 @pytest.mark.parametrize(("depth", "focal", "side"), [(3, 500, 280), (0.6, 500, 30), (0.6, 500, 600), (40, 5000, 170)])
@@ -178,7 +179,7 @@ def test_a_lens_in_millimetres_is_measured_by_the_whole_image():
         "intrinsics": np.array([[50, 0, 960], [0, 50, 540], [0, 0, 1.0]]),
     }
     record = person_record(image, key="a", dataset="d", limit=256, **labels)
-    assert record["doubt"] == schema.FOCAL_NOT_IN_PX
+    assert record["doubt"] == reasons.FOCAL_NOT_IN_PX
     assert list(Report().keep("train", [record])) == []
     assert list(Report().keep("test", [record], doubtful=True))
 

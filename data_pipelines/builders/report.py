@@ -50,7 +50,7 @@ class Report:
             records: for each row the record, or the reason why there is none.
             total: how many rows there will be, if known.
             progress: show the bar.
-            doubtful: keep records whose only problems are in `schema.DOUBTS` and mark them, as for a test split, whose
+            doubtful: keep records whose only problems are in `records.DOUBTS` and mark them, as for a test split, whose
                 people all count.
         """
         keys = self.keys.setdefault(split, {})

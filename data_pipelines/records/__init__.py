@@ -3,9 +3,7 @@
 from data_pipelines.records.schema import (
     ADDED,
     DEPTH_STEP,
-    DOUBTS,
     FIELDS,
-    MAX_OFFSET,
     Record,
     decode_depth,
     decode_mask,
@@ -13,8 +11,8 @@ from data_pipelines.records.schema import (
     encode_depth,
     features,
     nest,
-    problems,
 )
+from data_pipelines.records.validation import DOUBTS, MAX_OFFSET, problems
 
 __all__ = [
     "ADDED",

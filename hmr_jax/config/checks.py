@@ -6,8 +6,6 @@ import numbers
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from hmr_jax.config.experiment import (
     AugmentConfig,
     CheckpointConfig,
@@ -58,7 +56,7 @@ def _check(value: Any, hint: Any, name: str) -> None:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be text, not {value!r}.")
     elif hint is bool:
-        if not isinstance(value, bool | np.bool_):
+        if not isinstance(value, bool):
             raise ValueError(f"{name} must be True or False, not {value!r}.")
     elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"{name} must be a number, not {value!r}.")

@@ -16,7 +16,7 @@ from PIL import Image
 from data_pipelines import records
 from data_pipelines.builders.labels.source_images import BadImage, SourceImage
 from data_pipelines.records import Record
-from data_pipelines.records.schema import FOCAL_NOT_IN_PX
+from data_pipelines.records.validation import FOCAL_NOT_IN_PX
 from hmr_jax.geometry.cameras import FOCAL_RANGE
 
 MARGIN = 1.8
