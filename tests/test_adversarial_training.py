@@ -17,6 +17,8 @@ from hmr_jax.io.orbax_arrays import read_item
 from hmr_jax.training.loop import train
 from hmr_jax.training.optimizer import learning_rate, make_optimizer
 
+pytestmark = pytest.mark.slow
+
 LOSS = LossConfig(adversarial=0.5)
 BODIES = NaturalPoses(load_body_model(), 0)
 

@@ -82,7 +82,7 @@ def test_synthetic_people_become_records(tmp_path, monkeypatch):
                 "keypoints_3d": keypoints_3d,
                 "pose": np.zeros((len(indices), 24, 3)),
                 "betas": np.full((len(indices), 10), self.seed),
-                "translation": np.ones((len(indices), 3)),
+                "translation": np.tile([0.0, 0.0, 3.0], (len(indices), 1)),
                 "intrinsics": np.tile(np.array([[9, 0, 8.5], [0, 9, 8.5], [0, 0, 1]]), (len(indices), 1, 1)),
                 "box_center": np.full((len(indices), 2), 8.5),
                 "box_size": np.full(len(indices), 10.0),

@@ -36,6 +36,8 @@ from data_pipelines.builders.labels.source_images import (  # noqa: E402
 from data_pipelines.precompute_depth import images_by_name, precompute  # noqa: E402
 from hmr_jax.depth import DepthMap  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TURNED = range(2, 9)
 
 

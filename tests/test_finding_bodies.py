@@ -14,6 +14,8 @@ from hmr_jax.inference import Predictor
 from hmr_jax.io.json_files import read_json
 from hmr_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def with_regressor(folder, name="SMPL_NEUTRAL.npz", **changes):
     """A body file with SMPL_to_J19 beside it."""

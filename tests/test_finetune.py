@@ -13,6 +13,8 @@ from hmr_jax import checkpoints, cli
 from hmr_jax.config import DatasetConfig, FeatureCacheConfig
 from hmr_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_shipped_model_learns_from_ten_pictures(tmp_path):
     mlb_pitch.write(tmp_path / "capture", count=10)

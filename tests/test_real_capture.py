@@ -29,6 +29,8 @@ from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.models import build_model
 from hmr_jax.protocols import get_protocol
 
+pytestmark = pytest.mark.slow
+
 LENS = np.array([-0.05, 0.14, 6e-4, -7e-4, 0.01])
 WIDTH, HEIGHT = 240, 320
 ORDER = [SMPL_24.index(name) for name in JOINTS]  # of the skeleton's joints

@@ -25,6 +25,8 @@ from hmr_jax.io.orbax_arrays import read_item
 from hmr_jax.training import loop
 from hmr_jax.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RANDOM = OptimConfig(learning_rate=1e-3, warmup_steps=2, random_frozen=True)
 FROZEN = replace(RANDOM, random_frozen=False)

@@ -13,6 +13,8 @@ from hmr_jax import losses, metrics
 from hmr_jax.geometry import similarity_align
 from hmr_jax.protocols import get_protocol, keypoint_subject, score
 
+pytestmark = pytest.mark.slow
+
 BATCH, POINTS = 3, 44
 UNLABELLED = np.float32([0, 0, -1, np.nan])  # what marks a point without label
 JUNK = np.float32([0, np.nan, np.inf, -np.inf, 1e30, -1e30, 3e38, 7])

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SOURCES = ("hmr_jax", "data_pipelines", "hmr_commands", "configs")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "NOTICE")
