@@ -1,5 +1,6 @@
 """Loading parameters for inference and training from any kind of checkpoint folder."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def load_initial(config: Config, params: Params) -> Params:
         ValueError: if groups are missing, none fits, shapes differ, or frozen groups would stay random.
     """
     if not config.init_from:
-        _check_frozen(config, params, set())
+        check_frozen(config, params, set())
         return params
     source = Path(config.init_from)
     if config.init_from in SHIPPED:
@@ -117,7 +118,7 @@ def load_initial(config: Config, params: Params) -> Params:
             f"{', '.join(params)}."
         )
     replaced = {name: group for name, group in loaded.items() if name in wanted}
-    _check_frozen(config, params, set(replaced))
+    check_frozen(config, params, set(replaced))
     if not replaced:
         raise ValueError(f"{source} holds {', '.join(loaded)}, none of which this model has ({', '.join(params)}).")
     statistics = {name: group for name, group in loaded.get(STATISTICS, {}).items() if name in replaced}
@@ -132,7 +133,7 @@ def load_initial(config: Config, params: Params) -> Params:
     return params | replaced
 
 
-def _check_frozen(config: Config, params: Params, loaded: set[str]) -> None:
+def check_frozen(config: Config, params: Collection[str], loaded: set[str]) -> None:
     """Raises ValueError if groups that are never trained are not loaded either."""
     random = [name for name in config.optim.frozen if name in params and name not in loaded]
     if random and not config.optim.random_frozen:

@@ -19,6 +19,7 @@ from hmr_jax import distributed
 from hmr_jax.batch import Batch, BatchSource, check
 from hmr_jax.body import with_content
 from hmr_jax.checkpoints import runs
+from hmr_jax.checkpoints.loading import check_frozen
 from hmr_jax.config import Config, check_training
 from hmr_jax.evaluation.loop import evaluate, score_step
 from hmr_jax.metrics import DENSE_METRICS
@@ -59,6 +60,8 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
     config = replace(config, model=with_content(config.model, getattr(model, "body", None)))
     mesh = distributed.make_mesh(config.mesh)
     _check_batch_size(config, mesh.size)
+    if not config.init_from:
+        check_frozen(config, config.optim.frozen, set())
     validate = None if validation is None else _Validation(config, model, mesh, validation)
 
     with contextlib.ExitStack() as closing:
