@@ -6,14 +6,11 @@ A file with get_config() ends in a ValueError of one sentence, or in a network w
 optimiser that can be made. tests/test_fuzz_configs.py runs a bounded number of the same examples.
 """
 
-import argparse
 import dataclasses
 import functools
 import random
 import sys
 import tempfile
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ import jax
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import tiny
+from fuzz_loop import run_for_minutes
 
 from hmr_jax import cli
 from hmr_jax.batch import zeros
@@ -30,7 +28,8 @@ from hmr_jax.models import build_model
 from hmr_jax.models.parameters import init_shapes, split_params
 from hmr_jax.training.step import init_state
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_configs_"))
+_KEPT = tempfile.TemporaryDirectory(prefix="fuzz_configs_")  # until the process ends
+FOLDER = Path(_KEPT.name)
 VALUES = (
     "0", "1", "-1", "2", "3", "7", "16", "100000", "1e5", "0.5", "1.0", "1.5", "-0.1", "1e300", "float('nan')",
     "float('inf')", "None", "True", "False", "''", "'a'", "'1'", "'no'", "()", "(0,)", "(1, 2)", "(32, 32)",
@@ -123,13 +122,7 @@ def one(seed: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    end, seed, results = time.time() + 60 * parser.parse_args().minutes, 10**6, Counter[bool]()
-    while time.time() < end:
-        results[one(seed)] += 1
-        seed += 1
-    print(f"{seed - 10**6} files; with a network: {results[True] / (seed - 10**6):.0%}")
+    run_for_minutes(__doc__, ("configuration",), lambda _, seed: one(seed))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Whatever is given, the answer is a ValueError of one sentence, or a result of th
 a slow computation of it. tests/test_fuzz_inputs.py runs a bounded number of the same examples.
 """
 
-import argparse
 import io
 import json
 import math
@@ -15,7 +14,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz import mutate
+from fuzz_loop import run_for_minutes
 
 from hmr_jax.geometry.boxes import LARGEST, SMALLEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.cameras import camera_of, intrinsics_of_each
@@ -33,7 +32,8 @@ from hmr_jax.inference.files import read_boxes
 from hmr_jax.inference.inputs import image_list
 from hmr_jax.io.images import read_image
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_inputs_"))
+_KEPT = tempfile.TemporaryDirectory(prefix="fuzz_inputs_")  # until the process ends
+FOLDER = Path(_KEPT.name)
 FORMATS = {
     "png": ("1", "L", "P", "RGB", "RGBA", "LA", "I;16"), "jpg": ("L", "RGB", "CMYK"), "webp": ("RGB", "RGBA"),
     "bmp": ("1", "L", "P", "RGB"), "gif": ("P",), "jp2": ("L", "RGB", "RGBA"),
@@ -220,15 +220,7 @@ def one(kind: str, seed: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    end, seed, results = time.time() + 60 * parser.parse_args().minutes, 10**6, Counter[str]()
-    while time.time() < end:
-        for kind in CHECKS:
-            results[kind] += one(kind, seed)
-        seed += 1
-    shares = ", ".join(f"{kind} {count / (seed - 10**6):.0%}" for kind, count in results.items())
-    print(f"{seed - 10**6} examples of each kind; with a result: {shares}")
+    run_for_minutes(__doc__, CHECKS, one)
 
 
 if __name__ == "__main__":

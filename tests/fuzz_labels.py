@@ -8,20 +8,16 @@ without problems whose labels are the numbers in the file. tests/test_fuzz_label
 examples, and the changes that once broke a builder.
 """
 
-import argparse
 import contextlib
 import copy
 import io
 import json
 import pickle
 import random
-import shutil
 import sys
 import tarfile
 import tempfile
-import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +31,7 @@ from formats import camerahmr_npz, hmr2_eval_npz, hmr2_tars, mlb_pitch, spin_npz
 from formats.people import python2_pickle
 from fuzz import mutate
 from fuzz_inputs import JUNK, NUMBERS
+from fuzz_loop import run_for_minutes
 
 from data_pipelines.builders import load_builder
 from data_pipelines.builders.formats import capture
@@ -42,7 +39,8 @@ from data_pipelines.builders.report import Report
 from data_pipelines.records.reader import import_tensorflow
 
 import_tensorflow()
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz_labels_"))
+_KEPT = tempfile.TemporaryDirectory(prefix="fuzz_labels_")  # until the process ends
+FOLDER = Path(_KEPT.name)
 TYPES = (np.float16, np.float32, np.int64, np.uint8, bool, complex, object, str, bytes, ">f8")
 
 
@@ -286,16 +284,7 @@ def one(kind: str, seed: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    end, seed, results = time.time() + 60 * parser.parse_args().minutes, 10**6, Counter[str]()
-    while time.time() < end:
-        for kind in KINDS:
-            results[kind] += one(kind, seed)
-        seed += 1
-    shutil.rmtree(FOLDER)
-    shares = ", ".join(f"{kind} {count / (seed - 10**6):.0%}" for kind, count in results.items())
-    print(f"{seed - 10**6} examples of each kind; with records: {shares}")
+    run_for_minutes(__doc__, KINDS, one)
 
 
 if __name__ == "__main__":

@@ -84,8 +84,10 @@ def run(
             kept = params if single else None  # those of many are not held at once
             tasks.append(functools.partial(_evaluate_checkpoint, checkpoint, plan, kept, settings))
     for file in predictions:
-        for protocol, dataset in chosen or [_default_protocol_of_file(file)]:
+        for protocol, dataset in chosen or [(get_protocol("synthetic"), "")]:
             rows = ExternalPredictions(file, protocol)
+            if not chosen:
+                _check_built_in(rows)
             plan = _plan_predictions(rows, protocol, dataset, settings, open_source)
             tasks.append(functools.partial(_evaluate_predictions, file, plan, rows if single else None, settings))
     outcomes = [task() for task in tasks]
@@ -131,9 +133,7 @@ def _default_protocol(path: Path, config: Config, settings: Settings) -> tuple[P
         ValueError: it was made for other people than synthetic ones, whose protocols differ.
     """
     synthetic = get_protocol("synthetic")
-    if config.model.name == "dense" or settings.data == "synthetic":
-        return synthetic, ""
-    if not settings.data and config.data.source == "synthetic":
+    if config.model.name == "dense" or (settings.data or config.data.source) == "synthetic":
         return synthetic, ""
     if config.eval_protocol != synthetic.name:
         return get_protocol(config.eval_protocol), ""
@@ -148,12 +148,12 @@ def _default_protocol(path: Path, config: Config, settings: Settings) -> tuple[P
     )
 
 
-def _default_protocol_of_file(file: Path) -> tuple[Protocol, str]:
-    """The same for a file of predictions: those of the built-in body are of synthetic people."""
-    synthetic = get_protocol("synthetic")
-    if (topology := ExternalPredictions(file, synthetic).topology) != load_body_model().topology:
-        raise ValueError(f"{file} holds '{topology}' bodies: name a --protocol; `hmr protocols` lists them.")
-    return synthetic, ""
+def _check_built_in(predictions: ExternalPredictions) -> None:
+    """Raises ValueError for bodies that are not of synthetic people, whose protocol nobody has named."""
+    if predictions.topology != load_body_model().topology:
+        raise ValueError(
+            f"{predictions.path} holds '{predictions.topology}' bodies: name a --protocol; `hmr protocols` lists them."
+        )
 
 
 def _plan_checkpoint(

@@ -31,7 +31,7 @@ from hmr_jax.training.feature_cache import cached_source
 from hmr_jax.training.logger import RunLogger, parameter_table
 from hmr_jax.training.optimizer import learning_rate
 from hmr_jax.training.signals import StopSignals
-from hmr_jax.training.start import initial_state, resumed_state, state_shardings
+from hmr_jax.training.start import initial_state, resumed_state
 from hmr_jax.training.step import evaluation_params, make_train_step
 
 
@@ -87,7 +87,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
             batches = cached_source(config, batches, parameters, model.dtype, logger.say)
 
         # ---- The loop: one batch, one step; now and then log, validate, save.
-        shardings = state_shardings(config, mesh, state.trained)
+        shardings = jax.tree.map(lambda array: array.sharding, state)
         train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
         schedule = learning_rate(config)
         signals = closing.enter_context(StopSignals())

@@ -37,8 +37,12 @@ def initial_state(config: Config, model: nn.Module, mesh: Mesh, run: Path) -> tu
     frozen = jax.device_put(frozen, _shardings(config, mesh, frozen))
     trained = jax.device_put(trained, _shardings(config, mesh, trained))
     runs.save_frozen(run, frozen)
-    shardings = state_shardings(config, mesh, trained)
-    return jax.jit(lambda params: init_state(config, params), out_shardings=shardings)(trained), frozen
+
+    def init(trained: Params) -> TrainState:
+        return init_state(config, trained)
+
+    shardings = _shardings(config, mesh, jax.eval_shape(init, trained))
+    return jax.jit(init, out_shardings=shardings)(trained), frozen
 
 
 def resumed_state(
@@ -56,7 +60,7 @@ def resumed_state(
     frozen = runs.restore_frozen(run, _placeholders(frozen, _shardings(config, mesh, frozen)))
     _compare_with_source(config, shapes, frozen, say)
     state = jax.eval_shape(lambda params: init_state(config, params), trained)
-    state = _placeholders(state, state_shardings(config, mesh, trained))
+    state = _placeholders(state, _shardings(config, mesh, state))
     steps = runs.steps(run)
     for step in reversed(steps):
         items, reason = None, ""
@@ -74,11 +78,6 @@ def resumed_state(
         distributed.agree(0)
         manager.reload()
     raise AssertionError("a run to resume has a checkpoint")
-
-
-def state_shardings(config: Config, mesh: Mesh, trained: Params) -> Any:
-    """Where the arrays of a training state are: a tree of shardings like the state."""
-    return _shardings(config, mesh, jax.eval_shape(lambda params: init_state(config, params), trained))
 
 
 def _shardings(config: Config, mesh: Mesh, tree: Any) -> Any:
