@@ -1,7 +1,7 @@
 """How long a prediction takes and what of it: `python benchmarks/inference.py --config configs/quickstart.py`.
 
 Prints milliseconds per person for cutting crops, the network with skinning, and the whole call, by batch size, and
-per image for the files that files.py writes. Weights are random: they do not change the times.
+per image for the files that results.py writes. Weights are random: they do not change the times.
 """
 
 import argparse
@@ -16,7 +16,8 @@ import numpy as np
 from hmr_jax import cli, runtime
 from hmr_jax.batch import zeros
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.inference import Predictor, files
+from hmr_jax.geometry.intrinsics import image_camera
+from hmr_jax.inference import Predictor, results
 from hmr_jax.models import build_model
 
 
@@ -44,8 +45,10 @@ def main() -> None:
         whole = milliseconds(lambda: predictor(image, boxes), 3) / options.people  # noqa: B023
         print(f"batch {size:3d}: {whole:6.1f} ms a person, {1e3 / whole:6.1f} people/s, first call {first:.1f} s")
     with tempfile.TemporaryDirectory() as folder:
-        header = files.header(predictor, Path("image.jpg"), image)
-        writing = milliseconds(lambda: files.write_results(predictor, people, image, header, Path(folder), "image"), 3)
+        header = results.header(predictor, Path("image.jpg"), image, image_camera((1280, 720), None))
+        writing = milliseconds(
+            lambda: results.write_results(predictor, people, image, header, Path(folder), "image"), 3
+        )
     print(f"all files of one image of 1280x720 with one person: {writing:.0f} ms")
 
 

@@ -21,6 +21,11 @@ def main(
     axes: Literal["opencv", "opengl", "blender"] = "opengl",
     depth: str = "",
     body: Path | None = None,
+    camera: Literal["perspective", "hmr2"] = "perspective",
+    only: str = "",
+    overlay: bool = True,
+    recursive: bool = False,
+    again: bool = False,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
@@ -32,26 +37,43 @@ def main(
         detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
             RTMDet, D-FINE or RT-DETR; docs/detection.md.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
-        output: folder of the results; those of an earlier run for the same images are replaced.
-        intrinsics: fx,fy,cx,cy in pixels of the images; by default a focal length from each image's size.
+        output: folder of the results; those of an earlier run for the same images are replaced, or kept if they are
+            of the same request.
+        intrinsics: fx,fy,cx,cy in pixels of the images, or a JSON file {file name: [fx, fy, cx, cy]}; by default the
+            focal length of EXIF, or a field of view of 60 degrees over the diagonal.
         axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
         depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default
             HMR_JAX_BODIES is searched.
+        camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
+        only: what is written, of json,npz,glb,overlay,details; by default all.
+        overlay: whether images with the bodies and with details are drawn.
+        recursive: whether folders are searched with all that are in them.
+        again: predict images again whose results of the same request are there.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
-    from hmr_jax.inference import Predictor, files
+    from hmr_jax.inference import Predictor
+    from hmr_jax.inference.earlier import file_identity
+    from hmr_jax.inference.files import predict_files
+    from hmr_jax.inference.given import read_boxes, read_intrinsics
+    from hmr_jax.inference.results import parse_kinds
+    from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images
 
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    paths = find_images(images)
-    people, camera = files.read_boxes(boxes, paths), files.parse_intrinsics(intrinsics)
+    kinds = parse_kinds(only, overlay)
+    paths = find_images(images, recursive)
+    people, cameras = read_boxes(boxes, paths), read_intrinsics(intrinsics, paths)
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None else None
-    predictor = Predictor.from_checkpoint(checkpoint, body=body)
+    predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
     predictor.detector = finder
-    for path in files.predict_files(predictor, paths, output, people, camera, axes, maps):
+    request = None if again else {"detector": file_identity(detector)}
+    stages = Stages()
+    for path in predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, request, stages):
         tqdm.write(str(path))  # clear of the progress bar
+    if len(paths) > 1:
+        print(stages.summary(), file=sys.stderr)

@@ -19,7 +19,7 @@ from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detections
 from hmr_jax.geometry.boxes import square_box
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.inference import Predictor
 from hmr_jax.inference import predictor as inference
 from hmr_jax.models import build_model
 from hmr_jax.models.deforhmr import DeforHMR
@@ -104,62 +104,18 @@ def test_shapes_of_a_prediction(predictor, images):
     assert {name: getattr(person, name).shape for name in shapes} == shapes
 
 
+@pytest.mark.parametrize("camera", ["perspective", "hmr2"])
 @pytest.mark.parametrize("intrinsics", [None, (3000.0, 3000, 60, 40), (3000.0, 2900, 10, 70)])
-def test_the_placed_body_projects_to_where_the_crop_has_it(predictor, images, intrinsics):
-    for person in predictor(images, BOXES, intrinsics):
+def test_the_placed_body_projects_to_where_the_crop_has_it(predictor, images, intrinsics, camera):
+    if intrinsics is None and camera == "perspective":
+        intrinsics = (2000.0, 2000, 50, 30)  # the default is too near for a comparison with the crop's far camera
+    for person in Predictor(CONFIG, predictor._params, 2, camera=camera)(images, BOXES, intrinsics):
         in_image = person.box_center + person.box_size * person.keypoints_2d
         # Both cameras are far away, so only perspective on the body itself differs.
         np.testing.assert_allclose(person.keypoints_image, in_image, atol=0.03 * person.box_size)
         placed = person.keypoints_3d + person.translation
         again = placed[:, :2] / placed[:, 2:] * person.focal_length + person.principal_point
         np.testing.assert_allclose(again, person.keypoints_image, atol=0.01)
-
-
-def test_the_default_camera_is_hmr2s():
-    focal_length, principal_point = camera_of((640, 480), None, 5000.0)
-    np.testing.assert_allclose(focal_length, 5000 / 256 * 640)
-    np.testing.assert_allclose(principal_point, [320, 240])
-    matrix = np.array([[700.0, 0, 300], [0, 710, 200], [0, 0, 1]])
-    np.testing.assert_allclose(np.concatenate(camera_of((640, 480), matrix, 5000.0)), [700, 710, 300, 200])
-
-
-MATRIX = np.array([[700.0, 0, 300], [0, 710, 200], [0, 0, 1]])
-SKEWED = MATRIX + np.array([[0, 30.0, 0], [0, 0, 0], [0, 0, 0]])
-
-
-@pytest.mark.parametrize(
-    ("intrinsics", "reason"),
-    [
-        ((0, 1, 2, 3), "focal lengths must be positive"),
-        ((np.nan, 1, 2, 3), "all numbers finite"),
-        ((1, 2, 3), r"shape \(3,\)"),
-        ("700,710", "no numbers"),
-        ([[700, 0, 300], [0, 710]], "no numbers"),
-        (MATRIX.T, "transposed"),
-        (SKEWED, "skew of 30"),
-        (MATRIX / 2, "must be"),
-        (MATRIX[:, [1, 0, 2]], "must be"),
-        (np.eye(4), r"shape \(4, 4\)"),
-        (np.eye(3, 4), r"shape \(3, 4\)"),
-        (np.stack([MATRIX, MATRIX]), r"shape \(2, 3, 3\)"),
-        (MATRIX / [[640], [480], [1]], "too small for pixels"),
-        ((1.2, 1.5, 0.5, 0.5), "too small for pixels"),
-        ((700, 700, 0.47, 0.42), "too small for pixels"),
-        ((35, 35, 18, 12), "too small for pixels"),
-        ((7e7, 7e7, 300, 200), "too large for pixels"),
-        ((700, 700, 3e5, 200), "too large for pixels"),
-        ((700, 300, 710, 200), "too different"),
-    ],
-    ids=str,
-)
-def test_intrinsics_of_no_camera_are_refused_with_the_reason(intrinsics, reason):
-    with pytest.raises(ValueError, match=f"{reason}.*give fx, fy, cx, cy in pixels of the image, or a 3x3 matrix"):
-        camera_of((640, 480), intrinsics, 5000.0)
-
-
-def test_a_leading_axis_of_one_and_a_tiny_skew_change_nothing():
-    for intrinsics in (MATRIX[None], SKEWED - [[0, 29.9, 0], [0, 0, 0], [0, 0, 0]], [700, 710, 300, 200]):
-        np.testing.assert_allclose(np.concatenate(camera_of((640, 480), intrinsics, 5000.0)), [700, 710, 300, 200])
 
 
 @pytest.mark.parametrize("kind", ["matrices", "numbers", "one of them", "one for all", "a leading axis"])

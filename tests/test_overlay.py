@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from hmr_jax.body import load_body_model
+from hmr_jax.geometry.intrinsics import image_camera
 from hmr_jax.inference import PersonPrediction
-from hmr_jax.inference.files import header, write_results
+from hmr_jax.inference.results import header, write_results
 from hmr_jax.rendering import overlay
 from hmr_jax.rendering.contact_sheet import caption, contact_sheet
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
@@ -165,7 +166,8 @@ def test_photos_of_models_that_expect_errors_show_them(standing, tmp_path):
     encoder = SimpleNamespace(image_size=(8, 8))
     model = SimpleNamespace(encoder=encoder, focal_length=5000.0)
     predictor = SimpleNamespace(body=body, checkpoint={}, config=SimpleNamespace(model=model))
-    about = header(predictor, tmp_path / "a.png", PHOTO, np.array([400, 400, 60, 80]))
+    camera = image_camera((PHOTO.shape[1], PHOTO.shape[0]), (400, 400, 60, 80))
+    about = header(predictor, tmp_path / "a.png", PHOTO, camera)
     views = {}
     for name, sigma in (("sure", np.full(44, 0.01)), ("unsure", np.full(44, 0.15)), ("silent", None)):
         write_results(predictor, [PersonPrediction(**numbers, sigma=sigma)], PHOTO, about, tmp_path, name)

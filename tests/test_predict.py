@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from PIL import Image
+from PIL import ExifTags, Image
 from test_inference import random_parameters
 from tiny import config
 
@@ -18,7 +18,9 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.checkpoints import export
 from hmr_jax.depth.providers import DiskDepth
 from hmr_jax.inference import predictor as inference
-from hmr_jax.inference.files import predict_files, read_boxes, result_names
+from hmr_jax.inference.files import predict_files, result_names
+from hmr_jax.inference.given import read_boxes
+from hmr_jax.inference.results import parse_kinds
 
 PROGRAM = Path(__file__).parents[1] / "predict.py"
 
@@ -104,7 +106,12 @@ def test_a_damaged_image_does_not_stop_the_others(run, photos, checkpoint, tmp_p
     assert json.loads((output / "a.json").read_text())["people"] == []
     assert not [path for path in output.iterdir() if not path.name.startswith("a")]
     camera = json.loads((output / "a.json").read_text())["camera"]
-    assert camera == {"focal_length": [150, 160], "principal_point": [45, 60], "source": "given"}
+    assert camera == {
+        "focal_length": [150, 160],
+        "principal_point": [45, 60],
+        "source": "given",
+        "relative_uncertainty": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -350,3 +357,65 @@ def test_intrinsics_that_do_not_fit_an_image_leave_out_that_image(run, photos, c
     assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
     code, _, errors = run(*command, "150,160,45")
     assert (code, errors) == (2, "error: --intrinsics 150,160,45: give four numbers, fx,fy,cx,cy, in pixels.\n")
+
+
+@pytest.fixture
+def ask(run, photos, checkpoint, tmp_path):
+    """Predicts the photos into one folder, and returns the files written and the messages."""
+
+    def program(*arguments) -> tuple[list[str], str]:
+        command = (photos, "--boxes", "whole", "--checkpoint", checkpoint, "--output", tmp_path / "out", *arguments)
+        code, lines, messages = run(*command)
+        assert code == 0, messages
+        return [Path(line).name for line in lines], messages
+
+    return program
+
+
+def test_images_that_were_done_in_the_same_way_are_kept(ask, photos, tmp_path):
+    numbers = {"a.json", "a.npz", "b.json", "b.npz"}
+    assert set(ask("--only", "npz,json")[0]) == numbers
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    written, messages = ask("--only", "json,npz")
+    assert (written, "2 of 2 images were done before" in messages) == ([], True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+    assert set(ask("--only", "json,npz", "--again")[0]) == numbers
+    assert set(ask("--only", "json,npz", "--camera", "hmr2")[0]) == numbers
+    assert set(ask("--only", "json,npz", "--intrinsics", "150,160,45,60")[0]) == numbers
+    (tmp_path / "out" / "a.npz").unlink()
+    damaged = tmp_path / "out" / "b.json"
+    damaged.write_text(damaged.read_text()[:99])
+    assert set(ask("--only", "json,npz", "--intrinsics", "150,160,45,60")[0]) == numbers
+    Image.new("RGB", (90, 120)).save(photos / "a.jpg")
+    assert set(ask("--only", "json,npz", "--intrinsics", "150,160,45,60")[0]) == {"a.json", "a.npz"}
+
+
+def test_only_what_is_asked_for_is_written(ask, tmp_path, monkeypatch):
+    monkeypatch.setattr("hmr_jax.inference.results.three_views", lambda *_, **__: pytest.fail("drawn"))
+    assert {name.partition(".")[2] for name in ask("--no-overlay")[0]} == {"json", "npz", "glb"}
+    written, messages = ask("--only", "json")
+    assert set(written) == {"a.json", "b.json"} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert "2 images, 2 people in" in messages
+    assert all(stage in messages for stage in ("read", "predict", "write"))
+
+
+@pytest.mark.parametrize(
+    ("text", "overlay", "words"), [("jsn", True, "'jsn' is no kind"), ("overlay", False, "nothing")]
+)
+def test_unknown_kinds_of_results_are_refused(text, overlay, words):
+    with pytest.raises(ValueError, match=words):
+        parse_kinds(text, overlay)
+
+
+def test_the_cameras_source_is_in_the_file(ask, photos, tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    Image.new("RGB", (90, 120)).save(photos / "a.jpg", exif=exif)
+    ask("--only", "json")
+    cameras = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text())["camera"] for name in "ab"}
+    assert (cameras["a"]["source"], cameras["b"]["source"]) == ("exif", "default")
+    assert cameras["a"]["focal_length"] == pytest.approx([26 / np.hypot(36, 24) * 150] * 2, rel=1e-4)
+    ask("--only", "json", "--camera", "hmr2")
+    camera = json.loads((tmp_path / "out" / "a.json").read_text())["camera"]
+    assert (camera["source"], camera["relative_uncertainty"]) == ("hmr2", None)
+    assert camera["focal_length"] == pytest.approx([5000 / 256 * 120] * 2)

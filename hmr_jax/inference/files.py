@@ -1,110 +1,35 @@
-"""From image files to prediction files; docs/outputs.md describes them."""
+"""From image files to prediction files; docs/outputs.md describes them.
 
-import dataclasses
+Images are read, and results drawn and written, by threads while the network runs.
+"""
+
 import sys
-import tempfile
-import unicodedata
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from hmr_jax import __version__
-from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.depth import DepthMap
 from hmr_jax.depth.providers import DepthProvider, DiskDepth, maps_or_errors
-from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.geometry.boxes import as_boxes, check_box
-from hmr_jax.geometry.cameras import NOMINAL_CROP, camera_of, intrinsics_of_each
-from hmr_jax.inference import PersonPrediction, Predictor
+from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of_each
+from hmr_jax.inference import Predictor
+from hmr_jax.inference.earlier import is_done, request_of, what_is_common
+from hmr_jax.inference.given import Boxes
 from hmr_jax.inference.result_files import check_no_image_is_a_result, is_too_long, remove_results, result_names
+from hmr_jax.inference.results import KINDS, Kind, header, write_results
+from hmr_jax.inference.stages import Stages
+from hmr_jax.io.exif import focal_length_of_file
 from hmr_jax.io.images import read_image
-from hmr_jax.io.json_files import load_json
-from hmr_jax.rendering.details import draw_details
-from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
-from hmr_jax.rendering.overlay import PALETTE, three_views
-from hmr_jax.rendering.plots import draw_sampling
+from hmr_jax.rendering.export import Axes
 
-CHUNK = 16  # images that are in memory at once; their crops share batches
-
-Boxes = Sequence[np.ndarray] | Literal["whole"] | None
-"""(n, 4) of every image; the whole of each image; or None: the people are found."""
-
-
-def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
-    """Boxes of every image from "x0,y0,x1,y1" or the path of a JSON file; "whole" for itself, and None for "".
-
-    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if boxes are missing or malformed.
-    """
-    if not text:
-        return None
-    if text == "whole":
-        return "whole"
-    if not text.lower().endswith(".json"):
-        numbers = [_parse_number(part, text) for part in text.split(",")]
-        if len(numbers) != 4 or len(images) != 1:
-            raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one image, or a JSON file for several.")
-        return [np.array([numbers])]
-    if not Path(text).is_file():
-        raise FileNotFoundError(f"There is no box file {text}.")
-    table = load_json(Path(text))
-    if isinstance(table, list) and len(images) == 1:
-        table = {images[0].name: table}
-    if not isinstance(table, dict):
-        raise ValueError(f"{text} must hold {{file name: [[x0, y0, x1, y1], ...]}}.")
-    names = _names_in(table, images, text)
-    if missing := [path.name for path, name in zip(images, names, strict=True) if name is None]:
-        raise ValueError(f"{text} has no boxes for {', '.join(missing[:5])}; an empty list says that nobody is there.")
-    return [
-        as_boxes(table[name], f"{text}: the boxes of {path.name}") for path, name in zip(images, names, strict=True)
-    ]
-
-
-def _names_in(table: Mapping[str, Any], images: Sequence[Path], source: str) -> list[str | None]:
-    """The name of each image in a table: as much of the end of its path as it states, or its absolute path."""
-    by_parts: dict[tuple[str, ...], str] = {}
-    for name in table:
-        other = by_parts.setdefault(_parts(Path(name)), name)
-        if other != name:
-            raise ValueError(f"{source}: '{other}' and '{name}' are the same file.")
-    names: list[str | None] = []
-    for path in images:
-        parts = _parts(path.absolute())
-        names.append(next((by_parts[end] for i in range(len(parts)) if (end := parts[i:]) in by_parts), None))
-    users: dict[str, Path] = {}
-    for path, used in zip(images, names, strict=True):
-        if used is not None and (other_path := users.setdefault(used, path)) != path:
-            raise ValueError(f"{source}: '{used}' could be {other_path} or {path}; state the folder, too.")
-    return names
-
-
-def _parts(path: Path) -> tuple[str, ...]:
-    """Of a path, with its accents composed: file systems and editors write them in two ways."""
-    return Path(unicodedata.normalize("NFC", str(path))).parts
-
-
-def _parse_number(part: str, text: str) -> float:
-    try:
-        return float(part)
-    except ValueError:
-        raise ValueError(f"'{part.strip()}' in '{text}' is not a number.") from None
-
-
-def parse_intrinsics(text: str) -> np.ndarray | None:
-    """ "fx,fy,cx,cy" -> (4,) px; "" -> None; raises ValueError for anything else."""
-    numbers = [_parse_number(part, text) for part in text.split(",")] if text else []
-    if len(numbers) not in (0, 4):
-        raise ValueError(f"--intrinsics {text}: give four numbers, fx,fy,cx,cy, in pixels.")
-    return np.array(numbers) if numbers else None
+CHUNK = 8
+"""Images whose crops share batches, at least; three times as many are in memory at once."""
+_THREADS = 2  # for reading, and as many for writing
 
 
 def predict_files(
@@ -112,9 +37,12 @@ def predict_files(
     images: Sequence[Path],
     output: Path,
     boxes: Boxes = None,
-    intrinsics: np.ndarray | None = None,
+    intrinsics: Any = None,
     axes: Axes = "opengl",
     depth: DepthProvider | None = None,
+    kinds: Collection[Kind] = KINDS,
+    request: Mapping[str, Any] | None = None,
+    stages: Stages | None = None,
 ) -> Iterator[Path]:
     """Predicts and writes, for each image NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
@@ -126,9 +54,13 @@ def predict_files(
         output: folder of the results; created if needed.
         boxes: (n, 4) per image; None: the predictor finds the people, with a warning where there are none. "whole":
             the whole image is one person's box.
-        intrinsics: of all images, or of each, as for `Predictor`.
+        intrinsics: of all images, or of each, as for `Predictor`; None: by EXIF, or the predictor's default.
         axes: of the GLB file.
         depth: of the images, for a network that takes it; images without a map are predicted with a warning.
+        kinds: of files that are written; what is not written costs nothing.
+        request: what results depend on beside the other arguments, such as the name of a detector. If given, images
+            are left out whose results of just this request are there. None: all are predicted.
+        stages: measures how long reading, finding, predicting and writing take.
 
     Yields:
         The files written.
@@ -147,36 +79,72 @@ def predict_files(
     names = result_names(images)
     check_no_image_is_a_result(images, names, output)
     output.mkdir(parents=True, exist_ok=True)
-    problems = []
-    bar = tqdm(total=len(images), unit="image", disable=not sys.stderr.isatty() or len(images) == 1)
-    for start in range(0, len(images), CHUNK):
-        loaded: dict[int, np.ndarray] = {}
-        chunk = range(start, min(start + CHUNK, len(images)))
-        for i in chunk:
-            own_boxes = boxes if boxes is None or isinstance(boxes, str) else boxes[i]
-            try:
-                loaded[i] = _load(images[i], own_boxes, cameras[i], names[i])
-            except (ValueError, FileNotFoundError) as error:
-                problems.append(str(error))
+    stages = stages or Stages()
+    own_boxes = [boxes if boxes is None or isinstance(boxes, str) else boxes[i] for i in range(len(images))]
+    requests: list[str | None] = [None] * len(images)
+    todo = list(range(len(images)))
+    if request is not None and depth is None:
+        common = what_is_common(predictor, axes=axes, kinds=sorted(kinds), **request)
+        requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, strict=True)]
+        todo = [i for i in todo if not is_done(output, names[i], kinds, requests[i] or "")]
+        if len(todo) < len(images):
+            print(f"{len(images) - len(todo):,} of {len(images):,} images were done before, in the same way.", file=sys.stderr)
+
+    problems: list[str] = []
+    bar = tqdm(total=len(todo), unit="image", disable=not sys.stderr.isatty() or len(todo) < 2)
+    size = max(CHUNK, predictor.batch_size)
+    chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
+    with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
+
+        def read(i: int) -> _Loaded:
+            with stages.measure("read"):
+                return _load(predictor, images[i], own_boxes[i], cameras[i], names[i])
+
+        def write(i: int, own, one: _Loaded) -> list[Path]:
+            with stages.measure("write"):
+                about = header(predictor, images[i], one.image, one.camera, requests[i])
+                files = write_results(predictor, own, one.image, about, output, names[i], axes, kinds)
+            stages.count(len(own))
+            return files
+
+        def finished(writing: list[Future[list[Path]]]) -> Iterator[Path]:
+            for future in writing:
+                yield from future.result()
                 bar.update()
-        maps = None if depth is None else _depth_maps(depth, loaded, images, problems)
-        loaded_boxes = _loaded_boxes(predictor, boxes, loaded, images)
-        people = predictor(list(loaded.values()), loaded_boxes, [cameras[i] for i in loaded], depth=maps)
-        for index, (i, image) in enumerate(loaded.items()):
-            own = [person for person in people if person.image_index == index]
-            about = header(predictor, images[i], image, cameras[i])
-            yield from write_results(predictor, own, image, about, output, names[i], axes)
-            bar.update()
-        for i in chunk:
-            if i not in loaded:
-                remove_results(output, names[i])
+
+        writing: list[Future[list[Path]]] = []
+        reading = [readers.submit(read, i) for i in chunks[0]] if chunks else []
+        for number, chunk in enumerate(chunks):
+            loaded = _usable(chunk, reading, problems)
+            reading = [readers.submit(read, i) for chunk in chunks[number + 1 : number + 2] for i in chunk]
+            pixels = {i: one.image for i, one in loaded.items()}
+            maps = None if depth is None else _depth_maps(depth, pixels, images, problems)
+            with stages.measure("find people"):
+                found = _loaded_boxes(predictor, boxes, pixels, images)
+            with stages.measure("predict"):
+                people = predictor(list(pixels.values()), found, [loaded[i].camera for i in pixels], depth=maps)
+            yield from finished(writing)
+            writing = [
+                writers.submit(write, i, [person for person in people if person.image_index == index], loaded[i])
+                for index, i in enumerate(pixels)
+            ]
+            for i in chunk:
+                if i not in pixels:
+                    remove_results(output, names[i])
+                    bar.update()
+        yield from finished(writing)
     bar.close()
     if problems:
         rest = f" ({len(problems)} of {len(images)} images were left out)" if len(images) > 1 else ""
         raise ValueError("\n".join(problems) + rest)
 
 
-def _load(path: Path, boxes: Any, intrinsics: Any, name: str) -> np.ndarray:
+class _Loaded(NamedTuple):
+    image: np.ndarray
+    camera: ImageCamera
+
+
+def _load(predictor: Predictor, path: Path, boxes: Any, intrinsics: Any, name: str) -> _Loaded:
     """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
     if is_too_long(name):
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
@@ -188,8 +156,19 @@ def _load(path: Path, boxes: Any, intrinsics: Any, name: str) -> np.ndarray:
         boxes = [0, 0, *size]
     for number, box in enumerate(as_boxes(boxes, f"The boxes of {path.name}")):
         check_box(box, size, f"Box {number} of {path.name}")
-    camera_of(size, intrinsics, NOMINAL_CROP)
-    return image
+    exif = focal_length_of_file(path) if intrinsics is None else None
+    return _Loaded(image, image_camera(size, intrinsics, exif, predictor.crop_focal_length))
+
+
+def _usable(chunk: Sequence[int], reading: Sequence[Future[_Loaded]], problems: list[str]) -> dict[int, _Loaded]:
+    """The images that could be read; what is wrong with the others is added to the problems."""
+    loaded = {}
+    for i, future in zip(chunk, reading, strict=True):
+        try:
+            loaded[i] = future.result()
+        except (ValueError, FileNotFoundError) as error:
+            problems.append(str(error))
+    return loaded
 
 
 def _loaded_boxes(predictor: Predictor, boxes: Boxes, loaded: dict[int, np.ndarray], images: Sequence[Path]) -> Boxes:
@@ -216,98 +195,3 @@ def _depth_maps(
         elif depth is None:
             warnings.warn(f"{images[i].name} has no depth map: the prediction is from the image alone.", stacklevel=2)
     return [depth for depth in found.values() if not isinstance(depth, ValueError)]
-
-
-def write_results(
-    predictor: Predictor,
-    people: Sequence[PersonPrediction],
-    image: np.ndarray,
-    about: Mapping[str, Any],
-    output: Path,
-    name: str,
-    axes: Axes = "opengl",
-) -> list[Path]:
-    """Writes the files of one image, first to a temporary folder and then to the output folder.
-
-    Args:
-        predictor: the network.
-        people: its predictions.
-        image: (H, W, 3) uint8.
-        about: from `header`.
-        output: folder of the results.
-        name: of the files, without suffix.
-        axes: of the GLB file.
-
-    Returns:
-        The files written.
-    """
-    camera = about["camera"]
-    focal, center = camera["focal_length"], camera["principal_point"]
-    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
-    faces = predictor.body.faces
-    records = [person_record(person) for person in people]
-    compact = [{key: value for key, value in record.items() if key not in _NPZ_ONLY} for record in records]
-    with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as folder:
-        part = Path(folder)
-        write_json(part / f"{name}.json", about, compact)
-        write_npz(part / f"{name}.npz", about, records, faces=faces)
-        vertices = [person.vertices + person.translation for person in people]
-        errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
-        Image.fromarray(three_views(image, vertices, faces, matrix, errors=errors)).save(
-            part / f"{name}_overlay.png", compress_level=_PNG_LEVEL
-        )
-        if people:
-            bodies, translations = [p.vertices for p in people], np.stack([p.translation for p in people])
-            write_glb(part / f"{name}.glb", bodies, faces, translations, PALETTE, axes)
-        height, width = predictor.config.model.encoder.image_size
-        for number, person in enumerate(people):
-            suffix = f"_{number}" if len(people) > 1 else ""
-            for kind, panel in _detail_images(person, width / height):
-                Image.fromarray(panel).save(part / f"{name}_{kind}{suffix}.png", compress_level=_PNG_LEVEL)
-        remove_results(output, name, keep={file.name for file in part.iterdir()})
-        return [file.replace(output / file.name) for file in sorted(part.iterdir())]
-
-
-def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:
-    """Visualizations of the network's other outputs, by kind."""
-    if person.sampling_points is not None:
-        yield "sampling", draw_sampling(person.crop, person.sampling_points, seen_width)
-    if not (person.sigma is None and person.silhouette is None and person.gates is None):
-        yield "details", draw_details(
-            person.crop, seen_width, person.keypoints_2d, person.sigma, float(person.camera[0]), person.silhouette,
-            person.gates,
-        )  # fmt: skip
-
-
-_PNG_LEVEL = 1  # of compression: a quarter of the default's time, files 7 % larger
-_NPZ_ONLY = ("vertices",)
-_NOT_WRITTEN = ("image_index", "crop", "sampling_points", "silhouette", "gates", "focal_length", "principal_point")
-
-
-def person_record(person: PersonPrediction) -> dict[str, Any]:
-    """A prediction as docs/outputs.md describes it, with the pose also as axis-angle."""
-    fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
-    record = {name: value for name, value in fields.items() if name not in _NOT_WRITTEN and value is not None}
-    rotations = jnp.concatenate([person.global_orient, person.body_pose])
-    record["pose_axis_angle"] = np.asarray(matrix_to_axis_angle(rotations))
-    return record
-
-
-def header(predictor: Predictor, path: Path, image: np.ndarray, intrinsics: np.ndarray | None = None) -> dict[str, Any]:
-    """Fields of a result file other than the people; docs/outputs.md describes them."""
-    size = image.shape[1], image.shape[0]
-    focal_length, principal_point = camera_of(size, intrinsics, predictor.config.model.focal_length)
-    return {
-        "version": __version__,
-        "checkpoint": predictor.checkpoint,
-        "topology": predictor.body.topology,
-        "axes": "opencv",
-        "image": {"file": path.name, "width": size[0], "height": size[1]},
-        "camera": {
-            "focal_length": focal_length,
-            "principal_point": principal_point,
-            "source": "default" if intrinsics is None else "given",
-        },
-        "joint_names": SMPL_24,
-        "keypoint_names": KEYPOINTS_44,
-    }

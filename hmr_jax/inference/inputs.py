@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from hmr_jax.geometry.boxes import check_box
+from hmr_jax.io.exif import focal_length
 from hmr_jax.io.images import to_rgb
 
 Images = np.ndarray | jax.Array | Image.Image | Sequence[np.ndarray | jax.Array | Image.Image]
@@ -23,12 +24,22 @@ def is_one(images: Any) -> bool:
     return isinstance(images, Image.Image) or (hasattr(images, "shape") and len(images.shape) < 4)
 
 
-def image_list(images: Any) -> list[np.ndarray]:
-    """Images as (H, W, 3) uint8 RGB each; raises ValueError for what is no image."""
+def several_images(images: Any) -> list[Any]:
+    """A list of images, also of one; raises ValueError for what can hold none."""
     several = [images] if is_one(images) else images
     if isinstance(several, str | Path) or not np.iterable(several):
         raise ValueError(f"Images must be arrays or PIL images, not {type(images).__name__}.")
-    return [_rgb_array(image, index) for index, image in enumerate(several)]
+    return list(several)
+
+
+def image_list(images: Any) -> list[np.ndarray]:
+    """Images as (H, W, 3) uint8 RGB each; raises ValueError for what is no image."""
+    return [_rgb_array(image, index) for index, image in enumerate(several_images(images))]
+
+
+def exif_focal_lengths(images: Sequence[Any]) -> list[float | None]:
+    """Focal lengths in px of what PIL images say of their cameras; None for arrays."""
+    return [focal_length(image) if isinstance(image, Image.Image) else None for image in images]
 
 
 def _rgb_array(image: Any, index: int) -> np.ndarray:

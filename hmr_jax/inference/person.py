@@ -24,7 +24,7 @@ class PersonPrediction:
     box_size: float
     """Side of the square crop, px."""
     focal_length: np.ndarray
-    """(2,) along x and y, px: as given, or `ModelConfig.focal_length` / 256 * max(W, H)."""
+    """(2,) along x and y, px; see `camera_source`."""
     principal_point: np.ndarray
     """(2,) px: as given, or the image's centre (W / 2, H / 2)."""
     translation: np.ndarray
@@ -59,3 +59,6 @@ class PersonPrediction:
     """(L, h, w, 3) shares of image, depth-attended image and depth in each block's fusion (D2A-HMR)."""
     box_turn: float = 0.0
     """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
+    camera_source: str = "default"
+    """Where the focal length is from: "given", "exif", "default" (60 degrees over the diagonal) or "hmr2" (5,000 px for
+    a crop of 256)."""

@@ -11,13 +11,13 @@ Shapes: H, W an image, n its boxes, S side of the crop.
 """
 
 import dataclasses
+import functools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.body import BodyModel, named_body
@@ -25,23 +25,34 @@ from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
-from hmr_jax.geometry import full_image_translation, project
+from hmr_jax.geometry import project
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
-from hmr_jax.geometry.cameras import camera_of, intrinsics_of_each
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.inference.inputs import Images, image_list, is_one, usable
+from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of_each
+from hmr_jax.inference.inputs import Images, exif_focal_lengths, image_list, is_one, several_images, usable
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.inference.placing import place, place_as_hmr2
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
 from hmr_jax.models.encoders import EncoderAlone, finds_landmarks
-from hmr_jax.models.parameters import Params, encoder_variables, to_variables
+from hmr_jax.models.parameters import Params, encoder_variables, parameters_hash, to_variables
+
+CameraKind = Literal["perspective", "hmr2"]
+CAMERA_KINDS = get_args(CameraKind)
 
 
 class Predictor:
     """A network and its parameters behind one call."""
 
-    def __init__(self, config: Config, params: Params, batch_size: int | None = None, upright: bool = True):
+    def __init__(
+        self,
+        config: Config,
+        params: Params,
+        batch_size: int | None = None,
+        upright: bool = True,
+        camera: CameraKind = "perspective",
+    ):
         """Builds the network.
 
         Args:
@@ -51,13 +62,20 @@ class Predictor:
                 a CPU and 16 elsewhere.
             upright: whether people are looked at again in a crop that is turned along their trunk, see
                 `inference.upright`; done where the network's encoder finds landmarks and takes no depth.
+            camera: of images. "perspective": the camera that is given, or that of EXIF, or one with a field of view of
+                60 degrees over the diagonal; bodies are placed where they project to the network's own keypoints.
+                "hmr2": HMR2.0's, which without given intrinsics is a lens of 5,000 px for crops of 256 px.
 
         Raises:
-            ValueError: if the network predicts no bodies.
+            ValueError: if the network predicts no bodies, or the camera is of no known kind.
         """
+        if camera not in CAMERA_KINDS:
+            raise ValueError(f"There is no camera '{camera}': give {' or '.join(CAMERA_KINDS)}.")
         if config.model.name == "dense":
             raise ValueError("This checkpoint predicts no bodies: it is an encoder for training to start from.")
         self.config = config
+        self.crop_focal_length = config.model.focal_length if camera == "hmr2" else None
+        """Of HMR2.0's default camera, see `camera_of`; None with perspective cameras."""
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.model = build_model(config.model)
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
@@ -67,7 +85,7 @@ class Predictor:
         self._takes_depth = needs_depth(config.model)
         self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
-        self._turns = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
+        self.upright = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
         encoder = EncoderAlone(config.model, self.model.dtype)
         self._encode = jax.jit(lambda params, crops: encoder.apply(encoder_variables(params), crops))
 
@@ -78,6 +96,7 @@ class Predictor:
         batch_size: int | None = None,
         upright: bool = True,
         body: str | Path | None = None,
+        camera: CameraKind = "perspective",
     ) -> "Predictor":
         """Loads a run's folder, one of its checkpoints, an exported folder, or by default the shipped model.
 
@@ -86,6 +105,7 @@ class Predictor:
             batch_size: see the class.
             upright: see the class.
             body: file or folder of the checkpoint's body, if it is not where it was in training (or HMR_JAX_BODIES).
+            camera: see the class.
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
@@ -95,7 +115,7 @@ class Predictor:
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
         config, params = load_for_inference(directory)
         config = dataclasses.replace(config, model=named_body(config.model, body))
-        predictor = cls(config, params, batch_size, upright)
+        predictor = cls(config, params, batch_size, upright, camera)
         predictor.checkpoint = describe(directory)
         return predictor
 
@@ -103,6 +123,11 @@ class Predictor:
     def body(self) -> BodyModel:
         """The body model, with `faces` and `topology`."""
         return self.model.body
+
+    @functools.cached_property
+    def parameters_hash(self) -> str:
+        """A hash of the parameters, 32 hexadecimal digits."""
+        return parameters_hash(self._params)
 
     def check_takes_depth(self, given: bool) -> None:
         """Raises ValueError if depth is given to a network that takes none."""
@@ -127,8 +152,8 @@ class Predictor:
                 are read as files are, see `hmr_jax.io.images`.
             boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
                 of `find_boxes`. "whole": each whole image is the box of one person.
-            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; or one of these, or None, per image. None: the
-                default of `PersonPrediction`.
+            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; or one of these, an `ImageCamera` or None, per
+                image. None: that of a PIL image's EXIF, or the default of the predictor's `camera`.
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
                 depth such a network predicts from the image alone, with a warning.
@@ -143,6 +168,8 @@ class Predictor:
             raise ValueError(f"enlarge is {enlarge}: give a factor between 0 and {LARGEST:g}.")
         if is_one(images) and boxes is not None and not isinstance(boxes, str):
             boxes = [boxes]
+        images = several_images(images)
+        exif = exif_focal_lengths(images)
         images = image_list(images)
         if isinstance(depth, DepthMap):
             depth = [depth]
@@ -156,7 +183,11 @@ class Predictor:
             enlarge = 1.0  # an image has room around the person
         if len(boxes) != len(images):
             raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
-        people = list(self._people(images, boxes, intrinsics, enlarge))  # every box is checked before the first batch
+        cameras = [
+            image_camera((image.shape[1], image.shape[0]), given, written, self.crop_focal_length)
+            for image, given, written in zip(images, intrinsics_of_each(intrinsics, len(images)), exif, strict=True)
+        ]
+        people = list(self._people(images, boxes, cameras, enlarge))  # every box is checked before the first batch
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
             return list(self._run(images, people, depth))
 
@@ -182,18 +213,17 @@ class Predictor:
             if one is not None:
                 one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
 
-    def _people(self, images, boxes, intrinsics, enlarge) -> Iterator[dict]:
+    def _people(self, images, boxes, cameras: Sequence[ImageCamera], enlarge) -> Iterator[dict]:
         """Box, crop and camera of each person: what is known before the network runs."""
-        cameras = intrinsics_of_each(intrinsics, len(images))
         for index, (image, image_boxes, camera) in enumerate(zip(images, boxes, cameras, strict=True)):
             size = image.shape[1], image.shape[0]
-            focal_length, principal_point = camera_of(size, camera, self.config.model.focal_length)
             for number, box in enumerate(as_boxes(image_boxes, f"The boxes of image {index}")):
                 check_box(box, size, f"Box {number} of image {index}")
                 center, side = square_box(box, enlarge)
                 yield {
                     "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
-                    "box_size": side, "focal_length": focal_length, "principal_point": principal_point,
+                    "box_size": side, "focal_length": camera.focal_length,
+                    "principal_point": camera.principal_point, "camera_source": camera.source,
                 }  # fmt: skip
 
     def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
@@ -213,7 +243,7 @@ class Predictor:
 
     def _inputs(self, images, batch: list[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""
-        if self._turns:
+        if self.upright:
             turns, crops, encoded = look_upright(
                 lambda number, turn: self._crop(images, batch[number] | {"box_turn": turn}), self._encoded, len(batch)
             )
@@ -247,12 +277,13 @@ class Predictor:
         self, params, inputs, box_center, box_size, box_turn, focal_length, principal_point
     ) -> dict[str, jax.Array]:
         prediction: Any = self.model.apply(to_variables(params), inputs, train=False)
-        if self._turns:
+        if self.upright:
             prediction = turn_back(prediction, box_turn)
-        focal = focal_length.mean(1)
-        translation = full_image_translation(prediction.camera, box_center, box_size, principal_point, focal)
-        # If pixels are not square, this keeps the pelvis at its position in the image.
-        translation = translation * jnp.ones_like(translation).at[:, :2].set(focal[:, None] / focal_length)
+        if self.crop_focal_length is None:
+            crop_focal_length = self.config.model.focal_length
+            translation = place(prediction, box_center, box_size, principal_point, focal_length, crop_focal_length)
+        else:
+            translation = place_as_hmr2(prediction, box_center, box_size, principal_point, focal_length)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
         return fields | {

@@ -4,11 +4,13 @@ The tree maps groups (the top-level modules) to parameters, as Linen's collectio
 holds Linen's collection "batch_stats", again by top-level module.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 
 from hmr_jax.batch import Batch
 
@@ -84,3 +86,13 @@ def merge(trained: Params, frozen: Params) -> Params:
     """The inverse of `split_params`."""
     statistics = trained.get(STATISTICS, {}) | frozen.get(STATISTICS, {})
     return trained | frozen | ({STATISTICS: statistics} if statistics else {})
+
+
+def parameters_hash(params: Params) -> str:
+    """A hash of parameters, 32 hexadecimal digits: equal for equal names, types and numbers."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        array = np.ascontiguousarray(jax.device_get(leaf))
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.view(np.uint8).reshape(-1))
+    return digest.hexdigest()

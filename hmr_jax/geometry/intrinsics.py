@@ -1,0 +1,149 @@
+"""The camera that took an image: given, written into the file, or a default."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from hmr_jax.geometry.cameras import NOMINAL_CROP
+
+Source = Literal["given", "exif", "default", "hmr2"]
+"""Where a camera is from."""
+DEFAULT_FIELD_OF_VIEW = 60.0
+"""Degrees over the diagonal of an image whose camera is not known: between a phone's main camera and a normal lens."""
+UNCERTAINTY: dict[Source, float | None] = {"given": 0.0, "exif": 0.05, "default": 0.3, "hmr2": None}
+"""Relative, of the focal length and so of distances, about one standard deviation; estimates. EXIF: its millimetres are
+rounded, and zooming by software is not always in them. Default: the usual lenses, 26 to 50 mm of the 35 mm format, are
+that far from it. HMR2.0's lens is much longer than real ones."""
+FOCAL_RANGE = (0.1, 1000.0)
+"""Focal lengths in longer sides of the image; outside are numbers in another unit."""
+# What no camera has, but numbers in another unit or order do, in longer sides of the image or as a ratio.
+_FARTHEST_CENTER = 10.0
+_LARGEST_ASPECT = 2.0
+_LARGEST_SKEW = 1e-3
+
+
+class ImageCamera(NamedTuple):
+    """The camera of an image, px."""
+
+    focal_length: np.ndarray
+    """(2,) along x and y."""
+    principal_point: np.ndarray
+    """(2,)"""
+    source: Source
+
+
+def image_camera(
+    image_size: tuple[int, int], intrinsics: Any, exif: float | None = None, crop_focal_length: float | None = None
+) -> ImageCamera:
+    """The camera of an image: as given, else by EXIF, else the default.
+
+    Args:
+        image_size: width and height, px.
+        intrinsics: as for `camera_of`, an `ImageCamera`, or None.
+        exif: focal length in px by `hmr_jax.io.exif`, or None.
+        crop_focal_length: as for `camera_of`; with HMR2.0's default EXIF is not used.
+
+    Raises:
+        ValueError: as `camera_of`.
+    """
+    if isinstance(intrinsics, ImageCamera):
+        return intrinsics
+    source: Source = "given"
+    if intrinsics is None:
+        source = "hmr2" if crop_focal_length is not None else "default" if exif is None else "exif"
+        if source == "exif":
+            intrinsics = (exif, exif, image_size[0] / 2, image_size[1] / 2)
+    return ImageCamera(*camera_of(image_size, intrinsics, crop_focal_length), source)
+
+
+def camera_of(
+    image_size: tuple[int, int], intrinsics: Sequence | np.ndarray | None, crop_focal_length: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Focal length (2,) and principal point (2,), px, from intrinsics, or a default for an image of (width, height).
+
+    Args:
+        image_size: width and height, px.
+        intrinsics: (3, 3) or fx, fy, cx, cy in px of this image; one leading axis of length 1 is ignored.
+        crop_focal_length: of HMR2.0's default, in px of a crop of `NOMINAL_CROP`. None: the default is a field of view
+            of `DEFAULT_FIELD_OF_VIEW`.
+
+    Raises:
+        ValueError: if the intrinsics have another shape or are of no camera that took this image: transposed, with
+            skew, normalised by the image's size, or not finite.
+    """
+    longer = max(image_size)
+    if intrinsics is None:
+        if crop_focal_length is None:
+            focal_length = np.hypot(*image_size) / 2 / np.tan(np.radians(DEFAULT_FIELD_OF_VIEW / 2))
+        else:
+            focal_length = crop_focal_length / NOMINAL_CROP * longer
+        return np.full(2, focal_length, np.float32), np.array(image_size, np.float32) / 2
+    try:
+        values = np.asarray(intrinsics, np.float64)
+    except (TypeError, ValueError):
+        raise _refused(intrinsics, "they are no numbers") from None
+    if values.shape in ((1, 3, 3), (1, 4)):
+        values = values[0]
+    if values.shape == (3, 3):
+        values = _four_of_matrix(values)
+    if values.shape != (4,):
+        raise _refused(values, f"they have shape {values.shape}")
+    focal, center = values[:2], values[2:]
+    width, height = image_size
+    if not np.isfinite(values).all() or (focal <= 0).any():
+        raise _refused(values, "focal lengths must be positive, and all numbers finite")
+    if focal.min() < FOCAL_RANGE[0] * longer or ((center > 0).all() and (center <= 1).all() and longer > 2):
+        raise _refused(values, f"for an image of {width}x{height} they are too small for pixels")
+    if focal.max() > FOCAL_RANGE[1] * longer or np.abs(center).max() > _FARTHEST_CENTER * longer:
+        raise _refused(values, f"for an image of {width}x{height} they are too large for pixels")
+    if focal.max() > _LARGEST_ASPECT * focal.min():
+        raise _refused(values, "the focal lengths along x and y are too different")
+    return focal.astype(np.float32), center.astype(np.float32)
+
+
+def intrinsics_of_each(intrinsics: Any, count: int) -> list:
+    """What `camera_of` takes of each of some images, from intrinsics of all, (3, 3) or (4,), or of each.
+
+    Args:
+        intrinsics: also (count, 3, 3), (count, 4), or a list of what `camera_of` takes; None: there are none.
+        count: number of images.
+
+    Raises:
+        ValueError: they are of another number of images.
+    """
+    one = isinstance(intrinsics, str | ImageCamera)
+    several = list(intrinsics) if np.iterable(intrinsics) and not one else []
+    if not several or not all(map(_is_of_one, several)):
+        return [intrinsics] * count
+    if len(several) not in (1, count):
+        raise ValueError(f"{count} images but intrinsics of {len(several)}: give one for all, or one per image.")
+    return several if len(several) == count else several * count
+
+
+def _is_of_one(intrinsics: Any) -> bool:
+    """Whether they are a whole camera, and no row of a matrix, if they stand in a list."""
+    if intrinsics is None or isinstance(intrinsics, ImageCamera):
+        return True
+    try:
+        values = np.asarray(intrinsics)
+    except ValueError:
+        return False
+    return values.shape == (3, 3) or (values.shape == (4,) and values[0] != 0)  # [K | 0] has rows of four, too
+
+
+def _four_of_matrix(matrix: np.ndarray) -> np.ndarray:
+    """(3, 3) -> fx, fy, cx, cy."""
+    if (matrix[2] != (0, 0, 1)).any() and (matrix[:, 2] == (0, 0, 1)).all():
+        raise _refused(matrix, "the matrix is transposed")
+    if (matrix[2] != (0, 0, 1)).any() or matrix[1, 0] != 0:
+        raise _refused(matrix, "the matrix must be [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    if not abs(matrix[0, 1]) <= _LARGEST_SKEW * abs(matrix[0, 0]):
+        raise _refused(matrix, f"the matrix has a skew of {matrix[0, 1]:g}: undistort the image, or set it to 0")
+    return matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
+
+
+def _refused(intrinsics: Any, reason: str) -> ValueError:
+    given = f"{intrinsics.tolist() if isinstance(intrinsics, np.ndarray) else intrinsics}"
+    shown = given if len(given) < 100 else f"{given[:96]} ..."
+    return ValueError(f"Intrinsics {shown}: {reason}; give fx, fy, cx, cy in pixels of the image, or a 3x3 matrix.")

@@ -1,0 +1,62 @@
+"""Results of an earlier run that still answer what is asked: images that need not be predicted again."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmr_jax import __version__
+from hmr_jax.config.experiment import to_dict
+from hmr_jax.inference import Predictor
+from hmr_jax.io.json_files import load_json
+
+
+def what_is_common(predictor: Predictor, **options: Any) -> dict[str, Any]:
+    """What the results of all images of a call depend on: version, network, parameters, body, and options."""
+    return {
+        "version": __version__,
+        "config": to_dict(predictor.config),
+        "parameters": predictor.parameters_hash,
+        "upright": predictor.upright,
+        "crop_focal_length": predictor.crop_focal_length,
+    } | options
+
+
+def file_identity(path: str | Path) -> list[Any]:
+    """Absolute path, size and time of change of a file, or of nothing for what is no file."""
+    path = Path(path)
+    if not path.exists():
+        return [str(path)]
+    about = path.stat()
+    return [str(path.resolve()), about.st_size, about.st_mtime_ns]
+
+
+def request_of(common: Mapping[str, Any], image: Path, boxes: Any, intrinsics: Any) -> str:
+    """A hash of everything that an image's results depend on: 32 hexadecimal digits."""
+    own = {
+        "image": file_identity(image),
+        "boxes": boxes if boxes is None or isinstance(boxes, str) else np.asarray(boxes, float).tolist(),
+        "intrinsics": None if intrinsics is None else np.asarray(intrinsics, float).tolist(),
+    }
+    text = json.dumps({**common, **own}, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def is_done(output: Path, name: str, kinds: Collection[str], request: str) -> bool:
+    """Whether the folder holds the results called `name` of just this request, as their numbers state."""
+    wanted = {"json": f"{name}.json", "npz": f"{name}.npz", "overlay": f"{name}_overlay.png"}
+    if not all((output / file).is_file() for kind, file in wanted.items() if kind in kinds):
+        return False
+    try:
+        if "json" in kinds:
+            return load_json(output / wanted["json"]).get("request") == request
+        if "npz" in kinds:
+            with np.load(output / wanted["npz"]) as arrays:
+                return json.loads(str(arrays["header"])).get("request") == request
+    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+        return False  # damaged, or of another program
+    return False  # images alone do not state what they are of

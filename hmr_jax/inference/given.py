@@ -1,0 +1,104 @@
+"""What users give beside images: boxes of people and cameras, as text or files."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from hmr_jax.geometry.boxes import as_boxes
+from hmr_jax.io.json_files import load_json
+
+Boxes = Sequence[np.ndarray] | Literal["whole"] | None
+"""(n, 4) of every image; the whole of each image; or None: the people are found."""
+
+
+def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
+    """Boxes of every image from "x0,y0,x1,y1" or the path of a JSON file; "whole" for itself, and None for "".
+
+    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if boxes are missing or malformed.
+    """
+    if not text:
+        return None
+    if text == "whole":
+        return "whole"
+    if not text.lower().endswith(".json"):
+        numbers = [_parse_number(part, text) for part in text.split(",")]
+        if len(numbers) != 4 or len(images) != 1:
+            raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one image, or a JSON file for several.")
+        return [np.array([numbers])]
+    if not Path(text).is_file():
+        raise FileNotFoundError(f"There is no box file {text}.")
+    table = load_json(Path(text))
+    if isinstance(table, list) and len(images) == 1:
+        table = {images[0].name: table}
+    if not isinstance(table, dict):
+        raise ValueError(f"{text} must hold {{file name: [[x0, y0, x1, y1], ...]}}.")
+    names = _names_in(table, images, text)
+    if missing := [path.name for path, name in zip(images, names, strict=True) if name is None]:
+        raise ValueError(f"{text} has no boxes for {', '.join(missing[:5])}; an empty list says that nobody is there.")
+    return [
+        as_boxes(table[name], f"{text}: the boxes of {path.name}") for path, name in zip(images, names, strict=True)
+    ]
+
+
+def _names_in(table: Mapping[str, Any], images: Sequence[Path], source: str) -> list[str | None]:
+    """The name of each image in a table: as much of the end of its path as it states, or its absolute path."""
+    by_parts: dict[tuple[str, ...], str] = {}
+    for name in table:
+        other = by_parts.setdefault(_parts(Path(name)), name)
+        if other != name:
+            raise ValueError(f"{source}: '{other}' and '{name}' are the same file.")
+    names: list[str | None] = []
+    for path in images:
+        parts = _parts(path.absolute())
+        names.append(next((by_parts[end] for i in range(len(parts)) if (end := parts[i:]) in by_parts), None))
+    users: dict[str, Path] = {}
+    for path, used in zip(images, names, strict=True):
+        if used is not None and (other_path := users.setdefault(used, path)) != path:
+            raise ValueError(f"{source}: '{used}' could be {other_path} or {path}; state the folder, too.")
+    return names
+
+
+def _parts(path: Path) -> tuple[str, ...]:
+    """Of a path, with its accents composed: file systems and editors write them in two ways."""
+    return Path(unicodedata.normalize("NFC", str(path))).parts
+
+
+def _parse_number(part: str, text: str) -> float:
+    try:
+        return float(part)
+    except ValueError:
+        raise ValueError(f"'{part.strip()}' in '{text}' is not a number.") from None
+
+
+def read_intrinsics(text: str, images: Sequence[Path]) -> Any:
+    """Intrinsics for `Predictor` from "fx,fy,cx,cy" for all images, or the path of a JSON file; None for "".
+
+    The JSON file holds {file name: [fx, fy, cx, cy] or a 3x3 matrix}. Images that it does not name have none.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: for anything else.
+    """
+    if not text:
+        return None
+    if text.lower().endswith(".json"):
+        if not Path(text).is_file():
+            raise FileNotFoundError(f"There is no file of intrinsics {text}.")
+        table = load_json(Path(text))
+        if not isinstance(table, dict):
+            raise ValueError(f"{text} must hold {{file name: [fx, fy, cx, cy]}}.")
+        names = _names_in(table, images, text)
+        if not any(names):
+            raise ValueError(f"{text} has no intrinsics of any of the images.")
+        return [None if name is None else table[name] for name in names]
+    numbers = [_parse_number(part, text) for part in text.split(",")]
+    if len(numbers) != 4:
+        raise ValueError(f"--intrinsics {text}: give four numbers, fx,fy,cx,cy, in pixels.")
+    return np.array(numbers)
