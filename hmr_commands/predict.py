@@ -31,9 +31,9 @@ def main(
 
     Args:
         images: images, or folders of images; turned upright as their EXIF orientation says.
-        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; or
-            "whole": each image is one person's box. By default the people are found. Where two folders have a file of
-            one name, the table says FOLDER/NAME.
+        boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; a file of
+            COCO, YOLO, CSV or npz, docs/outputs.md; or "whole": each image is one person's box. By default the people
+            are found. Where two folders have a file of one name, the table says FOLDER/NAME.
         detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
             RTMDet, D-FINE or RT-DETR; docs/detection.md.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.

@@ -88,7 +88,10 @@ def predict_files(
         requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, strict=True)]
         todo = [i for i in todo if not is_done(output, names[i], kinds, requests[i] or "")]
         if len(todo) < len(images):
-            print(f"{len(images) - len(todo):,} of {len(images):,} images were done before, in the same way.", file=sys.stderr)
+            print(
+                f"{len(images) - len(todo):,} of {len(images):,} images were done before, in the same way.",
+                file=sys.stderr,
+            )
 
     problems: list[str] = []
     bar = tqdm(total=len(todo), unit="image", disable=not sys.stderr.isatty() or len(todo) < 2)

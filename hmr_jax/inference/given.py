@@ -1,6 +1,7 @@
 """What users give beside images: boxes of people and cameras, as text or files."""
 
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hmr_jax.geometry.boxes import as_boxes
+from hmr_jax.inference.box_files import SUFFIXES, read_table
 from hmr_jax.io.json_files import load_json
 
 Boxes = Sequence[np.ndarray] | Literal["whole"] | None
@@ -15,9 +17,10 @@ Boxes = Sequence[np.ndarray] | Literal["whole"] | None
 
 
 def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
-    """Boxes of every image from "x0,y0,x1,y1" or the path of a JSON file; "whole" for itself, and None for "".
+    """Boxes of every image from "x0,y0,x1,y1" or the path of a file; "whole" for itself, and None for "".
 
-    The JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image.
+    A JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image; `box_files` has the other
+    layouts.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -27,23 +30,22 @@ def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
         return None
     if text == "whole":
         return "whole"
-    if not text.lower().endswith(".json"):
+    path = Path(text)
+    if not (path.suffix.lower() in SUFFIXES or path.is_dir()):
         numbers = [_parse_number(part, text) for part in text.split(",")]
         if len(numbers) != 4 or len(images) != 1:
             raise ValueError(f"--boxes {text}: give x0,y0,x1,y1 for one image, or a JSON file for several.")
         return [np.array([numbers])]
-    if not Path(text).is_file():
-        raise FileNotFoundError(f"There is no box file {text}.")
-    table = load_json(Path(text))
-    if isinstance(table, list) and len(images) == 1:
-        table = {images[0].name: table}
-    if not isinstance(table, dict):
-        raise ValueError(f"{text} must hold {{file name: [[x0, y0, x1, y1], ...]}}.")
+    table, may_miss = read_table(path, images)
     names = _names_in(table, images, text)
-    if missing := [path.name for path, name in zip(images, names, strict=True) if name is None]:
+    missing = [path.name for path, name in zip(images, names, strict=True) if name is None]
+    if missing and (not may_miss or len(missing) == len(images)):
         raise ValueError(f"{text} has no boxes for {', '.join(missing[:5])}; an empty list says that nobody is there.")
+    if missing:
+        warnings.warn(f"{text} has no boxes for {', '.join(missing[:5])}: nobody is there.", stacklevel=2)
     return [
-        as_boxes(table[name], f"{text}: the boxes of {path.name}") for path, name in zip(images, names, strict=True)
+        as_boxes([] if name is None else table[name], f"{text}: the boxes of {path.name}")
+        for path, name in zip(images, names, strict=True)
     ]
 
 

@@ -44,6 +44,21 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image file as `read_image` reads it, from its header.
+
+    Raises:
+        ValueError: it is no image.
+    """
+    try:
+        with path.open("rb") as file, Image.open(file) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except Exception as error:  # each format raises its own errors
+        raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
+    return (height, width) if turned else (width, height)
+
+
 def to_rgb(image: Image.Image) -> np.ndarray:
     """`as_rgb` of an image that is rotated upright by its EXIF orientation, (H, W, 3) uint8."""
     image.load()  # some formats know their orientation only then

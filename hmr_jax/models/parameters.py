@@ -94,5 +94,5 @@ def parameters_hash(params: Params) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         array = np.ascontiguousarray(jax.device_get(leaf))
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.view(np.uint8).reshape(-1))
+        digest.update(array.tobytes())
     return digest.hexdigest()

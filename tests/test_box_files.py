@@ -1,0 +1,130 @@
+"""Boxes are read from the files of detectors and annotators, or the file is refused with the reason."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hmr_jax.inference.given import read_boxes
+
+FIRST, SECOND = [[10.0, 20, 50, 100], [60, 20, 90, 80]], [[5.0, 5, 25, 65]]
+SIZES = [[10.0, 20, 40, 80], [60, 20, 30, 60], [5.0, 5, 20, 60]]  # left, top, width, height
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / "images" / f"COCO_val2014_{number:012d}.jpg" for number in (7, 42)]
+    paths[0].parent.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: 100 wide and 200 high when upright
+    for path in paths:
+        Image.new("RGB", (200, 100)).save(path, exif=exif)
+    return paths
+
+
+def same(found, first=FIRST, second=SECOND):
+    for boxes, wanted in zip(found, (first, second), strict=True):
+        np.testing.assert_allclose(boxes, np.reshape(wanted, (-1, 4)), atol=1e-9)
+
+
+def data_set(images, person=1, **changes):
+    rows = [
+        {"id": i, "image_id": image, "bbox": box, "category_id": person}
+        for i, (image, box) in enumerate(zip((1, 1, 2), SIZES, strict=True))
+    ]
+    rows.append({"id": 9, "image_id": 2, "bbox": [0, 0, 9, 9], "category_id": 5})
+    rows.append({"id": 10, "image_id": 2, "bbox": [0, 0, 9, 9], "category_id": person, "iscrowd": 1})
+    names = [{"id": number, "file_name": path.name} for number, path in enumerate(images, start=1)]
+    categories = [{"id": person, "name": "person"}, {"id": 5, "name": "dog"}]
+    return {"images": names, "annotations": rows, "categories": categories} | changes
+
+
+def results(ids=(7, 7, 42)):
+    rows = [{"image_id": i, "bbox": box, "category_id": 1, "score": 0.9} for i, box in zip(ids, SIZES, strict=True)]
+    return [*rows, {"image_id": ids[0], "bbox": [0, 0, 9, 9], "category_id": 18, "score": 0.9}]
+
+
+@pytest.mark.parametrize("kind", ["data set", "another number", "results", "results by name", "results by stem"])
+def test_cocos_files(images, tmp_path, kind):
+    names, stems = [path.name for path in images], [path.stem for path in images]
+    contents = {
+        "data set": data_set(images), "another number": data_set(images, 3), "results": results(),
+        "results by name": results((names[0], names[0], names[1])),
+        "results by stem": results((stems[0], stems[0], stems[1])),
+    }[kind]  # fmt: skip
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(contents))
+    same(read_boxes(str(path), images))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["file,left,top,right,bottom", "image, X1, Y1, X2, Y2", "x,y,w,h,score,file_name", "x,y,width,height,name"],
+)
+def test_tables(images, tmp_path, header):
+    columns = [column.strip().lower() for column in header.split(",")]
+    corners, names = FIRST + SECOND, [images[0].name] * 2 + [images[1].name]
+    lines = [header]
+    for box, sizes, name in zip(corners, SIZES, names, strict=True):
+        numbers = iter(sizes if "w" in columns or "width" in columns else box)
+        lines.append(",".join(
+            name if column in ("file", "image", "file_name", "name") else "0.5" if column == "score" else str(next(numbers))
+            for column in columns
+        ))  # fmt: skip
+    path = tmp_path / "boxes.csv"
+    path.write_text("\n".join(lines))
+    same(read_boxes(str(path), images))
+
+
+def test_yolos_shares_are_of_the_upright_image(images, tmp_path):
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    rows = [f"0 {(x + w / 2) / 100} {(y + h / 2) / 200} {w / 100} {h / 200}" for x, y, w, h in SIZES]
+    (folder / f"{images[0].stem}.txt").write_text("\n".join([*rows[:2], "16 0.5 0.5 0.1 0.1 0.9", ""]))
+    (folder / f"{images[1].stem}.txt").write_text(rows[2] + " 0.77")
+    same(read_boxes(str(folder), images))
+    (folder / f"{images[1].stem}.txt").unlink()
+    with pytest.warns(UserWarning, match="no boxes for COCO_val2014_000000000042.jpg: nobody is there"):
+        same(read_boxes(str(folder), images), second=[])
+    same(read_boxes(str(folder / f"{images[0].stem}.txt"), images[:1]) + [SECOND])
+
+
+def test_archives_hold_an_array_for_each_name(images, tmp_path):
+    np.savez(tmp_path / "boxes.npz", **{images[0].name: FIRST, images[1].name: SECOND})
+    same(read_boxes(str(tmp_path / "boxes.npz"), images))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "file,a,b,c,d\nx,1,2,3,4", "needs a header with 'file'.*it has file, a, b, c, d"),
+        ("a.csv", "x0,y0,x1,y1\n1,2,3,4", "needs a header with 'file'"),
+        ("a.csv", "file,x0,y0,x1,y1,x2,y2\na,1,2,3,4,5,6", "needs a header"),
+        ("a.csv", "file,x,y,w,h\nx.jpg,1,2,3", "Line 2 of .* does not hold four numbers"),
+        (
+            "a.json",
+            '[{"image_id": 1, "bbox": [1, 2, 3]}, {"image_id": 7, "bbox": [1]}]',
+            "does not hold results of COCO",
+        ),
+        ("a.json", '[{"image_id": 1, "bbox": [1, 2, 3, 4]}]', "no people in any of the images"),
+        ("a.json", '{"images": [{"id": 1}], "annotations": []}', "is not a data set in COCO's format"),
+        ("a.json", "[[1, 2, 3, 4]]", "must hold {file name"),
+        ("a.npz", "no archive", "is not an archive of arrays"),
+        ("a.txt", "0 0.5 0.5 0.1 0.1", "give .json, .csv, .npz, or a folder"),
+        ("labels/x.txt", "", "or other text file of YOLO"),
+    ],
+)
+def test_other_files_are_refused_with_the_reason(images, tmp_path, name, text, words):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_boxes(str(path.parent if path.parent.name == "labels" else path), images)
+
+
+@pytest.mark.parametrize("line", ["0 50 50 10 10", "0 0.5 0.5 0.1", "person 0.5 0.5 0.1 0.1", "0 0.5 nan 0.1 0.1"])
+def test_lines_that_are_not_yolos_are_refused(images, tmp_path, line):
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(ValueError, match="Line 2 of .* is not YOLO's"):
+        read_boxes(str(tmp_path / "a.txt"), images[:1])
