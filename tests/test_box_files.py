@@ -68,10 +68,8 @@ def test_tables(images, tmp_path, header):
     lines = [header]
     for box, sizes, name in zip(corners, SIZES, names, strict=True):
         numbers = iter(sizes if "w" in columns or "width" in columns else box)
-        lines.append(",".join(
-            name if column in ("file", "image", "file_name", "name") else "0.5" if column == "score" else str(next(numbers))
-            for column in columns
-        ))  # fmt: skip
+        own = dict.fromkeys(("file", "image", "file_name", "name"), name) | {"score": "0.5"}
+        lines.append(",".join(own[column] if column in own else str(next(numbers)) for column in columns))
     path = tmp_path / "boxes.csv"
     path.write_text("\n".join(lines))
     same(read_boxes(str(path), images))
@@ -87,7 +85,8 @@ def test_yolos_shares_are_of_the_upright_image(images, tmp_path):
     (folder / f"{images[1].stem}.txt").unlink()
     with pytest.warns(UserWarning, match="no boxes for COCO_val2014_000000000042.jpg: nobody is there"):
         same(read_boxes(str(folder), images), second=[])
-    same(read_boxes(str(folder / f"{images[0].stem}.txt"), images[:1]) + [SECOND])
+    (alone,) = read_boxes(str(folder / f"{images[0].stem}.txt"), images[:1])
+    same([alone, SECOND])
 
 
 def test_archives_hold_an_array_for_each_name(images, tmp_path):
@@ -126,5 +125,5 @@ def test_other_files_are_refused_with_the_reason(images, tmp_path, name, text, w
 @pytest.mark.parametrize("line", ["0 50 50 10 10", "0 0.5 0.5 0.1", "person 0.5 0.5 0.1 0.1", "0 0.5 nan 0.1 0.1"])
 def test_lines_that_are_not_yolos_are_refused(images, tmp_path, line):
     (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
-    with pytest.raises(ValueError, match="Line 2 of .* is not YOLO's"):
+    with pytest.raises(ValueError, match=r"Line 2 of .* is not YOLO's"):
         read_boxes(str(tmp_path / "a.txt"), images[:1])

@@ -19,8 +19,8 @@ Boxes = Sequence[np.ndarray] | Literal["whole"] | None
 def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
     """Boxes of every image from "x0,y0,x1,y1" or the path of a file; "whole" for itself, and None for "".
 
-    A JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image; `box_files` has the other
-    layouts.
+    A JSON file holds {file name: [[x0, y0, x1, y1], ...]}, or only the list for a single image; `box_files` has the
+    other layouts.
 
     Raises:
         FileNotFoundError: if the file does not exist.
