@@ -1,6 +1,7 @@
 """A run's folder is never claimed by a start that failed, never mixed up, and survives damage, moves and signals."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,23 @@ RANDOM = OptimConfig(learning_rate=1e-3, warmup_steps=2, random_frozen=True)
 FROZEN = replace(RANDOM, random_frozen=False)
 
 
+@pytest.fixture(scope="module")
+def finished_runs(tmp_path_factory):
+    """Runs of 2 and of 4 steps."""
+    folder = tmp_path_factory.mktemp("finished")
+    return {steps: train(tiny.config(folder / str(steps), steps=steps), tiny.source()) for steps in (2, 4)}
+
+
+@pytest.fixture
+def finished(finished_runs, tmp_path):
+    """A copy in the test's folder of a run of so many steps."""
+
+    def copy(steps: int, folder: Path = tmp_path) -> Path:
+        return Path(shutil.copytree(finished_runs[steps], folder / "tiny"))
+
+    return copy
+
+
 def saved(run: Path) -> list[int]:
     return runs.steps(run)
 
@@ -52,38 +70,36 @@ def test_a_start_that_fails_leaves_the_name_free(tmp_path):
     assert read_json(run / "config.json")["seed"] == 0
 
 
-def test_the_message_names_the_fields_with_both_values(tmp_path):
-    train(tiny.config(tmp_path, steps=2), tiny.source())
+def test_the_message_names_the_fields_with_both_values(tmp_path, finished):
+    finished(2)
     changed = tiny.config(tmp_path, steps=2, optim=replace(RANDOM, learning_rate=0.5))
     with pytest.raises(ValueError, match=r"other values of optim\.learning_rate \(0\.001 there, 0\.5 now\)"):
         train(changed, tiny.source())
 
 
-def test_a_renamed_and_moved_run_goes_on(tmp_path):
-    run = train(tiny.config(tmp_path / "a", steps=2), tiny.source())
+def test_a_renamed_and_moved_run_goes_on(tmp_path, finished):
     (tmp_path / "b").mkdir()
-    run.rename(tmp_path / "b" / "other")
+    finished(2).rename(tmp_path / "b" / "other")
     moved = train(tiny.config(tmp_path / "b", name="other", steps=4), tiny.source())
     assert saved(moved) == [2, 4]
 
 
-def test_fewer_steps_than_done_are_refused(tmp_path):
-    train(tiny.config(tmp_path, steps=4), tiny.source())
+def test_fewer_steps_than_done_are_refused(tmp_path, finished):
+    finished(4)
     with pytest.raises(ValueError, match="has done 4 steps already"):
         train(tiny.config(tmp_path, steps=3), tiny.source())
 
 
-def test_more_steps_are_written_down_and_the_new_schedule_is_announced(tmp_path, capsys):
-    train(tiny.config(tmp_path, steps=4), tiny.source())
+def test_more_steps_are_written_down_and_the_new_schedule_is_announced(tmp_path, capsys, finished):
+    finished(4)
     run = train(tiny.config(tmp_path, steps=6), tiny.source())
     assert "steps is 6 now and was 4" in capsys.readouterr().out
     assert read_json(run / "config.json")["steps"] == 6
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
-def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, capsys, damage):
-    whole = train(tiny.config(tmp_path / "whole", steps=6), tiny.source())
-    run = train(tiny.config(tmp_path, steps=4), tiny.source())
+def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, capsys, damage, finished, finished_runs):
+    run = finished(4)
     if damage == "flipped":
         flip_a_byte(run / "checkpoints" / "4" / "train")
     else:
@@ -97,19 +113,19 @@ def test_training_goes_on_from_the_checkpoint_before_a_damaged_one(tmp_path, cap
     assert (run / "damaged" / "4").is_dir()
     assert saved(run) == [4, 6]
     # The rate of the first two steps followed another schedule, so only the state's completeness is compared.
-    shapes = [jax.tree.map(np.shape, checkpoints.load_for_inference(path)[1]) for path in (run, whole)]
+    shapes = [jax.tree.map(np.shape, checkpoints.load_for_inference(path)[1]) for path in (run, finished_runs[4])]
     assert shapes[0] == shapes[1]
 
 
-def test_a_damaged_checkpoint_is_named_for_inference_with_the_whole_ones(tmp_path):
-    run = train(tiny.config(tmp_path, steps=4), tiny.source())
+def test_a_damaged_checkpoint_is_named_for_inference_with_the_whole_ones(finished):
+    run = finished(4)
     path = flip_a_byte(run / "checkpoints" / "4" / "params")
     with pytest.raises(ValueError, match=f"{path}.*also holds the steps 2"):
         checkpoints.load_for_inference(run)
 
 
-def test_a_flipped_byte_in_frozen_parameters_is_named(tmp_path):
-    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+def test_a_flipped_byte_in_frozen_parameters_is_named(tmp_path, finished):
+    run = finished(2)
     path = flip_a_byte(run / "frozen")
     with pytest.raises(ValueError, match=path.name):
         checkpoints.load_for_inference(run)
@@ -123,8 +139,8 @@ def test_saving_and_loading_warn_of_nothing(tmp_path, caplog):
     assert not [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
-    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+def test_leftovers_of_an_interrupted_save_are_removed(tmp_path, finished):
+    run = finished(2)
     leftover = run / "checkpoints" / "4.orbax-checkpoint-tmp"
     leftover.mkdir()
     (leftover / "_CHECKPOINT_METADATA").write_text("{}")
@@ -208,8 +224,8 @@ def test_what_cannot_work_is_said_before_the_first_step(tmp_path, changes, messa
 
 
 @pytest.mark.parametrize("inside", ["checkpoints", "checkpoints/2/params"])
-def test_a_part_of_a_run_is_answered_with_what_to_name(source_run, tmp_path, inside):
-    run = train(tiny.config(tmp_path, steps=2), tiny.source())
+def test_a_part_of_a_run_is_answered_with_what_to_name(finished, inside):
+    run = finished(2)
     with pytest.raises(FileNotFoundError, match=f"name the run's folder {run}"):
         checkpoints.load_for_inference(run / inside)
 
