@@ -27,7 +27,7 @@ from data_pipelines.synthetic.source import synthetic_source
 from hmr_jax import cli, runtime
 from hmr_jax.batch import Batch, zeros
 from hmr_jax.checkpoints import load_initial, load_shipped_encoder
-from hmr_jax.config import Config, OptimConfig
+from hmr_jax.config import Config, ModelConfig, OptimConfig
 from hmr_jax.evaluation.scores import make_score_step, predict_with
 from hmr_jax.io.json_files import write_json
 from hmr_jax.models import build_model
@@ -52,7 +52,8 @@ TABLES = {
         "multi, deformable", "stride 2", "1 group", "3 groups", "range 4", "range free", "offsets of each layer",
     ),
     "DeforHMR: what the decoder sees of the encoder": (
-        "multi, deformable", "with landmarks", "plain, with landmarks",
+        "multi, plain", "multi, deformable", "with landmarks", "plain, with landmarks",
+        "16x16, plain", "16x16", "16x16, stride 2", "32x32, plain", "32x32",
     ),
 }  # fmt: skip
 DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has: the quickstart's, three layers, and this
@@ -67,7 +68,14 @@ DECODERS: dict[str, dict[str, Any]] = {  # row -> what its decoder has: the quic
     "offsets of each layer": {"share_offsets": False},
     "with landmarks": {"landmarks": True},
     "plain, with landmarks": {"landmarks": True, "attention": "plain"},
+    "16x16, plain": {"attention": "plain"},
+    "16x16": {},
+    "16x16, stride 2": {"offset_stride": 2},
+    "32x32, plain": {"attention": "plain"},
+    "32x32": {},
 }
+MAP_STRIDES = {"16x16": 16, "32x32": 8}
+"""Of the encoder's map by how the name of a row begins; others have the quickstart's, 8x8 cells of 32 px."""
 
 
 def configuration(row: str, steps: int, batch_size: int) -> Config:
@@ -75,7 +83,9 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
     if row in DECODERS:
         config = deforhmr_config()
         decoder = replace(config.model.decoder, **({"depth": 3, "landmarks": False} | DECODERS[row]))
-        config = replace(config, model=replace(config.model, decoder=decoder), loss=replace(config.loss, body_pose=1.0))
+        stride = MAP_STRIDES.get(row.partition(",")[0], config.model.encoder.map_stride)
+        model = replace(config.model, decoder=decoder, encoder=replace(config.model.encoder, map_stride=stride))
+        config = replace(config, model=model, loss=replace(config.loss, body_pose=1.0))
     else:
         config = d2a_config()
         off = {  # what each row goes without
@@ -109,11 +119,11 @@ def configuration(row: str, steps: int, batch_size: int) -> Config:
 class Data:
     """The same batches for every row, in memory; a row takes the keys that it reads."""
 
-    def __init__(self, train: int, test: int, batch_size: int):
+    def __init__(self, model: ModelConfig, train: int, test: int, batch_size: int):
         cores = os.cpu_count() or 1
         data = replace(d2a_config().data, source="synthetic", processes=cores if cores > 4 else 0)
         config = replace(d2a_config(), batch_size=batch_size, data=data)
-        encode = _shipped_encoder(config)
+        encode = _shipped_encoder(model)
         self.train = [encode(batch) for batch in synthetic_source(config, "train", train)(0) if batch["valid"].all()]
         self.test = [encode(batch) for batch in synthetic_source(config, "test", test)(0) if batch["valid"].all()]
 
@@ -124,15 +134,15 @@ class Data:
             yield from (self.train[i] for i in rng.permutation(len(self.train)))
 
 
-def _shipped_encoder(config: Config) -> Callable[[Batch], Batch]:
-    """Puts a batch on the device, with the frozen encoder's features in place of its images."""
-    variables = encoder_variables(load_shipped_encoder(config.model.encoder.name))
-    encoder = jax.jit(EncoderAlone(config.model, build_model(config.model).dtype).apply)
+def _shipped_encoder(model: ModelConfig) -> Callable[[Batch], Batch]:
+    """Puts a batch on the device, with the frozen encoder's features, of 16 bits, in place of its images."""
+    variables = encoder_variables(load_shipped_encoder(model.encoder.name))
+    encoder = jax.jit(EncoderAlone(model, build_model(model).dtype).apply)
 
     def encode(batch: Batch) -> Batch:
         found: Any = encoder(variables, batch["image"])
         kept = {name: array for name, array in batch.items() if name != "image"}
-        return jax.device_put(kept) | {"features": found.features, "landmarks": found.landmarks}
+        return jax.device_put(kept) | {"features": found.features.astype(np.float16), "landmarks": found.landmarks}
 
     return encode
 
@@ -215,13 +225,15 @@ def main() -> None:
     if kept["budget"] != budget:
         raise ValueError(f"{store} holds results of another budget ({kept['budget']}): choose another --output.")
     results = {row: {int(seed): run for seed, run in runs.items()} for row, runs in kept["rows"].items()}
-    data = None
-    for row in options.rows or known:
+    data, stride = None, 0
+    configs = {row: configuration(row, options.steps, options.batch_size) for row in options.rows or known}
+    for row, config in sorted(configs.items(), key=lambda each: -each[1].model.encoder.map_stride):
         missing = [seed for seed in range(options.seeds) if seed not in results.setdefault(row, {})]
         if not missing:
             continue
-        data = data or Data(options.train, options.test, options.batch_size)
-        config = configuration(row, options.steps, options.batch_size)
+        if data is None or stride != config.model.encoder.map_stride:
+            data, stride = None, config.model.encoder.map_stride  # one map at a time is in memory
+            data = Data(config.model, options.train, options.test, options.batch_size)
         for seed, run in measure(config, data, missing):
             results[row][seed] = run
             write_json(store, {"budget": budget, "rows": results})

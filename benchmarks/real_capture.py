@@ -95,8 +95,11 @@ def run(options: argparse.Namespace) -> None:
     print(f"\n{checkpoint}, {len(moments.frames)} moments, protocol {PROTOCOL}")
     print("\n".join(text_table({"eval.py, crops as stored": stored, "Predictor, upright crops": upright})))
     turns = np.array([one.box_turn for one in found]).reshape(len(cameras), -1)
-    named = [f"{camera.name} {turn:.0f}" for camera, turn in zip(cameras, np.median(turns, 1), strict=True)]
-    print(f"turn of the upright crops, degrees, median: {', '.join(named)}")
+    print("turn of the upright crops, degrees, median: " + named(cameras, np.median(turns, 1), ".0f"))
+    focal = np.array([one.focal_length.mean() for one in found]).reshape(len(cameras), -1)[:, 0]
+    print("focal length, assumed to true: " + named(cameras, focal / [one.focal_length for one in cameras], ".2f"))
+    distance = np.median(scoring.distance_ratios(views, found).reshape(len(cameras), -1), 1)
+    print("distance, predicted to true, median: " + named(cameras, distance, ".2f"))
 
 
 def find_joints(capture: Capture, cache: Path) -> np.ndarray:

@@ -12,207 +12,21 @@ pytest.importorskip("tensorflow_datasets")
 
 import tiny
 from formats.checks import read, source_points
+from ring import HEIGHT, ORDER, WIDTH, cameras, person, qca, see
 
 from benchmarks import real_capture
 from benchmarks.multiview import demo, scoring, tracking
-from benchmarks.multiview.attitudes import refine_attitudes, turned
-from benchmarks.multiview.cameras import Camera, distort, read_qca, undistort
 from benchmarks.multiview.records import DOUBTFUL, Truth, View, box_of_joints, views_of
 from benchmarks.multiview.tracking import JOINTS, Square, follow, track
-from benchmarks.multiview.triangulation import linear, triangulate
 from data_pipelines.builders.formats.capture import JOINTS as ROWS
 from hmr_jax.batch import zeros
 from hmr_jax.body import load_body_model
-from hmr_jax.body.joints import SMPL_24
 from hmr_jax.checkpoints import export
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.models import build_model
 from hmr_jax.protocols import get_protocol
 
 pytestmark = pytest.mark.slow
-
-LENS = np.array([-0.05, 0.14, 6e-4, -7e-4, 0.01])
-WIDTH, HEIGHT = 240, 320
-ORDER = [SMPL_24.index(name) for name in JOINTS]  # of the skeleton's joints
-
-
-def cameras(count: int = 4) -> list[Camera]:
-    """Cameras around the origin, 4 m away, rolled by 0, 10, 20 and so on degrees."""
-    made = []
-    for number in range(count):
-        angle, roll = 2 * np.pi * number / count + 0.3, np.radians(10 * number)
-        forward = np.array([np.cos(angle), np.sin(angle), -0.2])
-        forward /= np.linalg.norm(forward)
-        right = np.cross(forward, [0, 0, 1])
-        right /= np.linalg.norm(right)
-        plain = np.stack([right, np.cross(forward, right), forward])
-        turn = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-        rotation = turn @ plain
-        intrinsics = np.array([[300, 0, 120.5], [0, 301, 158.0], [0, 0, 1]])
-        translation = -rotation @ (-4 * forward)
-        made.append(Camera(f"cam{number}", intrinsics, LENS, rotation, translation, (WIDTH, HEIGHT)))
-    return made
-
-
-def person(frames: int = 3) -> np.ndarray:
-    """(F, 12, 3) joints of a person who stands at the origin, z up, and sways; metres."""
-    joints = np.asarray(load_body_model().joint_regressor @ load_body_model().v_template)[ORDER]
-    standing = joints[:, [0, 2, 1]] * [1, -1, 1]
-    sway = 0.1 * np.sin(np.arange(frames))[:, None, None] * np.array([1, 0.5, 0])
-    return standing - standing.mean(0) + sway
-
-
-def see(world: np.ndarray, by: list[Camera]) -> np.ndarray:
-    """(V, N, 2) px of points (..., 3)."""
-    return np.stack([camera.project(world.reshape(-1, 3)) for camera in by])
-
-
-# ---- cameras
-
-
-def qca(made: list[Camera]) -> str:
-    """Qualisys' text of cameras."""
-    rows = []
-    for camera in made:
-        attitude = np.diag([1, -1, -1]) @ camera.rotation
-        x, y, z = 1000 * -camera.rotation.T @ camera.translation
-        k1, k2, p1, p2, k3 = camera.distortion
-        (fx, _, cx), (_, fy, cy), _ = 64 * camera.intrinsics
-        turn = " ".join(f'r{i + 1}{j + 1}="{attitude[i, j]}"' for i in range(3) for j in range(3))
-        rows.append(
-            f'<camera serial="{camera.name}"><fov_video left="0" top="0" right="{camera.image_size[0] - 1}" '
-            f'bottom="{camera.image_size[1] - 1}"/><transform {turn} x="{x}" y="{y}" z="{z}"/>'
-            f'<intrinsic focalLengthU="{fx}" focalLengthV="{fy}" centerPointU="{cx}" centerPointV="{cy}" '
-            f'radialDistortion1="{k1}" radialDistortion2="{k2}" radialDistortion3="{k3}" '
-            f'tangentalDistortion1="{p1}" tangentalDistortion2="{p2}"/></camera>'
-        )
-    return f"<calibration><cameras>{''.join(rows)}</cameras></calibration>"
-
-
-def test_a_qualisys_file_gives_its_cameras(tmp_path):
-    (tmp_path / "c.qca.txt").write_text(qca(cameras()))
-    for found, made in zip(read_qca(tmp_path / "c.qca.txt"), cameras(), strict=True):
-        assert (found.name, found.image_size) == (made.name, made.image_size)
-        for name in ("intrinsics", "distortion", "rotation", "translation"):
-            np.testing.assert_allclose(getattr(found, name), getattr(made, name), atol=1e-9)
-
-
-def test_a_camera_of_a_qualisys_file_looks_at_what_is_before_it(tmp_path):
-    """By hand: at (0, -2, 1) m, looking along y, up is z."""
-    text = qca(cameras(1)[:1])
-    for name, value in {
-        "r11": 1, "r12": 0, "r13": 0, "r21": 0, "r22": 0, "r23": 1, "r31": 0, "r32": -1, "r33": 0,
-        "x": 0, "y": -2000, "z": 1000,
-    }.items():  # fmt: skip
-        before, _, rest = text.partition(f' {name}="')
-        text = f'{before} {name}="{value}"{rest.partition(chr(34))[2]}'
-    (tmp_path / "c.qca.txt").write_text(text)
-    (camera,) = read_qca(tmp_path / "c.qca.txt")
-    np.testing.assert_allclose(camera.to_camera(np.array([0.5, 1.0, 1.2])), [0.5, -0.2, 3.0], atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("not xml", "not a Qualisys calibration"),
-        ("<calibration/>", "has no cameras"),
-        ('<c><camera serial="a"/></c>', "Camera 'a' .* needs a transform"),
-        (None, "Camera 'cam0' .* lacks a number"),
-    ],
-)
-def test_a_wrong_calibration_is_told_in_a_sentence(tmp_path, text, message):
-    (tmp_path / "c").write_text(text or qca(cameras(1)).replace("focalLengthU", "focus"))
-    with pytest.raises(ValueError, match=message):
-        read_qca(tmp_path / "c")
-
-
-def test_distortion_is_browns_and_undone():
-    x, y = 0.3, -0.2
-    r2 = x * x + y * y
-    k1, k2, p1, p2, k3 = LENS
-    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
-    expected = [
-        x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-        y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-    ]
-    np.testing.assert_allclose(distort(np.array([x, y]), LENS), expected, atol=1e-15)
-    points = np.random.default_rng(0).uniform(-0.5, 0.5, (200, 2))
-    assert np.abs(distort(points, LENS) - points).max() > 0.004
-    np.testing.assert_allclose(undistort(distort(points, LENS), LENS), points, atol=1e-12)
-
-
-def test_rays_of_a_projected_point_lead_to_it():
-    points = person()[0]
-    for camera in cameras():
-        at = camera.to_camera(points)
-        np.testing.assert_allclose(camera.rays(camera.project(points)), at[:, :2] / at[:, 2:], atol=1e-12)
-
-
-def test_a_video_of_another_size_shows_the_image_fitted_and_centred():
-    camera = cameras()[0]
-    half = camera.shown_at(WIDTH // 2, HEIGHT // 2 + 10)  # half the size, five black rows above and below
-    points = person()[0]
-    expected = (camera.project(points) + 0.5) / 2 - 0.5 + [0, 5]
-    np.testing.assert_allclose(half.project(points), expected, atol=1e-9)
-
-
-# ---- triangulation
-
-
-def test_noisy_points_with_one_bad_view_are_found():
-    rng = np.random.default_rng(0)
-    world = person(20).reshape(-1, 3)
-    pixels = see(world, cameras()) + rng.normal(0, 0.5, (4, len(world), 2))
-    bad = rng.integers(0, 4, len(world))
-    rows = np.arange(len(world))
-    pixels[bad, rows] += rng.choice([-40, 40], (len(world), 2))
-    found = triangulate(cameras(), pixels, np.ones(pixels.shape[:2]))
-    assert np.linalg.norm(found.world - world, axis=1).max() < 0.03  # a pixel is 13 mm
-    assert not found.used[bad, rows].any()
-    assert (found.used.sum(0) == 3).all()
-    assert found.error.max() < 2.5
-    poses = np.stack([camera.pose for camera in cameras()])
-    rays = np.stack([camera.rays(view) for camera, view in zip(cameras(), pixels, strict=True)])
-    plain = linear(poses, rays, np.ones(pixels.shape[:2]))
-    assert np.median(np.linalg.norm(plain - world, axis=1)) > 0.05  # what the bad view does otherwise
-
-
-def test_all_views_are_used_where_they_agree_and_weights_count():
-    rng = np.random.default_rng(1)
-    world = person(20).reshape(-1, 3)
-    pixels = see(world, cameras())
-    found = triangulate(cameras(), pixels, np.ones(pixels.shape[:2]))
-    np.testing.assert_allclose(found.world, world, atol=1e-6)
-    pixels[2] += rng.normal(0, 2, pixels[2].shape)
-    poses = np.stack([camera.pose for camera in cameras()])
-    rays = np.stack([camera.rays(view) for camera, view in zip(cameras(), pixels, strict=True)])
-    weights = np.ones(pixels.shape[:2])
-    even = np.linalg.norm(linear(poses, rays, weights) - world, axis=1).mean()
-    weights[2] = 0.1
-    assert np.linalg.norm(linear(poses, rays, weights) - world, axis=1).mean() < 0.1 * even
-    with pytest.raises(ValueError, match="two cameras or more"):
-        triangulate(cameras()[:1], pixels[:1], weights[:1])
-
-
-def test_attitudes_of_a_wrong_calibration_are_found():
-    rng = np.random.default_rng(2)
-    world = rng.uniform([-0.6, -0.6, -1], [0.6, 0.6, 1], (120, 3))
-    pixels = see(world, cameras()) + rng.normal(0, 0.3, (4, 120, 2))
-    wrong = [turned(camera, np.radians(rng.uniform(-1, 1, 3))) for camera in cameras()]
-    weights = np.ones(pixels.shape[:2])
-    found, degrees = refine_attitudes(wrong, pixels, weights)
-    before, after = (triangulate(made, pixels, weights) for made in (wrong, found))
-    assert np.median(after.error) < 0.5 < 0.3 * np.median(before.error)
-    # Turning all cameras alike nearly moves all points alike, so what must come back is their shape.
-    shapes = [np.linalg.norm(points - points.mean(0), axis=1) for points in (before.world, after.world, world)]
-    assert np.abs(shapes[1] - shapes[2]).mean() < 0.5 * np.abs(shapes[0] - shapes[2]).mean()
-    for camera, truth in zip(found, cameras(), strict=True):
-        position = -camera.rotation.T @ camera.translation
-        np.testing.assert_allclose(position, -truth.rotation.T @ truth.translation, atol=1e-9)
-    assert 0.2 < degrees.mean() < 1.8
-    with pytest.raises(ValueError, match="three cameras or more"):
-        refine_attitudes(wrong[:2], pixels[:2], np.ones((2, 120)))
-
 
 # ---- landmarks
 
@@ -351,6 +165,20 @@ def test_views_without_a_labelled_hip_do_not_count_and_image_errors_are_in_boxes
     assert (first.count, second.count, both.count) == (1, 2, 3)
     assert second.near == pytest.approx(23 / 24)
     assert second.near_limbs == pytest.approx(15 / 16)
+
+
+def test_a_body_that_is_a_quarter_too_far_away_shows_in_the_distances():
+    views = fake_views()
+    hips = [ROWS["openpose_left_hip"], ROWS["openpose_right_hip"]]
+    found = []
+    for view in views:
+        keypoints, middle = (
+            np.zeros((44, 3)),
+            view.joints[[JOINTS.index("left_hip"), JOINTS.index("right_hip")]].mean(0),
+        )
+        keypoints[hips] = [[0.1, 0, 0], [-0.1, 0, 0]]
+        found.append(SimpleNamespace(keypoints_3d=keypoints, translation=1.25 * middle))
+    np.testing.assert_allclose(scoring.distance_ratios(views, found), 1.25)
 
 
 # ---- the demo and the whole

@@ -77,6 +77,15 @@ def image_errors(views: Sequence[View], keypoints: np.ndarray) -> np.ndarray:
     return np.where(labelled, np.linalg.norm(keypoints[:, ids] - pixels, axis=-1) / sides[:, None], np.nan)
 
 
+def distance_ratios(views: Sequence[View], found: Sequence[PersonPrediction]) -> np.ndarray:
+    """(N,) distance of the camera from the predicted hips, to that from the true ones."""
+    ids = [JOINTS.index(f"{side}_hip") for side in ("left", "right")]
+    names = [KEYPOINTS_44.index(f"openpose_{JOINTS[number]}") for number in ids]
+    placed = [(one.keypoints_3d + one.translation)[names].mean(0) for one in found]
+    true = [view.joints[ids].mean(0) for view in views]
+    return np.linalg.norm(placed, axis=1) / np.linalg.norm(true, axis=1)
+
+
 def table(views: Sequence[View], errors: dict[str, np.ndarray], away: np.ndarray) -> list[Row]:
     """Rows out of errors (N,) by metric and `image_errors`; views whose errors are NaN do not count."""
     cameras = np.array([view.camera for view in views])
