@@ -1,0 +1,142 @@
+"""What is known of a person over the frames of a track, before and after smoothing.
+
+Shapes: F frames, K the 44 keypoints.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.video import smoothing
+from hmr_jax.video.posing import Posing, mean_shape, place, project_all
+
+_DEPTH = 2.0  # times the width of other values: the distance from the camera is the least certain
+# The keypoint that says most about a joint's rotation: the next one on the limb.
+_SHOWN_BY = {
+    "hip": "knee", "knee": "ankle", "ankle": "big_toe", "foot": "big_toe", "shoulder": "elbow", "elbow": "wrist",
+    "wrist": "wrist", "hand": "wrist", "collar": "shoulder",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A person's parameters over time, in the camera: OpenCV's axes, metres, pixels."""
+
+    frames: np.ndarray
+    """(F,) frame numbers, ascending without a gap."""
+    times: np.ndarray
+    """(F,) seconds."""
+    boxes: np.ndarray
+    """(F, 4) left, top, right, bottom, px."""
+    predicted: np.ndarray
+    """(F,) whether the network saw the person in this frame; elsewhere the values are interpolated."""
+    rotations: np.ndarray
+    """(F, 24, 3) axis times angle of each joint relative to its parent; the first is the global orientation."""
+    betas: np.ndarray
+    """(F, 10)."""
+    translation: np.ndarray
+    """(F, 3) metres."""
+    joints: np.ndarray
+    """(F, 24, 3) metres, without translation."""
+    keypoints_3d: np.ndarray
+    """(F, 44, 3) metres, without translation."""
+    keypoints_image: np.ndarray
+    """(F, 44, 2) px."""
+    focal_length: np.ndarray
+    """(2,) px."""
+    principal_point: np.ndarray
+    """(2,) px."""
+    sigma: np.ndarray | None = None
+    """(F, 44) expected error of each keypoint, metres."""
+    camera_source: str = "default"
+    """Where the focal length is from, see `PersonPrediction`."""
+
+
+def filled(motion: Motion, posing: Posing) -> Motion:
+    """The motion with values between predictions interpolated: rotations on SO(3), other values in time."""
+    if motion.predicted.all():
+        return motion
+    known, times = motion.predicted, motion.times
+    quaternions = smoothing.fill_rotations(_quaternions(motion.rotations), times, known)
+    betas, translation = (smoothing.fill(array, times, known) for array in (motion.betas, motion.translation))
+    sigma = None if motion.sigma is None else smoothing.fill(motion.sigma, times, known)
+    made = replace(motion, rotations=smoothing.log(quaternions), betas=betas, translation=translation, sigma=sigma)
+    posed = posed_again(made, posing)
+
+    def kept(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        return np.where(known.reshape(-1, *(1,) * (old.ndim - 1)), old, new)
+
+    return replace(
+        made,
+        joints=kept(motion.joints, posed.joints),
+        keypoints_3d=kept(motion.keypoints_3d, posed.keypoints_3d),
+        keypoints_image=kept(motion.keypoints_image, posed.keypoints_image),
+    )
+
+
+def smoothed(motion: Motion, posing: Posing, seconds: float = smoothing.HALF_WIDTH) -> Motion:
+    """The motion smoothed, with one shape.
+
+    Rotations are smoothed on SO(3), keypoints in the image on it. The betas are the mean over the predicted frames,
+    weighted by 1 / sigma^2. The bodies are posed again and placed where their keypoints are in the image.
+
+    Args:
+        motion: without gaps, see `filled`.
+        posing: of the same body.
+        seconds: on each side of a frame that smoothing takes into account.
+    """
+    times, known = motion.times, motion.predicted
+    width = smoothing.half_width(times, seconds)
+    points = smoothing.trust(motion.sigma, known, len(KEYPOINTS_44))
+    joint_sigma, doubt = None, np.ones(len(SMPL_24))
+    if motion.sigma is not None:
+        joint_sigma = motion.sigma @ _JOINTS_FROM_KEYPOINTS.T
+        usual = np.median(joint_sigma[known], 0)
+        doubt = np.clip(np.sqrt(usual / 0.04), 0.75, 1.5)
+    quaternions = smoothing.smooth_rotations(
+        _quaternions(motion.rotations), times, width * doubt, smoothing.trust(joint_sigma, known, len(SMPL_24))
+    )
+    sure = known.astype(float)
+    if motion.sigma is not None:
+        sure = sure / np.maximum(motion.sigma.mean(1), 1e-3) ** 2
+    betas = np.tile(mean_shape(motion.betas, sure), (len(times), 1))
+    pixels = smoothing.smooth_points(motion.keypoints_image, times, 0.75 * width, points)
+    made = posed_again(replace(motion, rotations=smoothing.log(quaternions), betas=betas), posing)
+    sizes = np.ones(points.shape) if motion.sigma is None else 1 / np.maximum(motion.sigma, 0.01) ** 2
+    camera = motion.focal_length, motion.principal_point
+    free = place(made.keypoints_3d, pixels, sizes, *camera)
+    depth = np.exp(
+        smoothing.smooth_values(np.log(np.maximum(free[:, 2:], 0.1)), times, _DEPTH * width, np.where(known, 1.0, 0.05))
+    )[:, 0]
+    translation = place(made.keypoints_3d, pixels, sizes, *camera, depth=depth)
+    return replace(made, translation=translation, keypoints_image=project_all(made.keypoints_3d, translation, *camera))
+
+
+def posed_again(motion: Motion, posing: Posing) -> Motion:
+    """The motion with joints and keypoints of its rotations, betas and translation."""
+    matrices = Rotation.from_rotvec(motion.rotations.reshape(-1, 3)).as_matrix().reshape(-1, len(SMPL_24), 3, 3)
+    points = posing.points(motion.betas, matrices)
+    pixels = project_all(points.keypoints, motion.translation, motion.focal_length, motion.principal_point)
+    return replace(motion, joints=points.joints, keypoints_3d=points.keypoints, keypoints_image=pixels)
+
+
+def _quaternions(rotations: np.ndarray) -> np.ndarray:
+    return smoothing.exp(np.asarray(rotations, np.float64))
+
+
+def _joints_from_keypoints() -> np.ndarray:
+    """(24, 44) map from expected errors of keypoints to those that a joint's rotation shows in."""
+    matrix = np.zeros((len(SMPL_24), len(KEYPOINTS_44)))
+    for row, joint in enumerate(SMPL_24):
+        side, _, part = joint.partition("_")
+        name = f"openpose_{side}_{_SHOWN_BY.get(part, '')}"
+        if name in KEYPOINTS_44:
+            matrix[row, KEYPOINTS_44.index(name)] = 1
+        else:
+            matrix[row] = 1 / len(KEYPOINTS_44)
+    return matrix
+
+
+_JOINTS_FROM_KEYPOINTS = _joints_from_keypoints()

@@ -1,0 +1,293 @@
+"""From a video to the motion of everybody in it.
+
+    result = predict_video(Predictor.from_checkpoint(), "clip.mp4", "predictions")
+    result.people[0].motion.rotations
+
+Three passes over the frames: people are found and followed; bodies are predicted in boxes that are steady over time;
+and, after smoothing, bodies are drawn. No pass keeps images, crops or vertices.
+
+Shapes: T frames of the video, n boxes of a frame.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hmr_jax import __version__
+from hmr_jax.geometry import NOMINAL_CROP
+from hmr_jax.geometry.boxes import as_boxes
+from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.inference.result_files import is_too_long
+from hmr_jax.rendering.overlay import PALETTE, draw_bodies
+from hmr_jax.video import results
+from hmr_jax.video.boxes import BoxTrack, box_track, is_usable, shots_of
+from hmr_jax.video.cuts import find_cuts
+from hmr_jax.video.frames import VideoInfo, read_frames, read_info
+from hmr_jax.video.motion import Motion, filled, smoothed
+from hmr_jax.video.mp4 import writing_mp4
+from hmr_jax.video.passes import GivenBoxes, predict, progress, search
+from hmr_jax.video.posing import Posing, mean_shape
+from hmr_jax.video.results import PersonTrack, VideoResult
+from hmr_jax.video.smoothing import HALF_WIDTH
+from hmr_jax.video.tracks import GAP, SHORTEST, follow
+from hmr_jax.video.work import Work
+
+_SEARCHES = 10  # per second, if nothing else is asked for
+_UNSURE = np.array([0.75, 0.75, 0.75])  # what the colours of interpolated bodies are mixed with
+
+
+def predict_video(
+    predictor: Predictor,
+    path: str | Path,
+    output: str | Path,
+    boxes: GivenBoxes = None,
+    intrinsics: Any = None,
+    overlay: bool = True,
+    smooth: bool = True,
+    detect_every: int | None = None,
+    gap: float = GAP,
+    shortest: float = SHORTEST,
+    smoothing: float = HALF_WIDTH,
+    name: str | None = None,
+) -> VideoResult:
+    """Predicts the people of a video, and writes `NAME_person_0.npz`, ..., `NAME_video.json`, `NAME_overlay.mp4`.
+
+    An interrupted run goes on where it was when it is called again with the same arguments.
+
+    Args:
+        predictor: the network, with its detector.
+        path: of the video.
+        output: folder of the results.
+        boxes: left, top, right, bottom in px of the upright frame: (n, 4) of every frame, or by frame number, where
+            frames without an entry are interpolated. None: the people are found.
+        intrinsics: (3, 3), or fx, fy, cx, cy in px of the upright frame. None: the default of `PersonPrediction`.
+        overlay: whether the video with bodies drawn over it is written.
+        smooth: whether tracks are smoothed and get one shape each. Otherwise they are as predicted frame by frame.
+        detect_every: frames from one search for people to the next. None: about 10 searches a second.
+        gap: seconds for which a person may be unseen and is still the same.
+        shortest: seconds below which tracks that the detector found are dropped as false.
+        smoothing: seconds on each side of a frame that smoothing takes into account.
+        name: of the files, without ending. None: that of the video.
+
+    Returns:
+        The people.
+
+    Raises:
+        FileNotFoundError: there is no such video.
+        ValueError: it cannot be read or is cut off, or boxes, intrinsics or another argument cannot be used.
+        ImportError: PyAV is not installed.
+    """
+    path, output, name = Path(path), Path(output), name or Path(path).stem
+    if is_too_long(name):
+        raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
+    if not (gap >= 0 and shortest >= 0 and smoothing > 0):
+        raise ValueError(f"gap {gap}, shortest {shortest} and smoothing {smoothing} must be seconds, not negative.")
+    info = read_info(path)
+    if intrinsics is not None:
+        camera = np.concatenate(camera_of((info.width, info.height), intrinsics, NOMINAL_CROP)).tolist()
+    every = max(round(info.rate / _SEARCHES), 1) if detect_every is None else detect_every
+    if every < 1:
+        raise ValueError(f"detect_every is {detect_every}: give 1 or more frames.")
+    boxes = _checked(boxes, path)
+    output.mkdir(parents=True, exist_ok=True)
+    about = _header(predictor, path, info)
+    detector = "Detector" if predictor.detector is None else type(predictor.detector).__name__
+    key = {
+        **about, "parameters": getattr(predictor, "parameters_hash", None), "modified": path.stat().st_mtime_ns,
+        "size": path.stat().st_size, "camera": None if intrinsics is None else camera, "boxes": _digest(boxes),
+        "detector": detector, "every": every, "gap": gap, "shortest": shortest,
+    }  # fmt: skip
+    work = Work(output / f".{name}.work", key)
+    search(predictor, path, info, work, boxes, every)
+    found = boxes is None
+    times, shots, tracks = _follow(work, gap, shortest if found else 0.0, every - 1 if found else 0, steady=found)
+    predict(predictor, path, info, work, _plan(tracks, info), intrinsics)
+    posing = Posing(predictor.body)
+    people = []
+    for number, motion in enumerate(_motions(work, tracks, times)):
+        whole = filled(motion, posing)
+        people.append(PersonTrack(number, smoothed(whole, posing, smoothing) if smooth else whole, whole))
+    if not people:
+        warnings.warn(f"No people were found in {path.name}.", stacklevel=2)
+    result = VideoResult(info, times, shots, people)
+    _write(result, predictor, path, output, name, about, overlay, posing)
+    work.remove()
+    return result
+
+
+def _checked(boxes: GivenBoxes, path: Path) -> GivenBoxes:
+    """Boxes as arrays (n, 4); raises ValueError if they are none."""
+    if boxes is None:
+        return None
+    if isinstance(boxes, str):
+        raise ValueError(f"Boxes '{boxes}': give (n, 4) for each frame of {path.name}, or None to find the people.")
+    pairs = boxes.items() if isinstance(boxes, Mapping) else enumerate(boxes)
+    made = {int(number): as_boxes(rows, f"The boxes of frame {number} of {path.name}") for number, rows in pairs}
+    return made if isinstance(boxes, Mapping) else list(made.values())
+
+
+def _digest(boxes: GivenBoxes) -> str:
+    if boxes is None:
+        return ""
+    pairs = sorted(boxes.items() if isinstance(boxes, Mapping) else enumerate(boxes))
+    digest = hashlib.sha256()
+    for number, rows in pairs:
+        digest.update(f"{number} {len(rows)} ".encode() + np.ascontiguousarray(rows).tobytes())
+    return digest.hexdigest()
+
+
+def _header(predictor: Predictor, path: Path, info: VideoInfo) -> dict[str, Any]:
+    """First fields of the summary."""
+    return {
+        "version": __version__,
+        "checkpoint": predictor.checkpoint,
+        "topology": predictor.body.topology,
+        "axes": "opencv",
+        "video": {
+            "file": path.name, "width": info.width, "height": info.height, "frames": info.frames,
+            "rate": float(info.rate), "rotation": info.rotation, "sound": info.sound,
+        },
+    }  # fmt: skip
+
+
+def _follow(
+    work: Work, gap: float, shortest: float, reach: int, steady: bool
+) -> tuple[np.ndarray, list[tuple[int, int]], list[BoxTrack]]:
+    """Times (T,) of all frames, the shots, and boxes of each person."""
+    found = work.joined("search")
+    times, searched = found["times"], np.flatnonzero(found["searched"])
+    cuts = find_cuts(found["differences"])
+    shots, shot_of = shots_of(cuts), np.cumsum(cuts)
+    if not len(searched):
+        return times, shots, []
+    ends = np.cumsum(found["counts"][searched])[:-1]
+    boxes, looks = np.split(found["boxes"], ends), np.split(found["looks"].astype(np.float32), ends)
+    new = (np.diff(shot_of[searched], prepend=0) > 0).tolist()
+    made = []
+    for track in follow(boxes, times[searched].tolist(), new, looks, gap, shortest):
+        shot = shots[shot_of[searched[track.frames[0]]]]
+        made.append(box_track(track, searched, times, shot, reach, steady))
+    return times, shots, made
+
+
+def _plan(tracks: list[BoxTrack], info: VideoInfo) -> dict[int, list[tuple[int, np.ndarray]]]:
+    """By frame, the tracks that are predicted there, and their boxes (4,)."""
+    plan: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for number, track in enumerate(tracks):
+        for i in np.flatnonzero(track.visible & is_usable(track.boxes, (info.height, info.width))):
+            plan.setdefault(track.start + int(i), []).append((number, track.boxes[i]))
+    return plan
+
+
+def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Motion]:
+    """What was predicted of each track; rows without prediction are 0."""
+    rows = work.joined("people")
+    made = []
+    for number, track in enumerate(tracks if rows else []):
+        own = np.flatnonzero(rows["track"] == number)
+        if not len(own):  # its boxes are too small
+            continue
+        places = rows["frame"][own] - track.start
+        count = len(track.boxes)
+        predicted = np.zeros(count, bool)
+        predicted[places] = True
+
+        def spread(name: str, own=own, places=places, count=count) -> np.ndarray:
+            array = np.zeros((count, *rows[name].shape[1:]), np.float64)
+            array[places] = rows[name][own]
+            return array
+
+        frames = np.arange(track.start, track.start + count)
+        made.append(
+            Motion(
+                frames=frames,
+                times=times[frames],
+                boxes=track.boxes,
+                predicted=predicted,
+                rotations=spread("rotations"),
+                betas=spread("betas"),
+                translation=spread("translation"),
+                joints=spread("joints"),
+                keypoints_3d=spread("keypoints_3d"),
+                keypoints_image=spread("keypoints_image"),
+                focal_length=rows["focal_length"][own[0]],
+                principal_point=rows["principal_point"][own[0]],
+                sigma=spread("sigma") if "sigma" in rows else None,
+                camera_source=str(rows["camera_source"][own[0]]),
+            )
+        )
+    return made
+
+
+def _write(
+    result: VideoResult, predictor: Predictor, path: Path, output: Path, name: str, about: dict, overlay: bool,
+    posing: Posing,
+) -> None:  # fmt: skip
+    """Writes all files, and lists them in the result."""
+    overlay = overlay and bool(result.people)
+    source = {
+        "checkpoint": str(about["checkpoint"]["name"]), "topology": about["topology"], "axes": about["axes"],
+        "video": path.name, "version": about["version"],
+    }  # fmt: skip
+    shapes = []
+    for person in result.people:
+        motion = person.motion
+        shapes.append(mean_shape(motion.betas, motion.predicted.astype(float)))
+        file = results.person_file(output, name, person.number)
+        results.write_person(file, person, shapes[-1], float(result.info.rate), source)
+        result.files.append(file)
+    if overlay:
+        file = results.overlay_file(output, name)
+        _draw(result, predictor, path, file, posing)
+        result.files.append(file)
+    results.remove_old(output, name, len(result.people), overlay)
+    video = about["video"] | {"frames": len(result.times)}
+    camera = None
+    if result.people:
+        motion = result.people[0].motion
+        camera = {
+            "focal_length": motion.focal_length.tolist(), "principal_point": motion.principal_point.tolist(),
+            "source": motion.camera_source,
+        }  # fmt: skip
+    file = results.summary_file(output, name)
+    results.write_summary(file, about | {"video": video, "camera": camera}, result, shapes, name)
+    result.files.append(file)
+
+
+def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, posing: Posing) -> None:
+    """Writes the video with the bodies drawn over it."""
+    info = result.info
+    faces = predictor.body.faces
+    with (
+        writing_mp4(target, (info.width, info.height), info.rate, path) as writer,
+        progress(info, "drawing") as bar,
+    ):
+        for number, (image, _) in enumerate(read_frames(path)):
+            if number >= len(result.times):
+                break
+            writer.write(_drawn(image, number, result.people, faces, posing), float(result.times[number]))
+            bar.update()
+
+
+def _drawn(image: np.ndarray, number: int, people: list[PersonTrack], faces: np.ndarray, posing: Posing) -> np.ndarray:
+    """A frame with the bodies over it; those that were interpolated are paler."""
+    bodies, colors = [], []
+    for person in people:
+        motion = person.motion
+        row = number - int(motion.frames[0])
+        if not 0 <= row < len(motion.frames):
+            continue
+        body = posing.vertices(motion.betas[row], motion.rotations[row]) + motion.translation[row]
+        if body[:, 2].min() > 0:
+            color = PALETTE[person.number % len(PALETTE)]
+            bodies.append(body)
+            colors.append(color if motion.predicted[row] else (color + 2 * _UNSURE) / 3)
+    if not bodies:
+        return image
+    focal, center = people[0].motion.focal_length, people[0].motion.principal_point
+    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
+    return draw_bodies(image, bodies, faces, matrix, colors=np.array(colors))

@@ -1,0 +1,111 @@
+"""Bodies of a track posed again: one shape for all frames, smoothed rotations, and where they stand in the camera.
+
+Shapes: F frames, V vertices, K the 44 keypoints.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from hmr_jax.body import BodyModel, joint_set_matrix, skin
+
+_BATCH = 64  # frames per call
+
+
+class Points(NamedTuple):
+    """Points of posed bodies, metres, without translation."""
+
+    joints: np.ndarray
+    """(F, 24, 3)."""
+    keypoints: np.ndarray
+    """(F, 44, 3)."""
+
+
+class Posing:
+    """A body that is posed frame by frame; programs are compiled once."""
+
+    def __init__(self, body: BodyModel):
+        """Of a body with the 44 keypoints."""
+        matrix, ids = joint_set_matrix(body, "keypoints_44")
+
+        def points(betas: jax.Array, rotations: jax.Array) -> tuple[jax.Array, jax.Array]:
+            output = skin(body, betas, rotations, vertex_ids=ids)
+            both = jnp.concatenate([output.joints, output.vertices], 1)
+            return output.joints, jnp.einsum("kn,bnc->bkc", matrix, both)
+
+        self._points = jax.jit(points)
+        self._vertices = jax.jit(lambda betas, rotations: skin(body, betas, rotations).vertices)
+
+    def points(self, betas: np.ndarray, rotations: np.ndarray) -> Points:
+        """Joints and keypoints of betas (F, 10) and rotations (F, 24, 3, 3)."""
+        joints, keypoints = [], []
+        for start in range(0, len(betas), _BATCH):
+            count = min(_BATCH, len(betas) - start)
+            rows = np.minimum(np.arange(start, start + _BATCH), len(betas) - 1)
+            one, other = self._points(np.asarray(betas[rows], np.float32), np.asarray(rotations[rows], np.float32))
+            joints.append(np.asarray(one)[:count])
+            keypoints.append(np.asarray(other)[:count])
+        return Points(np.concatenate(joints), np.concatenate(keypoints))
+
+    def vertices(self, betas: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+        """(V, 3) metres, without translation, of one body: betas (10,), rotations (24, 3) axis times angle."""
+        matrices = Rotation.from_rotvec(rotations).as_matrix()[None].astype(np.float32)
+        return np.asarray(self._vertices(np.asarray(betas[None], np.float32), matrices))[0]
+
+
+def mean_shape(betas: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean (10,) of betas (F, 10), weights (F,)."""
+    return np.average(betas, axis=0, weights=weights)
+
+
+def place(
+    points: np.ndarray,
+    pixels: np.ndarray,
+    weights: np.ndarray,
+    focal_length: np.ndarray,
+    principal_point: np.ndarray,
+    depth: np.ndarray | None = None,
+) -> np.ndarray:
+    """Translations with which points are seen at given pixels, by linear least squares.
+
+    Args:
+        points: (F, K, 3) metres, camera axes.
+        pixels: (F, K, 2).
+        weights: (F, K), at least 0.
+        focal_length: (2,) px.
+        principal_point: (2,) px.
+        depth: (F,) known z of the translations; None: it is solved for as well.
+
+    Returns:
+        (F, 3) metres.
+    """
+    rays = (pixels - principal_point) / focal_length  # (F, K, 2): (x + tx) / (z + tz)
+    frames, count = rays.shape[:2]
+    target = (rays * points[..., 2:] - points[..., :2]).reshape(frames, -1)  # tx - ray tz = ray z - x
+    matrix = np.zeros((frames, count, 2, 3))
+    matrix[:, :, 0, 0] = matrix[:, :, 1, 1] = 1
+    matrix[..., 2] = -rays
+    root = np.repeat(np.sqrt(weights), 2, 1)
+    matrix = matrix.reshape(frames, -1, 3) * root[..., None]
+    target = target * root
+    if depth is not None:
+        target = target - matrix[..., 2] * depth[:, None]
+        return np.concatenate([_least_squares(matrix[..., :2], target), depth[:, None]], 1)
+    return _least_squares(matrix, target)
+
+
+def _least_squares(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """x (F, c) with least |matrix (F, n, c) x - target (F, n)|."""
+    transposed = matrix.swapaxes(1, 2)
+    return np.linalg.solve(transposed @ matrix, transposed @ target[..., None])[..., 0]
+
+
+def project_all(
+    points: np.ndarray, translation: np.ndarray, focal_length: np.ndarray, principal_point: np.ndarray
+) -> np.ndarray:
+    """Points (F, K, 3) moved by translations (F, 3), as pixels (F, K, 2)."""
+    moved = points + translation[:, None]
+    return moved[..., :2] / moved[..., 2:] * focal_length + principal_point

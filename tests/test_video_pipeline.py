@@ -1,0 +1,165 @@
+"""From a video to the files of its people, with a predictor that finds rectangles, and once with the real one."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+import av
+import video_clips as clips
+
+from hmr_jax.video import passes, predict_video
+from hmr_jax.video.frames import read_frames
+
+
+def run(path, tmp_path, predictor=None, **options):
+    return predict_video(predictor or clips.FakePredictor(), path, tmp_path / "out", **options)
+
+
+def test_two_people_who_cross_become_two_files_a_summary_and_an_overlay(tmp_path):
+    path = clips.clip(tmp_path / "walk.mp4", 24, people=2, sound="aac")
+    result = run(path, tmp_path, detect_every=2)
+    out = tmp_path / "out"
+    names = ["walk_overlay.mp4", "walk_person_0.npz", "walk_person_1.npz", "walk_video.json"]
+    assert sorted(file.name for file in out.iterdir()) == names
+    assert sorted(file.name for file in result.files) == names
+    summary = json.loads((out / "walk_video.json").read_text())
+    assert summary["video"]["frames"] == 24
+    assert summary["camera"]["focal_length"] == [200, 200]
+    assert [person["file"] for person in summary["people"]] == names[1:3]
+    for number in range(2):
+        with np.load(out / names[1 + number]) as file:
+            arrays = dict(file)
+        assert arrays["poses"].shape == (24, 72)
+        assert arrays["betas"].shape == (10,)
+        assert arrays["trans"].shape == (24, 3)
+        assert arrays["frames"].tolist() == list(range(24))
+        np.testing.assert_allclose(arrays["times"], np.arange(24) / 24, atol=1e-3)
+        assert not arrays["interpolated"].any()
+        assert arrays["mocap_framerate"] == 24
+        assert "frame_betas" not in arrays
+    middle = np.array([(person.motion.boxes[:, 0] + person.motion.boxes[:, 2]) / 2 for person in result.people])
+    heights = [person.motion.boxes[:, 3].mean() for person in result.people]
+    order = np.argsort(heights)  # the second rectangle stands 4 px lower
+    assert (np.diff(middle[order[0]]) > 0).mean() > 0.9
+    assert (np.diff(middle[order[1]]) < 0).mean() > 0.9
+    with av.open(str(out / "walk_overlay.mp4")) as container:
+        assert len(container.streams.audio) == 1
+    assert len(list(read_frames(out / "walk_overlay.mp4"))) == 24
+
+
+def test_smoothed_bodies_have_one_shape_and_project_to_their_keypoints(tmp_path):
+    result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, overlay=False)
+    motion = result.people[0].motion
+    assert np.ptp(motion.betas, 0).max() == 0
+    projected = motion.keypoints_3d + motion.translation[:, None]
+    pixels = projected[..., :2] / projected[..., 2:] * motion.focal_length + motion.principal_point
+    np.testing.assert_allclose(pixels, motion.keypoints_image, atol=1e-3)
+
+
+def test_without_smoothing_predictions_stay_as_they_are(tmp_path):
+    result = run(clips.clip(tmp_path / "a.mp4", 12), tmp_path, overlay=False, smooth=False)
+    motion = result.people[0].motion
+    np.testing.assert_array_equal(motion.rotations, result.people[0].unsmoothed.rotations)
+    with np.load(tmp_path / "out" / "a_person_0.npz") as file:
+        assert file["frame_betas"].shape == (12, 10)
+
+
+def test_frames_without_the_person_are_interpolated_and_flagged(tmp_path):
+    images = [clips.draw(frame, people=0 if 10 <= frame < 20 else 1) for frame in range(30)]
+    path = clips.write(tmp_path / "a.mp4", images)
+    predictor = clips.FakePredictor()
+    result = run(path, tmp_path, predictor, overlay=False, detect_every=1)
+    (person,) = result.people
+    assert np.flatnonzero(~person.motion.predicted).tolist() == list(range(10, 20))
+    assert np.isfinite(person.motion.rotations).all()
+    assert predictor.predicted == 20
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(passes, "PART", 8)
+    path = clips.clip(tmp_path / "a.mp4", 30)
+    whole = run(path, tmp_path / "whole", overlay=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(path, tmp_path, clips.FakePredictor(fails_at=20), overlay=False)
+    again = clips.FakePredictor()
+    result = run(path, tmp_path, again, overlay=False)
+    assert again.searched == 0
+    assert again.predicted == 14
+    np.testing.assert_allclose(result.people[0].motion.rotations, whole.people[0].motion.rotations)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_other_options_do_not_go_on_with_old_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(passes, "PART", 8)
+    path = clips.clip(tmp_path / "a.mp4", 20)
+    with pytest.raises(KeyboardInterrupt):
+        run(path, tmp_path, clips.FakePredictor(fails_at=17), overlay=False)
+    again = clips.FakePredictor()
+    run(path, tmp_path, again, overlay=False, detect_every=5)
+    assert (again.searched, again.predicted) == (4, 20)
+
+
+def test_a_video_without_people_gives_an_empty_result_and_a_warning(tmp_path):
+    path = clips.clip(tmp_path / "a.mp4", 6, people=0)
+    with pytest.warns(UserWarning, match=r"No people were found in a\.mp4"):
+        result = run(path, tmp_path)
+    assert result.people == []
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a_video.json"]
+    assert json.loads((tmp_path / "out" / "a_video.json").read_text())["people"] == []
+
+
+def test_results_of_an_earlier_run_are_replaced(tmp_path):
+    path = clips.clip(tmp_path / "a.mp4", 8, people=2)
+    run(path, tmp_path)
+    run(clips.clip(path, 8), tmp_path, overlay=False)
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a_person_0.npz", "a_video.json"]
+
+
+def test_given_boxes_are_taken_as_they_are(tmp_path):
+    path = clips.clip(tmp_path / "a.mp4", 12)
+    predictor = clips.FakePredictor()
+    boxes = [clips.person_box(frame)[None] for frame in range(12)]
+    result = run(path, tmp_path, predictor, boxes=boxes, overlay=False)
+    assert predictor.searched == 0
+    np.testing.assert_allclose(result.people[0].motion.boxes, np.concatenate(boxes), atol=1e-3)
+    sparse = {frame: boxes[frame] for frame in (0, 5, 11)}
+    result = run(path, tmp_path, boxes=sparse, overlay=False)
+    np.testing.assert_allclose(result.people[0].motion.boxes, np.concatenate(boxes), atol=1e-3)
+
+
+def test_boxes_of_another_number_of_frames_are_refused(tmp_path):
+    path = clips.clip(tmp_path / "a.mp4", 5)
+    with pytest.raises(ValueError, match="5 frames, but there are boxes for 3"):
+        run(path, tmp_path, boxes=[clips.person_box(0)[None]] * 3)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"boxes": "whole"}, "give (n, 4)"), ({"boxes": [[[1, 2, 3]]]}, "are not a list"), ({"detect_every": 0}, "1 or"),
+    ({"intrinsics": [1, 2]}, "Intrinsics"), ({"smoothing": 0.0}, "smoothing"),
+])  # fmt: skip
+def test_wrong_arguments_are_refused(tmp_path, options, message):
+    path = clips.clip(tmp_path / "a.mp4", 2)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        run(path, tmp_path, **options)
+
+
+@pytest.mark.slow
+def test_the_shipped_model_follows_a_real_person(tmp_path):
+    from skimage import data
+
+    from hmr_jax.inference import Predictor
+
+    photo = data.astronaut()
+    images = [np.ascontiguousarray(photo[:320, 40 + 2 * i : 360 + 2 * i]) for i in range(6)]
+    path = clips.write(tmp_path / "a.mp4", images)
+    result = run(path, tmp_path, Predictor.from_checkpoint())
+    (person,) = result.people
+    assert person.motion.predicted.all()
+    assert len(person.motion.frames) == 6
+    shift = person.motion.keypoints_image[-1, 0] - person.motion.keypoints_image[0, 0]
+    np.testing.assert_allclose(shift, [-10, 0], atol=4)
+    assert len(list(read_frames(tmp_path / "out" / "a_overlay.mp4"))) == 6
