@@ -41,13 +41,13 @@ def main(
             of the same request.
         intrinsics: fx,fy,cx,cy in pixels of the images, or a JSON file {file name: [fx, fy, cx, cy]}; by default the
             focal length of EXIF, or a field of view of 60 degrees over the diagonal.
-        axes: of the mesh file; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
+        axes: of the mesh files; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
         depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default
             HMR_JAX_BODIES is searched.
         camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
-        only: what is written, of json,npz,glb,overlay,details; by default all.
+        only: what is written, of json,npz,glb,overlay,details,obj,ply,html; by default the first five.
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.

@@ -399,6 +399,20 @@ def test_only_what_is_asked_for_is_written(ask, tmp_path, monkeypatch):
     assert all(stage in messages for stage in ("read", "predict", "write"))
 
 
+def test_meshes_for_other_programs_and_a_page(ask, tmp_path):
+    written = ask("--only", "npz,obj,ply,html", "--axes", "blender")[0]
+    assert {name.partition(".")[2] for name in written} == {"npz", "obj", "ply", "html"}
+    with np.load(tmp_path / "out" / "a.npz") as arrays:
+        x, y, z = np.moveaxis(arrays["vertices"][0] + arrays["translation"][0], -1, 0)
+    for kind in ("obj", "ply"):
+        mesh = trimesh.load_mesh(tmp_path / "out" / f"a.{kind}", process=False)
+        np.testing.assert_allclose(mesh.vertices, np.stack([x, z, -y], 1), rtol=1e-5, atol=1e-5)
+        assert len(mesh.faces) == 13776
+    page = (tmp_path / "out" / "a.html").read_text()
+    assert "1 person; focal length 130 px (default); checkpoint tiny." in page
+    assert page.count("<iframe") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "overlay", "words"), [("jsn", True, "'jsn' is no kind"), ("overlay", False, "nothing")]
 )

@@ -21,7 +21,7 @@ from hmr_jax.inference import Predictor
 from hmr_jax.inference.earlier import is_done, request_of, what_is_common
 from hmr_jax.inference.given import Boxes
 from hmr_jax.inference.result_files import check_no_image_is_a_result, is_too_long, remove_results, result_names
-from hmr_jax.inference.results import KINDS, Kind, header, write_results
+from hmr_jax.inference.results import DEFAULT_KINDS, Kind, header, write_results
 from hmr_jax.inference.stages import Stages
 from hmr_jax.io.exif import focal_length_of_file
 from hmr_jax.io.images import read_image
@@ -40,7 +40,7 @@ def predict_files(
     intrinsics: Any = None,
     axes: Axes = "opengl",
     depth: DepthProvider | None = None,
-    kinds: Collection[Kind] = KINDS,
+    kinds: Collection[Kind] = DEFAULT_KINDS,
     request: Mapping[str, Any] | None = None,
     stages: Stages | None = None,
 ) -> Iterator[Path]:

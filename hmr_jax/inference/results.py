@@ -17,13 +17,17 @@ from hmr_jax.geometry.intrinsics import UNCERTAINTY, ImageCamera
 from hmr_jax.inference import PersonPrediction, Predictor
 from hmr_jax.inference.result_files import remove_results
 from hmr_jax.rendering.details import draw_details
-from hmr_jax.rendering.export import Axes, write_glb, write_json, write_npz
+from hmr_jax.rendering.export import Axes, write_glb, write_json, write_mesh, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
+from hmr_jax.rendering.page import Block, Body, Gallery, Table, write_report
 from hmr_jax.rendering.plots import draw_sampling
 
-Kind = Literal["json", "npz", "glb", "overlay", "details"]
+Kind = Literal["json", "npz", "glb", "overlay", "details", "obj", "ply", "html"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Of files: numbers, arrays with vertices, meshes, the image with the bodies, and what else the network says."""
+"""Of files: numbers, arrays with vertices, meshes, the image with the bodies, what else the network says, meshes for
+other programs, and a page with bodies that the mouse rotates."""
+DEFAULT_KINDS: tuple[Kind, ...] = KINDS[:5]
+"""What is written if nothing else is asked for."""
 _PNG_LEVEL = 1  # of compression: a quarter of the default's time, files 7 % larger
 _NPZ_ONLY = ("vertices",)
 _NOT_WRITTEN = (
@@ -32,12 +36,12 @@ _NOT_WRITTEN = (
 
 
 def parse_kinds(only: str, overlay: bool = True) -> tuple[Kind, ...]:
-    """Kinds of files from "json,npz"; all for "". Without overlay no image is drawn.
+    """Kinds of files from "json,npz"; `DEFAULT_KINDS` for "". Without overlay no image is drawn.
 
     Raises:
         ValueError: there is no such kind, or none is left.
     """
-    wanted = [part.strip() for part in only.split(",")] if only else list(KINDS)
+    wanted = [part.strip() for part in only.split(",")] if only else list(DEFAULT_KINDS)
     if unknown := [part for part in wanted if part not in KINDS]:
         raise ValueError(f"--only {only}: '{unknown[0]}' is no kind of result; give some of {','.join(KINDS)}.")
     kinds = tuple(kind for kind in KINDS if kind in wanted and (overlay or kind not in ("overlay", "details")))
@@ -54,7 +58,7 @@ def write_results(
     output: Path,
     name: str,
     axes: Axes = "opengl",
-    kinds: Collection[Kind] = KINDS,
+    kinds: Collection[Kind] = DEFAULT_KINDS,
 ) -> list[Path]:
     """Writes the files of one image, first to a temporary folder and then to the output folder.
 
@@ -65,7 +69,7 @@ def write_results(
         about: from `header`.
         output: folder of the results.
         name: of the files, without suffix.
-        axes: of the GLB file.
+        axes: of the meshes.
         kinds: of files that are written; earlier ones of other kinds are removed.
 
     Returns:
@@ -82,6 +86,12 @@ def write_results(
         if "glb" in kinds and people:
             bodies, translations = [p.vertices for p in people], np.stack([p.translation for p in people])
             write_glb(part / f"{name}.glb", bodies, predictor.body.faces, translations, PALETTE, axes)
+        for kind in ("obj", "ply"):
+            if kind in kinds and people:
+                placed = [person.vertices + person.translation for person in people]
+                write_mesh(part / f"{name}.{kind}", placed, predictor.body.faces, PALETTE, axes)
+        if "html" in kinds:
+            write_page(part / f"{name}.html", predictor, people, image, about)
         for ending, panel in _panels(predictor, people, image, about["camera"], kinds):
             Image.fromarray(panel).save(part / f"{name}_{ending}.png", compress_level=_PNG_LEVEL)
         remove_results(output, name, keep={file.name for file in part.iterdir()})
@@ -93,17 +103,46 @@ def write_results(
 def _panels(predictor: Predictor, people, image, camera, kinds) -> Iterator[tuple[str, np.ndarray]]:
     """The pictures of an image's results, by the ending of their names."""
     if "overlay" in kinds:
-        focal, center = camera["focal_length"], camera["principal_point"]
-        matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
-        vertices = [person.vertices + person.translation for person in people]
-        errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
-        yield "overlay", three_views(image, vertices, predictor.body.faces, matrix, errors=errors)
+        yield "overlay", draw_overlay(people, image, predictor.body.faces, camera)
     if "details" in kinds:
         height, width = predictor.config.model.encoder.image_size
         for number, person in enumerate(people):
             suffix = f"_{number}" if len(people) > 1 else ""
             for kind, panel in _detail_images(person, width / height):
                 yield f"{kind}{suffix}", panel
+
+
+def draw_overlay(people, image: np.ndarray, faces: np.ndarray, camera: Mapping[str, Any]) -> np.ndarray:
+    """The image with the bodies, and views from the side and from above; `camera` is that of `header`."""
+    focal, center = camera["focal_length"], camera["principal_point"]
+    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
+    vertices = [person.vertices + person.translation for person in people]
+    errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
+    return three_views(image, vertices, faces, matrix, errors=errors)
+
+
+def write_page(
+    path: Path,
+    predictor: Predictor,
+    people: Sequence[PersonPrediction],
+    image: np.ndarray,
+    about: Mapping[str, Any],
+) -> None:
+    """Writes a page of one file: the overlay, a table of the people, and each body, which the mouse rotates."""
+    camera, count = about["camera"], len(people)
+    rows = [
+        (number, *np.rint(person.box).astype(int).tolist(), *map(float, 100 * person.translation))
+        for number, person in enumerate(people)
+    ]
+    header = ("person", "left", "top", "right", "bottom", "x, cm", "y, cm", "z, cm")
+    focal = f"focal length {camera['focal_length'][0]:.0f} px ({camera['source']})"
+    overlay = draw_overlay(people, image, predictor.body.faces, camera)
+    blocks: list[Block] = [Gallery("", [("in the image, from the side, from above", overlay)], wide=True)]
+    if people:
+        blocks.append(Table("People", header, rows, "Boxes in px; position: right, down and forward of the camera."))
+    blocks += [Body(f"Person {number}", one.vertices, predictor.body.faces) for number, one in enumerate(people)]
+    summary = f"{count} {'person' if count == 1 else 'people'}; {focal}; checkpoint {about['checkpoint']['name']}."
+    write_report(path, about["image"]["file"], blocks, summary, f"hmr_jax {about['version']}")
 
 
 def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tuple[str, np.ndarray]]:

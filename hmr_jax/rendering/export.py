@@ -76,6 +76,30 @@ def write_glb(
         part.write_bytes(data)
 
 
+def write_mesh(
+    path: Path, bodies: Sequence[np.ndarray], faces: np.ndarray, colors: np.ndarray, axes: Axes = "opengl"
+) -> None:
+    """Writes all bodies as one mesh with coloured vertices and normals, OBJ or PLY by the path's suffix.
+
+    Args:
+        path: of the file, .obj or .ply.
+        bodies: P arrays (V, 3), metres, camera axes, at their translations.
+        faces: (F, 3).
+        colors: (n, 3) RGB in [0, 1] of the bodies; they repeat.
+        axes: of the file.
+    """
+    import trimesh
+
+    vertices = np.concatenate([body @ AXES[axes].T for body in bodies])
+    all_faces = np.concatenate([faces + i * len(body) for i, body in enumerate(bodies)])
+    rgb = np.concatenate([np.tile(colors[i % len(colors)], (len(body), 1)) for i, body in enumerate(bodies)])
+    mesh = trimesh.Trimesh(vertices, all_faces, process=False, vertex_colors=(255 * rgb).astype(np.uint8))
+    _ = mesh.vertex_normals  # computed when read, and exported only if they were
+    data = mesh.export(file_type=path.suffix[1:])
+    with atomic.writing(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
 def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> "trimesh.Trimesh":
     """A mesh with smooth normals and a matt colour, RGB in [0, 1]."""
     import trimesh
