@@ -91,6 +91,12 @@ def test_a_body_is_placed_where_its_projection_is_from():
     focal, center = np.tile([[700.0, 650.0]], (5, 1)), np.tile([[320.0, 200.0]], (5, 1))
     seen = geometry.project(points, translation, focal, center)
     np.testing.assert_allclose(fit_translation(points, seen, focal, center), translation, atol=1e-3)
+    wrong = np.array(seen)
+    wrong[:, :9] += 1000
+    weights = np.ones((5, 44))
+    weights[:, :9] = 1e-9
+    np.testing.assert_allclose(fit_translation(points, wrong, focal, center, weights), translation, atol=2e-3)
+    assert np.abs(fit_translation(points, wrong, focal, center) - translation).min(0).max() > 0.1
 
 
 def test_no_body_is_placed_behind_the_camera():

@@ -65,7 +65,11 @@ def full_image_translation(
 
 
 def fit_translation(
-    points: jax.Array, image_points: jax.Array, focal_length: jax.Array, principal_point: jax.Array
+    points: jax.Array,
+    image_points: jax.Array,
+    focal_length: jax.Array,
+    principal_point: jax.Array,
+    weights: jax.Array | None = None,
 ) -> jax.Array:
     """Translation that projects points to given image points, by linear least squares as in SPIN (Kolotouros et al.).
 
@@ -77,13 +81,17 @@ def fit_translation(
         image_points: (B, N, 2) px.
         focal_length: (B, 2) px.
         principal_point: (B, 2) px.
+        weights: (B, N) of the points, positive; None: all are 1.
 
     Returns:
         (B, 3) metres.
     """
+    shares = jnp.ones(points.shape[:2]) if weights is None else weights
+    shares = (shares / shares.sum(1, keepdims=True))[..., None]
     rays = (image_points - principal_point[:, None]) / focal_length[:, None]
     offset = rays * points[..., 2:] - points[..., :2]  # of x and y, were the depth of the translation 0
-    rays_from_mean, offset_from_mean = rays - rays.mean(1, keepdims=True), offset - offset.mean(1, keepdims=True)
-    depth = -(rays_from_mean * offset_from_mean).sum((1, 2)) / (jnp.square(rays_from_mean).sum((1, 2)) + 1e-12)
+    mean_ray, mean_offset = ((shares * array).sum(1) for array in (rays, offset))
+    from_mean = rays - mean_ray[:, None]
+    depth = -(shares * from_mean * offset).sum((1, 2)) / ((shares * jnp.square(from_mean)).sum((1, 2)) + 1e-12)
     depth = jnp.maximum(depth, NEAREST - points[..., 2].min(1))[:, None]
-    return jnp.concatenate([offset.mean(1) + rays.mean(1) * depth, depth], -1)
+    return jnp.concatenate([mean_offset + mean_ray * depth, depth], -1)

@@ -10,6 +10,9 @@ from hmr_jax.batch import Prediction
 from hmr_jax.geometry import crop_translation, full_image_translation, project
 from hmr_jax.geometry.cameras import NOMINAL_CROP, fit_translation
 
+_OUTSIDE = 0.01
+"""Weight of keypoints outside the crop, which the network guesses."""
+
 
 def place(
     prediction: Prediction,
@@ -19,7 +22,7 @@ def place(
     focal_length: jax.Array,
     crop_focal_length: float,
 ) -> jax.Array:
-    """Translations (B, 3), metres, of bodies that project to where the network has them in its crop.
+    """Translations (B, 3), metres, of bodies that project to where the network sees them in its crop.
 
     Args:
         prediction: of the network, turned back.
@@ -32,7 +35,8 @@ def place(
     keypoints, focal = prediction.keypoints_3d, jnp.full((1, 2), crop_focal_length / NOMINAL_CROP)
     in_crop = project(keypoints, crop_translation(prediction.camera, crop_focal_length), focal)
     in_image = box_center[:, None] + box_size[:, None, None] * in_crop
-    return fit_translation(keypoints, in_image, focal_length, principal_point)
+    seen = jnp.abs(in_crop).max(-1) < 0.5
+    return fit_translation(keypoints, in_image, focal_length, principal_point, jnp.where(seen, 1.0, _OUTSIDE))
 
 
 def place_as_hmr2(
