@@ -24,7 +24,7 @@ from hmr_jax.inference.result_files import check_no_image_is_a_result, is_too_lo
 from hmr_jax.inference.results import DEFAULT_KINDS, Kind, header, write_results
 from hmr_jax.inference.stages import Stages
 from hmr_jax.io.exif import focal_length_of_file
-from hmr_jax.io.images import read_image
+from hmr_jax.io.images import ignore_pillows_warnings, read_image
 from hmr_jax.rendering.export import Axes
 
 CHUNK = 8
@@ -70,6 +70,7 @@ def predict_files(
             and the other images are done. At once, if depth is given to a network that takes none, or one map to
             several images, or if results would overwrite images.
     """
+    ignore_pillows_warnings()
     predictor.check_takes_depth(depth is not None)
     if isinstance(depth, DiskDepth):
         depth.check_images(images)
@@ -151,7 +152,7 @@ def _load(predictor: Predictor, path: Path, boxes: Any, intrinsics: Any, name: s
     """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
     if is_too_long(name):
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
-    image = read_image(path)
+    image = read_image(path, in_thread=True)
     size = image.shape[1], image.shape[0]
     if boxes is None:
         boxes = []

@@ -281,7 +281,9 @@ class Predictor:
             prediction = turn_back(prediction, box_turn)
         if self.crop_focal_length is None:
             crop_focal_length = self.config.model.focal_length
-            translation = place(prediction, box_center, box_size, principal_point, focal_length, crop_focal_length)
+            prediction, translation = place(
+                prediction, box_center, box_size, principal_point, focal_length, crop_focal_length
+            )
         else:
             translation = place_as_hmr2(prediction, box_center, box_size, principal_point, focal_length)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}

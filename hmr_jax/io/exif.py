@@ -1,7 +1,6 @@
 """The focal length that a camera wrote into an image file."""
 
 import math
-import warnings
 from pathlib import Path
 
 from PIL import ExifTags, Image
@@ -12,12 +11,13 @@ _SAME_ASPECT = 0.01  # by which the aspects of one image differ: sides are whole
 
 
 def focal_length_of_file(path: str | Path) -> float | None:
-    """`focal_length` of an image file, of which only the header is read; None where it cannot be read."""
+    """`focal_length` of an image file, of which only the header is read; None where it cannot be read.
+
+    See `hmr_jax.io.images.ignore_pillows_warnings`.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata
-            with Path(path).open("rb") as file, Image.open(file) as image:
-                return focal_length(image)
+        with Path(path).open("rb") as file, Image.open(file) as image:
+            return focal_length(image)
     except Exception:  # each format raises its own errors; who reads the pixels reports them
         return None
 

@@ -1,7 +1,8 @@
 """Finding and reading images."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,20 @@ _UPRIGHT = {
 }  # fmt: skip
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def ignore_pillows_warnings() -> None:
+    """Ignores Pillow's warnings, of large images and odd metadata, which do no harm.
+
+    For the rest of the process, or of a block of `warnings.catch_warnings`: such blocks are not safe in threads.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
+def read_image(path: str | Path, in_thread: bool = False) -> np.ndarray:
     """Reads an image file as (H, W, 3) uint8 RGB, upright as its EXIF orientation says; `as_rgb` has the details.
+
+    Args:
+        path: of the file.
+        in_thread: whether other threads run: then Pillow's warnings are as `ignore_pillows_warnings` left them.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -27,11 +40,10 @@ def read_image(path: str | Path) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"There is no image {path}.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images and odd metadata, which do no harm
-            # Opened here: files that Pillow opens it may map, and mapped TIFFs with an orientation come out garbled.
-            with path.open("rb") as file, Image.open(file) as image:
-                return to_rgb(image)
+        hidden = nullcontext() if in_thread else _quiet()
+        # Opened here: files that Pillow opens it may map, and mapped TIFFs with an orientation come out garbled.
+        with hidden, path.open("rb") as file, Image.open(file) as image:
+            return to_rgb(image)
     except _UnknownRange as error:
         raise ValueError(f"{path} {error}") from None
     except Image.UnidentifiedImageError:
@@ -44,6 +56,13 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        ignore_pillows_warnings()
+        yield
+
+
 def upright_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file as `read_image` reads it, from its header.
 
@@ -51,7 +70,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         ValueError: it is no image.
     """
     try:
-        with path.open("rb") as file, Image.open(file) as image:
+        with _quiet(), path.open("rb") as file, Image.open(file) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except Exception as error:  # each format raises its own errors

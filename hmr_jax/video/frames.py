@@ -92,7 +92,7 @@ def video_stream(container: Any, path: Path) -> Any:
     raise ValueError(f"{path} has no video stream that can be decoded.")
 
 
-def read_info(path: Path) -> VideoInfo:
+def read_info(path: str | Path) -> VideoInfo:
     """What is known of a video; the first frame is decoded.
 
     Raises:
@@ -100,6 +100,7 @@ def read_info(path: Path) -> VideoInfo:
         ValueError: it is no video, or it is cut off.
         ImportError: PyAV is not installed.
     """
+    path = Path(path)
     with open_video(path) as container:
         stream = video_stream(container, path)
         _check_complete(stream, path)
@@ -115,7 +116,7 @@ def read_info(path: Path) -> VideoInfo:
         return VideoInfo(width, height, rate, frames, _rotation(frame), sound)
 
 
-def read_frames(path: Path, start: int = 0) -> Iterator[Frame]:
+def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
     """The frames of a video, in the order in which they are shown; one is in memory at a time.
 
     Damaged packets are left out with a warning. Frames whose size differs from that of the first are resized to it.
@@ -129,6 +130,7 @@ def read_frames(path: Path, start: int = 0) -> Iterator[Frame]:
         ValueError: it is no video, or ends before it should; the latter when its last frame has been read.
         ImportError: PyAV is not installed.
     """
+    path = Path(path)
     with open_video(path) as container:
         stream = video_stream(container, path)
         _check_complete(stream, path)

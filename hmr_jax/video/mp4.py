@@ -15,6 +15,8 @@ import numpy as np
 from hmr_jax.io import atomic
 from hmr_jax.video.frames import import_av, open_video, start_of
 
+_BT709 = 1  # of H.273's tables: primaries, transfer and matrix of ITU-R BT.709
+_LIMITED_RANGE = 1  # FFmpeg's number
 _CLOCK = 90_000  # ticks per second
 _QUALITY = {"crf": "20", "preset": "veryfast"}
 _COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})  # sounds that players find in mp4 files
@@ -36,7 +38,8 @@ class Mp4Writer:
             time: seconds at which it is shown; later than that of the frame before.
         """
         av = import_av()
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[: self.height, : self.width]), format="rgb24")
+        shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[: self.height, : self.width]), format="rgb24")
+        frame = shown.reformat(format="yuv420p", dst_colorspace=_BT709)
         self._last = frame.pts = max(round(time * _CLOCK), self._last + 1)
         frame.time_base = Fraction(1, _CLOCK)
         if self._sound is not None:
@@ -126,7 +129,11 @@ def writing_mp4(path: Path, size: tuple[int, int], rate: Fraction, sound_of: Pat
         container = stack.enter_context(av.open(str(part), "w", format="mp4"))
         stream = container.add_stream("libx264", rate=rate.limit_denominator(10_000), options=dict(_QUALITY))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        context = stream.codec_context
+        context.time_base = Fraction(1, _CLOCK)
+        # Said in the file: players guess by the size of the frame otherwise.
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
         sound = None
         if sound_of is not None:
             source = stack.enter_context(open_video(sound_of))
