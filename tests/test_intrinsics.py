@@ -113,7 +113,7 @@ def test_no_body_is_placed_behind_the_camera():
 def test_a_near_camera_turns_a_body_until_it_projects_as_the_crop_has_it():
     rng = np.random.default_rng(1)
     joints, camera = rng.normal(0, 0.3, (2, 24, 3)), np.array([[0.9, 0.02, -0.1], [0.7, 0.1, 0.05]])
-    orient = np.asarray(geometry.axis_angle_to_matrix(rng.normal(0, 1, (2, 1, 3))))
+    orient = np.asarray(geometry.axis_angle_to_matrix(np.float32(rng.normal(0, 1, (2, 1, 3)))))
     keypoints = np.concatenate([joints, rng.normal(0, 0.3, (2, 20, 3))], 1)
     fields = {"joints": joints, "keypoints_3d": keypoints, "camera": camera, "global_orient": orient}
     fields = {name: np.asarray(value, np.float32) for name, value in fields.items()}
