@@ -2,13 +2,16 @@
 
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from hmr_jax import runtime
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".3gp")
 
 
 def main(
@@ -26,14 +29,18 @@ def main(
     overlay: bool = True,
     recursive: bool = False,
     again: bool = False,
+    smooth: bool = True,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
+    Of a video: the motion of each person (.npz), a summary (.json) and an overlay (.mp4), docs/video.md.
+
     Args:
-        images: images, or folders of images; turned upright as their EXIF orientation says.
+        images: images, folders of images, or videos; turned upright as their EXIF orientation says.
         boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; a file of
             COCO, YOLO, CSV or npz, docs/outputs.md; or "whole": each image is one person's box. By default the people
-            are found. Where two folders have a file of one name, the table says FOLDER/NAME.
+            are found. Where two folders have a file of one name, the table says FOLDER/NAME. Of a video: JSON by frame
+            number, or a .txt file of MOT Challenge.
         detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
             RTMDet, D-FINE or RT-DETR; docs/detection.md.
         checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
@@ -51,13 +58,14 @@ def main(
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
+        smooth: whether the motions of a video are smoothed.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
     from hmr_jax.inference import Predictor
     from hmr_jax.inference.earlier import file_identity
     from hmr_jax.inference.files import predict_files
-    from hmr_jax.inference.given import read_boxes, read_intrinsics
+    from hmr_jax.inference.given import read_boxes, read_intrinsics, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images
@@ -65,15 +73,34 @@ def main(
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     kinds = parse_kinds(only, overlay)
-    paths = find_images(images, recursive)
-    people, cameras = read_boxes(boxes, paths), read_intrinsics(intrinsics, paths)
+    videos = [path for path in images if path.suffix.lower() in VIDEO_SUFFIXES]
+    if videos and (len(videos) < len(images) or only or depth or again):
+        raise ValueError("Videos are predicted by themselves, without images, --only, --depth and --again.")
+    paths = videos or find_images(images, recursive)
+    people: Any = read_video_boxes(boxes) if videos else read_boxes(boxes, paths)
+    cameras = read_intrinsics(intrinsics, paths)
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None else None
     predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
     predictor.detector = finder
+    if videos:
+        for path in _of_videos(predictor, videos, output, people, cameras, overlay, smooth):
+            print(path)
+        return
     request = None if again else {"detector": file_identity(detector)}
     stages = Stages()
     for path in predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, request, stages):
         tqdm.write(str(path))  # clear of the progress bar
     if len(paths) > 1:
         print(stages.summary(), file=sys.stderr)
+
+
+def _of_videos(
+    predictor, videos: list[Path], output: Path, boxes, cameras, overlay: bool, smooth: bool
+) -> Iterator[Path]:
+    """The files written of some videos."""
+    from hmr_jax.geometry.intrinsics import intrinsics_of_each
+    from hmr_jax.video import predict_video
+
+    for path, camera in zip(videos, intrinsics_of_each(cameras, len(videos)), strict=True):
+        yield from predict_video(predictor, path, output, boxes, camera, overlay, smooth).files

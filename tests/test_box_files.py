@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hmr_jax.inference.given import read_boxes
+from hmr_jax.inference.given import read_boxes, read_video_boxes
 
 FIRST, SECOND = [[10.0, 20, 50, 100], [60, 20, 90, 80]], [[5.0, 5, 25, 65]]
 SIZES = [[10.0, 20, 40, 80], [60, 20, 30, 60], [5.0, 5, 20, 60]]  # left, top, width, height
@@ -127,3 +127,32 @@ def test_lines_that_are_not_yolos_are_refused(images, tmp_path, line):
     (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(ValueError, match=r"Line 2 of .* is not YOLO's"):
         read_boxes(str(tmp_path / "a.txt"), images[:1])
+
+
+@pytest.mark.parametrize("kind", ["by frame", "all frames", "mot"])
+def test_boxes_of_videos_are_by_frame(tmp_path, kind):
+    path = tmp_path / ("a.txt" if kind == "mot" else "a.json")
+    mot = [f"{frame},{i},{','.join(map(str, SIZES[i]))},1,-1,-1,-1" for frame, i in ((1, 0), (1, 1), (3, 2))]
+    path.write_text({
+        "by frame": json.dumps({"0": FIRST, "2": SECOND}), "all frames": json.dumps([FIRST, [], SECOND]),
+        "mot": "\n".join(mot),
+    }[kind])  # fmt: skip
+    found = read_video_boxes(str(path))
+    same([found[0], found[2]])
+    assert len(found.get(1, [])) == 0
+    assert read_video_boxes("") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.json", '{"first": [[1, 2, 3, 4]]}', "must hold {frame number"),
+        ("a.txt", "0,1,1,2,3,4", "Line 1 of .* is not MOT"),
+        ("a.txt", "1,1,1,2,3,4\n2 1 1 2 3 4", "Line 2 of .* is not MOT"),
+        ("a.csv", "", "for a video"),
+    ],
+)
+def test_other_boxes_of_videos_are_refused(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_video_boxes(str(tmp_path / name))

@@ -174,3 +174,25 @@ def _yolo(path: Path, image: Path) -> list[list[float]]:
             x, y, w, h = values[1:5]
             boxes.append([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height])
     return boxes
+
+
+def read_mot(path: Path) -> dict[int, np.ndarray]:
+    """Boxes (n, 4) by frame, from 0, of a text file of MOT Challenge.
+
+    Raises:
+        ValueError: it is none.
+    """
+    frames: dict[int, list[list[float]]] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = [float(part) for part in line.split(",")]
+        except ValueError:
+            values = []
+        if len(values) < 6 or values[0] < 1 or values[0] % 1:
+            raise ValueError(
+                f"Line {number} of {path} is not MOT Challenge's: frame, id, left, top, width, height, ..."
+            )
+        frames.setdefault(int(values[0]) - 1, []).append(_corners_of_sizes(values[2:6]))
+    return {frame: np.array(boxes) for frame, boxes in frames.items()}

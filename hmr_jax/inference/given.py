@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hmr_jax.geometry.boxes import as_boxes
-from hmr_jax.inference.box_files import SUFFIXES, read_table
+from hmr_jax.inference.box_files import SUFFIXES, read_mot, read_table
 from hmr_jax.io.json_files import load_json
 
 Boxes = Sequence[np.ndarray] | Literal["whole"] | None
@@ -47,6 +47,33 @@ def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
         as_boxes([] if name is None else table[name], f"{text}: the boxes of {path.name}")
         for path, name in zip(images, names, strict=True)
     ]
+
+
+def read_video_boxes(text: str) -> dict[int, np.ndarray] | None:
+    """Boxes of a video by frame, numbered from 0; None for "", where the people are found.
+
+    The file is JSON, {frame number: [[x0, y0, x1, y1], ...]} or a list with the boxes of each frame, or text of MOT
+    Challenge: rows of frame (from 1), identity, left, top, width, height and more.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is something else.
+    """
+    if not text:
+        return None
+    path = Path(text)
+    if path.suffix.lower() not in (".json", ".txt"):
+        raise ValueError(f"--boxes {text}: give a .json file, or a .txt file of MOT Challenge, for a video.")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no box file {text}.")
+    if path.suffix.lower() == ".txt":
+        return read_mot(path)
+    contents = load_json(path)
+    if isinstance(contents, list):
+        contents = dict(enumerate(contents))
+    if not isinstance(contents, dict) or not all(str(number).isdecimal() for number in contents):
+        raise ValueError(f"{text} must hold {{frame number: [[x0, y0, x1, y1], ...]}}, or a list for all frames.")
+    return {int(number): as_boxes(rows, f"{text}: the boxes of frame {number}") for number, rows in contents.items()}
 
 
 def _names_in(table: Mapping[str, Any], images: Sequence[Path], source: str) -> list[str | None]:
