@@ -18,10 +18,15 @@ def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--minutes", type=float, default=10)
-    end, seed, results = time.time() + 60 * parser.parse_args().minutes, FIRST, Counter[str]()
+    parser.add_argument("--kinds", default="", help="those to check, with commas between them; all, if not given")
+    parser.add_argument("--first", type=int, default=FIRST, help="first seed")
+    given, kinds = parser.parse_args(), list(kinds)
+    kinds = given.kinds.split(",") if given.kinds else kinds
+    end, seed, results = time.time() + 60 * given.minutes, given.first, Counter[str]()
     while time.time() < end:
         for kind in kinds:
             results[kind] += one(kind, seed)
         seed += 1
-    shares = ", ".join(f"{kind} {count / (seed - FIRST):.0%}" for kind, count in results.items())
-    print(f"{seed - FIRST} examples of each kind; with a result: {shares}")
+    count = seed - given.first
+    shares = ", ".join(f"{kind} {found / count:.0%}" for kind, found in results.items())
+    print(f"{count} examples of each kind; with a result: {shares}")

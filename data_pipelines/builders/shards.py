@@ -18,7 +18,7 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.report import Report
-from data_pipelines.records.storage import is_remote
+from data_pipelines.records.storage import file_state, is_remote
 from hmr_jax.io import atomic
 
 
@@ -66,11 +66,7 @@ class Job:
 
     def state(self) -> str:
         """Size and time of the file that the block names; "" where it names none on a local disk."""
-        name = str(self.block[0]) if self.block else ""
-        if is_remote(epath.Path(name)) or not os.path.isfile(name):
-            return ""
-        stat = os.stat(name)
-        return f"{stat.st_size} {stat.st_mtime_ns}"
+        return file_state(str(self.block[0])) if self.block else ""
 
 
 def write_block(job: Job) -> dict[str, Any]:

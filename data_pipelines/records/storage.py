@@ -3,13 +3,18 @@
 `etils.epath` reads and writes them. Only ArrayRecord needs a local disk: it gets a copy.
 """
 
+import functools
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from etils import epath
 
 from hmr_jax.io import atomic
+
+Result = TypeVar("Result")
 
 
 def is_remote(path: str | os.PathLike) -> bool:
@@ -46,3 +51,32 @@ def local_copy(path: str | os.PathLike) -> str:
         with atomic.writing(copy) as part:
             remote.copy(part, overwrite=True)
     return os.fspath(copy)
+
+
+def file_state(path: str | os.PathLike) -> str:
+    """Size and time of a file; "" where there is none on a local disk."""
+    if is_remote(path) or not os.path.isfile(path):
+        return ""
+    stat = os.stat(path)
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def kept_until_changed(files: int) -> Callable[[Callable[[epath.Path], Result]], Callable[[epath.Path], Result]]:
+    """Decorates a reader of files: its last results are kept, each until the size or time of its file changes.
+
+    Args:
+        files: how many are kept.
+    """
+
+    def decorate(read: Callable[[epath.Path], Result]) -> Callable[[epath.Path], Result]:
+        @functools.lru_cache(maxsize=files)
+        def kept(path: epath.Path, state: str) -> Result:
+            return read(path)
+
+        @functools.wraps(read)
+        def reader(path: epath.Path) -> Result:
+            return kept(path, file_state(path))
+
+        return reader
+
+    return decorate

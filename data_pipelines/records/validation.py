@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from data_pipelines.records.schema import DEPTH_STEP, FIELDS
 from hmr_jax.body.joints import PELVIS_44
-from hmr_jax.geometry.cameras import FOCAL_RANGE
+from hmr_jax.geometry.intrinsics import FOCAL_RANGE
 
 MAX_OFFSET = 0.2
 """Largest median distance of projected 3-D keypoints from the 2-D ones, in units of the box. Detections of people who

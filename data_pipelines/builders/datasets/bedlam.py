@@ -29,6 +29,7 @@ from data_pipelines.builders.formats.npz_rows import (
     text,
 )  # fmt: skip
 from data_pipelines.builders.labels.keypoints import OPENPOSE_BODY, SMPL_OF_OPENPOSE
+from data_pipelines.builders.labels.label_arrays import numbers
 from data_pipelines.builders.labels.projection import median_distance, project, with_confidence
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.builders.smplx_base import SmplxBuilder
@@ -82,18 +83,19 @@ class Bedlam(SmplxBuilder):
     def blocks(self, manual_dir: epath.Path) -> dict[str, list[Block]]:
         labels, images = manual_dir / self.labels, manual_dir / self.images
         found: dict[str, list[Block]] = {}
+        names = set[str]()
         for split, folder in FOLDERS.items():
             files = sorted((labels / folder).glob("*.npz"))
             if not files and split == "train":
                 files = sorted(labels.glob("*.npz"))
             chosen = [path for path in files if not self.scenes or path.stem in self.scenes]
+            names |= {path.stem for path in chosen}
             blocks = []
             for path in chosen:
                 rows = check_columns(path, COLUMNS)["center"][0]
-                blocks += row_blocks(path, max(1, int(rows * self.keep)), str(images / path.stem))
+                blocks += row_blocks(path, min(rows, max(1, int(rows * self.keep))), str(images / path.stem))
             if blocks:
                 found[split] = blocks
-        names = {epath.Path(block[0]).stem for blocks in found.values() for block in blocks}
         if missing := set(self.scenes) - names:
             raise FileNotFoundError(f"There are no labels of the scene {min(missing)} in {labels}.")
         return found
@@ -101,6 +103,7 @@ class Bedlam(SmplxBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         path, start, stop, folder = epath.Path(block[0]), int(block[1]), int(block[2]), epath.Path(block[3])
         rows = read_rows(path, start, stop, COLUMNS)
+        numbers(path, "pose_cam", rows["pose_cam"], (None, 72), (None, -165))
         reasons = _problems(rows)
         good = np.flatnonzero(reasons == "")
         values = {name: np.asarray(rows[name][good], np.float64) for name in COLUMNS[1:]}
@@ -114,7 +117,7 @@ class Bedlam(SmplxBuilder):
             bodies, model = self.fitter.bodies, self.fitter.model("n")
             full = values["pose_cam"]
             full = model.full_pose(full[:, :66], full[:, 75:165].reshape(-1, 2, 45), full[:, 66:75])
-            pose, betas, translation, error, joints = self.fitter("n", values["shape"], full, translation)
+            pose, betas, translation, error, joints = self.fitter("n", values["shape"], full, translation, where=path)
             keypoints = bodies.keypoints("n", pose, betas, translation)
             joints, labelled = joints[:, :CHECKED], values["gtkps"][:, :CHECKED]
         keypoints_2d = project(keypoints, values["cam_int"])

@@ -8,10 +8,9 @@
 Images: <manual>/train2014 and so on, as COCO unpacks, or the folder of the option `images`.
 """
 
-import json
+import contextlib
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -21,8 +20,13 @@ from data_pipelines.builders.base import Block
 from data_pipelines.builders.formats.npz_rows import row_blocks
 from data_pipelines.builders.formats.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.builders.labels.keypoints import COCO_17_TO_SPIN, ENLARGE, from_spin_24
+from data_pipelines.builders.labels.label_arrays import numbers
+from data_pipelines.builders.labels.label_files import part_with, read_json
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
+from data_pipelines.records.storage import kept_until_changed
+
+CONTENTS = "a file of COCO keypoints"
 
 
 class CocoPose(PseudoLabelled):
@@ -59,7 +63,7 @@ class CocoPose(PseudoLabelled):
         for split, name in (("train", "train"), ("validation", "val")):
             path = manual_dir / "annotations" / f"person_keypoints_{name}{self.year}.json"
             if path.exists():
-                found[split] = row_blocks(path, len(_people(str(path))))
+                found[split] = row_blocks(path, len(_people(path)))
         return found
 
     def image_folders(self, labels: epath.Path) -> list[epath.Path]:
@@ -67,8 +71,8 @@ class CocoPose(PseudoLabelled):
         return [home / part for part in ("", "images", f"train{self.year}", f"val{self.year}")]
 
     def annotation_rows(self, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
-        for number, name, size, box, keypoints in _people(str(block[0]))[int(block[1]) : int(block[2])]:
-            if (keypoints[5:, 2] == 0).any():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees and ankles
+        for number, name, size, box, keypoints in _people(epath.Path(block[0]))[int(block[1]) : int(block[2])]:
+            if not (keypoints[5:, 2] > 0).all():  # SPIN's rule: all of shoulders, elbows, wrists, hips, knees, ankles
                 yield "keypoints_2d: not all of the body"
                 continue
             spin = np.zeros((24, 3))
@@ -84,32 +88,71 @@ class CocoPose(PseudoLabelled):
             )
 
 
-@lru_cache(maxsize=1)
-def _people(path: str) -> list[tuple[int, str, tuple[int, int] | None, np.ndarray, np.ndarray]]:
-    """Number, image, its width and height, box (4,) left, top, width, height, and keypoints (17, 3) of each person.
+class _Person(NamedTuple):
+    """A person of a file."""
+
+    number: int
+    """Of the annotation."""
+    image: str
+    size: tuple[int, int] | None
+    """Width and height of the image that the file states."""
+    box: np.ndarray
+    """(4,) left, top, width, height, px."""
+    keypoints: np.ndarray
+    """(17, 3) px and visibility."""
+
+
+@kept_until_changed(1)
+def _people(path: epath.Path) -> list[_Person]:
+    """The people of a file that have keypoints.
 
     Outlines of people, most of such a file, are dropped as they are read.
     """
 
     def slim(item: dict[str, Any]) -> dict[str, Any]:
         item.pop("segmentation", None)
-        if "keypoints" in item and isinstance(item["keypoints"], list) and "bbox" in item:
-            item["keypoints"] = np.asarray(item["keypoints"], np.float32)
+        if "keypoints" in item and "bbox" in item:
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                item["keypoints"] = np.asarray(item["keypoints"], np.float32)
         return item
 
-    try:
-        with epath.Path(path).open("r") as file:
-            contents = json.load(file, object_hook=slim)
-        images = {image["id"]: (image["file_name"], _size(image)) for image in contents["images"]}
-        return [
-            (int(row["id"]), *images[row["image_id"]], np.asarray(row["bbox"], float), row["keypoints"].reshape(17, 3))
-            for row in contents["annotations"]
-            if not row.get("iscrowd") and row["num_keypoints"] > 0
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a file of COCO keypoints: {type(error).__name__} {error}") from None
+    contents = part_with(read_json(path, CONTENTS, slim), ("images", "annotations"), f"{path} is not {CONTENTS}")
+    for name in ("images", "annotations"):
+        _expect(isinstance(contents[name], list), name, path)
+    images: dict[int | str, tuple[str, tuple[int, int] | None]] = {}
+    for number, image in enumerate(contents["images"]):
+        where = f"image {number} of {path}"
+        part_with(image, ("id", "file_name"), f"{where} is not that of {CONTENTS}")
+        _expect(isinstance(image["id"], int | str), "id", where)
+        _expect(isinstance(image["file_name"], str), "file_name", where)
+        found = image["file_name"], _size(image, where)
+        if images.setdefault(image["id"], found) != found:
+            raise ValueError(f"{path} has two images {image['id']}.")
+    people = []
+    for number, row in enumerate(contents["annotations"]):
+        where = f"annotation {number} of {path}"
+        part_with(row, ("num_keypoints",), f"{where} is not that of {CONTENTS}")
+        _expect(isinstance(row["num_keypoints"], int), "num_keypoints", where)
+        if row.get("iscrowd") or row["num_keypoints"] <= 0:
+            continue
+        part_with(row, ("id", "image_id", "bbox", "keypoints"), f"{where} is not that of {CONTENTS}")
+        _expect(isinstance(row["id"], int), "id", where)
+        _expect(isinstance(row["image_id"], int | str) and row["image_id"] in images, "image_id", where)
+        box = numbers(where, "bbox", row["bbox"], (4,)).astype(np.float64)
+        keypoints = numbers(where, "keypoints", row["keypoints"], (51,)).astype(np.float32)
+        people.append(_Person(row["id"], *images[row["image_id"]], box, keypoints.reshape(17, 3)))
+    return people
 
 
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+def _size(image: dict[str, Any], where: str) -> tuple[int, int] | None:
     """Width and height that an entry of "images" states."""
-    return (int(image["width"]), int(image["height"])) if "width" in image and "height" in image else None
+    if "width" not in image or "height" not in image:
+        return None
+    for name in ("width", "height"):
+        _expect(isinstance(image[name], int), name, where)
+    return image["width"], image["height"]
+
+
+def _expect(good: bool, name: str, where: object) -> None:
+    if not good:
+        raise ValueError(f"'{name}' of {where} is not what it is in {CONTENTS}.")

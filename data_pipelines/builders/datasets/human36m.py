@@ -17,8 +17,8 @@ label.
 Shapes: F frames.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -28,6 +28,8 @@ from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.cdf import read_variable
 from data_pipelines.builders.formats.spin_npz import spin_blocks, spin_rows
 from data_pipelines.builders.labels.keypoints import H36M_17_OF_32, box_of_points, from_h36m_17
+from data_pipelines.builders.labels.label_arrays import numbers
+from data_pipelines.builders.labels.label_files import open_hdf5
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.records import Record
 
@@ -39,6 +41,7 @@ NPZ = {
 SUBJECTS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 FRONTAL = "60457274"
 BOX_SHRINK = 0.9  # factor on the owners' boxes, which are wide
+SLACK = 8  # px by which the sides of a mask and its image may differ
 
 
 class Human36m(RecordBuilder):
@@ -112,29 +115,32 @@ class Human36m(RecordBuilder):
         if points_2d is not None and len(points_2d) != len(points_3d):
             raise ValueError(f"{path} has {len(points_2d)} frames, but the 3-D poses have {len(points_3d)}.")
         path = manual / subject / "MySegmentsMat" / "ground_truth_bb" / f"{name}.mat"
-        boxes = _Boxes(path) if path.exists() else None
-        if points_2d is None and boxes is None:
+        labels = range(int(self.aligned), len(points_3d), self.step)  # image n holds frame n of the video, from 0
+        boxes = _boxes(path, labels) if path.exists() else {}
+        if points_2d is None and not path.exists():
             raise FileNotFoundError(
                 f"{name} of {subject} needs D2_Positions or ground_truth_bb, to know where people are."
             )
         find_image = self.image_finder(manual / "images")
         stem = f"{subject}_{name.replace(' ', '_')}"
-        for frame in range(0, len(points_3d), self.step):
-            label = frame + 1 if self.aligned else frame  # image n holds frame n of the video, counted from 0
-            if label >= len(points_3d):
-                return
+        for label in labels:
             points, box = np.zeros((17, 3)), None
             if points_2d is not None:
                 points = with_confidence(points_2d[label, list(H36M_17_OF_32)])
                 box = box_of_points(points)
-            if boxes is not None:
-                box = boxes.box(label) or box  # an empty mask leaves the box of the keypoints
+            key = f"{stem}_{label + 1 - int(self.aligned):06d}"
+            image = find_image(f"{key}.jpg")
+            if label in boxes:  # an empty mask leaves the box of the keypoints
+                box = boxes[label].center, boxes[label].side
+                size = (0, 0) if isinstance(image, str) else (image.width, image.height)
+                if size[0] and np.abs(np.subtract(boxes[label].mask_size, size)).max() > SLACK:
+                    yield "box: mask not of the image's size"
+                    continue
             if box is None:
                 yield "box: none"
                 continue
-            key = f"{stem}_{frame + 1:06d}"
             yield self.person(
-                find_image(f"{key}.jpg"),
+                image,
                 key=key,
                 box_center=box[0],
                 box_size=box[1],
@@ -154,24 +160,31 @@ def _poses(path: epath.Path, axes: int) -> np.ndarray:
     return values[0].reshape(-1, 32, axes)
 
 
-class _Boxes:
-    """The owners' boxes: a mask for each frame, in a MATLAB 7.3 (HDF5) file."""
+class _Box(NamedTuple):
+    """The owners' box of a frame."""
 
-    def __init__(self, path: epath.Path):
-        import h5py
+    mask_size: tuple[int, int]
+    """Width and height, px."""
+    center: np.ndarray
+    """(2,) px."""
+    side: float
+    """Of the square box, px."""
 
-        self._name, self._file = path, h5py.File(path.open("rb"), "r")
-        if "Masks" not in self._file:
-            raise ValueError(f"{path} holds no Masks.")
 
-    def box(self, frame: int) -> tuple[np.ndarray, float] | None:
-        """Centre (2,) and side of the square box; None where the mask is empty."""
-        masks = self._file["Masks"]
-        if frame >= len(masks):
-            return None
-        mask = np.asarray(self._file[masks[frame, 0]]).T  # MATLAB's order
-        rows, columns = np.nonzero(mask)
-        if not len(rows):
-            return None
-        low, high = np.min([columns, rows], 1), np.max([columns, rows], 1) + 1
-        return (low + high) / 2, BOX_SHRINK * float(np.max(high - low))
+def _boxes(path: epath.Path, frames: Iterable[int]) -> dict[int, _Box]:
+    """Frame: its box, where its mask is not empty, from a MATLAB 7.3 (HDF5) file with a mask for each frame."""
+    found = {}
+    with open_hdf5(path, "a file of Human3.6M with Masks") as read:
+        masks = read("Masks")
+        if masks.ndim != 2 or masks.shape[1] != 1:
+            raise ValueError(f"'Masks' of {path} has the shape {masks.shape}, not (F, 1).")
+        for frame in frames:
+            if frame >= len(masks):
+                break
+            mask = numbers(path, f"Masks[{frame}]", read(masks[frame, 0]), (None, None)).T  # MATLAB's order
+            rows, columns = np.nonzero(mask)
+            if len(rows):
+                low, high = np.min([columns, rows], 1), np.max([columns, rows], 1) + 1
+                side = BOX_SHRINK * float(np.max(high - low))
+                found[frame] = _Box(mask.shape[::-1], (low + high) / 2, side)
+    return found

@@ -21,6 +21,8 @@ from etils import epath
 
 from data_pipelines.builders.base import Block, RecordBuilder, check_stride
 from data_pipelines.builders.labels.keypoints import box_of_points, from_h36m_17
+from data_pipelines.builders.labels.label_arrays import numbers
+from data_pipelines.builders.labels.label_files import open_hdf5
 from data_pipelines.builders.labels.projection import with_confidence
 from data_pipelines.builders.labels.source_images import open_image
 from data_pipelines.records import Record
@@ -134,14 +136,18 @@ def read_calibration(path: epath.Path) -> dict[int, np.ndarray]:
     Raises:
         ValueError: it is another file.
     """
-    found = {}
-    lines = path.read_text().splitlines()
+    found: dict[int, np.ndarray] = {}
     try:
+        lines = path.read_text().splitlines()
         for start in range(1, len(lines) - 1, LINES):
-            number, intrinsic = lines[start].split()[1], lines[start + 4].split()
-            if intrinsic[0] != "intrinsic":
-                raise ValueError("'intrinsic' is not where it should be")
+            (name, number), intrinsic = lines[start].split(), lines[start + 4].split()
+            if (name, intrinsic[0]) != ("name", "intrinsic"):
+                raise ValueError("'name' or 'intrinsic' is not where it should be")
+            if int(number) in found:
+                raise ValueError(f"camera {int(number)} is there twice")
             found[int(number)] = np.array(intrinsic[1:], np.float64).reshape(4, 4)[:3, :3]
+        if not found:
+            raise ValueError("it has no camera")
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path} is not a camera.calibration of MPI-INF-3DHP: {error}.") from None
     return found
@@ -150,26 +156,24 @@ def read_calibration(path: epath.Path) -> dict[int, np.ndarray]:
 def _read_train(path: epath.Path, camera: int) -> tuple[np.ndarray, np.ndarray]:
     """(F, 17, 2) px and (F, 17, 3) metres of a camera."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         with path.open("rb") as file:
             annotation = loadmat(file, variable_names=("annot2", "annot3"))
-        pixels, millimetres = (np.asarray(annotation[name][camera][0], np.float64) for name in ("annot2", "annot3"))
-        return pixels.reshape(-1, 28, 2)[:, FROM_28], millimetres.reshape(-1, 28, 3)[:, FROM_28] / 1000
-    except (MatReadError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        cells = {name: annotation[name][camera][0] for name in ("annot2", "annot3")}
+    except Exception as error:  # damage shows in SciPy, zlib or NumPy, in several classes
         reason = re.sub(r"\s+", " ", str(error))
         raise ValueError(f"{path} is not an annot.mat of MPI-INF-3DHP with camera {camera}: {reason}.") from None
+    pixels = numbers(path, "annot2", cells["annot2"], (None, 56)).astype(np.float64)
+    millimetres = numbers(path, "annot3", cells["annot3"], (len(pixels), 84)).astype(np.float64)
+    return pixels.reshape(-1, 28, 2)[:, FROM_28], millimetres.reshape(-1, 28, 3)[:, FROM_28] / 1000
 
 
 def _read_test(path: epath.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(F, 17, 2) px, (F, 17, 3) metres, (F,) valid."""
-    import h5py
-
-    try:
-        with path.open("rb") as raw, h5py.File(raw, "r") as file:
-            pixels, millimetres = (np.asarray(file[name], np.float64)[:, 0] for name in ("annot2", "univ_annot3"))
-            valid = np.asarray(file["valid_frame"]).reshape(-1) == 1
-        return pixels[:, FROM_TEST_17], millimetres[:, FROM_TEST_17] / 1000, valid
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} is not an annot_data.mat of MPI-INF-3DHP: {error}.") from None
+    with open_hdf5(path, "an annot_data.mat of MPI-INF-3DHP") as read:
+        pixels = numbers(path, "annot2", read("annot2"), (None, 1, 17, 2)).astype(np.float64)[:, 0]
+        count = len(pixels)
+        millimetres = numbers(path, "univ_annot3", read("univ_annot3"), (count, 1, 17, 3)).astype(np.float64)[:, 0]
+        valid = numbers(path, "valid_frame", read("valid_frame"), (count,), (count, 1), (1, count)).reshape(-1) == 1
+    return pixels[:, FROM_TEST_17], millimetres[:, FROM_TEST_17] / 1000, valid

@@ -16,11 +16,18 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from data_pipelines.builders.base import Block
-from data_pipelines.builders.formats.npz_rows import box_of_row, row_blocks
+from data_pipelines.builders.formats.npz_rows import box_of_row, row_blocks, text
 from data_pipelines.builders.formats.pseudo_labels import PSEUDO_LABELS, PseudoLabelled
 from data_pipelines.builders.labels.keypoints import MPII_16_TO_SPIN, from_spin_24
+from data_pipelines.builders.labels.label_arrays import Shape, numbers
+from data_pipelines.builders.labels.label_files import open_hdf5
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import Record
+
+HOURGLASS: dict[str, tuple[Shape, ...]] = {
+    "center": ((None, 2),), "scale": ((None,), (None, 1)), "part": ((None, 16, 2),),
+}  # fmt: skip
+"""Array of the hourglass's file: its shapes."""
 
 
 class Mpii(PseudoLabelled):
@@ -52,7 +59,7 @@ class Mpii(PseudoLabelled):
         labels = _hourglass(epath.Path(block[0]), start, stop)
         for row, name in enumerate(labels["imgname"]):
             points = labels["part"][row]
-            if (points > 0).sum() < points.size:  # SPIN's rule: all 16
+            if not (points > 0).all():  # SPIN's rule: all 16
                 yield "keypoints_2d: not all of the body"
                 continue
             spin = np.zeros((24, 3))
@@ -69,22 +76,22 @@ def _hourglass(path: epath.Path, start: int, stop: int | None) -> dict[str, Any]
     """Rows `start` to `stop` - 1 of center, scale, part and imgname.
 
     Raises:
-        ValueError: it is not an HDF5 file, or lacks an array.
+        ValueError: it is not an HDF5 file, or an array is missing or of another shape.
     """
-    import h5py
-
-    try:
-        with path.open("rb") as raw, h5py.File(raw, "r") as file:
-            rows: dict[str, Any] = {
-                name: np.asarray(file[name][start:stop]) for name in ("center", "scale", "part", "imgname")
-            }
-    except (OSError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not the hourglass's train.h5 with center, scale, part and imgname: {error}"
-        ) from None
-    names = rows["imgname"]
+    with open_hdf5(path, "the hourglass's train.h5 with center, scale, part and imgname") as read:
+        rows: dict[str, Any] = {
+            name: numbers(path, name, read(name, start, stop), *shapes) for name, shapes in HOURGLASS.items()
+        }
+        names = read("imgname", start, stop)
     if names.dtype.kind in "iuf":  # codes of characters, padded with 0
-        rows["imgname"] = ["".join(chr(int(code)) for code in row if code) for row in names.reshape(len(names), -1)]
+        if names.ndim != 2 or not ((names >= 0) & (names < 0xD800)).all():
+            raise ValueError(f"'imgname' of {path} is neither names nor the codes of their characters.")
+        rows["imgname"] = ["".join(chr(int(code)) for code in row if code) for row in names]
+    elif names.ndim != 1:
+        raise ValueError(f"'imgname' of {path} has the shape {names.shape}, not one name a row.")
     else:
-        rows["imgname"] = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        rows["imgname"] = [text(name) for name in names]
+    lengths = {name: len(values) for name, values in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{path} has arrays of different lengths: {lengths}.")
     return rows

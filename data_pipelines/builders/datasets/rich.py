@@ -9,31 +9,37 @@ A sequence is named <scene>_<subject>_<action>. Bodies are fitted once and then 
 images. Lens distortion is ignored, as RICH's own toolkit and the published evaluations do.
 """
 
-import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 
 from data_pipelines.builders.base import Block, check_stride
-from data_pipelines.builders.labels.cameras import bodies_in_camera
-from data_pipelines.builders.labels.label_pickle import read_labels
+from data_pipelines.builders.labels.cameras import are_rotations, bodies_in_camera
+from data_pipelines.builders.labels.label_arrays import numbers
+from data_pipelines.builders.labels.label_files import read_json, read_pickle
 from data_pipelines.builders.labels.projection import box_in_image, project, with_confidence
 from data_pipelines.builders.labels.smplx_labels import SmplLabels
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.builders.smplx_base import SmplxBuilder
 from data_pipelines.records import Record
+from data_pipelines.records.storage import kept_until_changed
 from hmr_jax.body.genders import Gender, parse_gender
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 OTHER_ENDINGS = (".png", ".jpg", ".jpeg")  # of images that are not .bmp
 BLOCK_FRAMES = 64
 PARTS = {"transl": 3, "global_orient": 3, "body_pose": 63, "betas": 10}
-FACE = ("jaw_pose", "leye_pose", "reye_pose")
-HANDS = ("left_hand_pose", "right_hand_pose")
+OPTIONAL = {
+    "jaw_pose": 3,
+    "leye_pose": 3,
+    "reye_pose": 3,
+    "left_hand_pose": 12,
+    "right_hand_pose": 12,
+    "expression": 10,
+}
 MAX_BETA = 10.0
 
 
@@ -88,13 +94,17 @@ class Rich(SmplxBuilder):
 
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         manual_dir, name, frames = epath.Path(block[0]), str(block[1]), [int(frame) for frame in block[2:]]
-        cameras = _cameras(manual_dir / "scan_calibration" / name.split("_")[0] / "calibration")
+        calibration = manual_dir / "scan_calibration" / name.split("_")[0] / "calibration"
+        files = {int(path.stem): path for path in sorted(calibration.glob("*.xml")) if path.stem.isdecimal()}
+        if not files:
+            raise FileNotFoundError(f"There is no calibration in {calibration}: it should hold 000.xml, 001.xml ...")
         images = manual_dir / "images" / SPLITS[split] / name
-        folders = {int(path.name[4:]): path for path in images.glob("cam_*") if path.name[4:].isdigit()}
+        folders = {int(path.name[4:]): path for path in images.glob("cam_*") if path.name[4:].isdecimal()}
         if not folders:
             raise FileNotFoundError(f"There are no images of {name}: {images} holds no folder cam_00, cam_01 ...")
-        if unknown := sorted(folders.keys() - cameras.keys()):
+        if unknown := sorted(folders.keys() - files.keys()):
             raise FileNotFoundError(f"{folders[unknown[0]]} is of a camera without a calibration file.")
+        cameras = {number: _camera(files[number]) for number in folders}
         genders = _genders(manual_dir / self.genders)
 
         by_gender: dict[Gender, list[tuple[int, int, dict[str, np.ndarray]]]] = {}
@@ -166,41 +176,45 @@ class Rich(SmplxBuilder):
 
 def _read(path: epath.Path) -> dict[str, np.ndarray] | str:
     """SMPL-X parameters of a body, each of one axis, or what is wrong with them."""
-    contents = read_labels(path, PARTS, "a body of RICH")
-    labels = {key: np.asarray(contents[key], np.float64).reshape(-1)[:size] for key, size in PARTS.items()}
-    zeros = np.zeros(3)
-    labels["face"] = np.concatenate([np.asarray(contents.get(key, zeros), float).reshape(3) for key in FACE])
-    hand = np.zeros(12)
-    labels["hands"] = np.stack([np.asarray(contents.get(key, hand), float).reshape(-1) for key in HANDS])
-    labels["expression"] = np.asarray(contents.get("expression", np.zeros(10)), float).reshape(-1)[:10]
+    contents = {key: np.zeros(size) for key, size in OPTIONAL.items()} | read_pickle(path, PARTS, "a body of RICH")
+    labels = {
+        key: numbers(path, key, contents[key], (size,), (1, size)).astype(np.float64).reshape(size)
+        for key, size in (PARTS | OPTIONAL).items()
+    }
+    labels["face"] = np.concatenate([labels.pop(key) for key in ("jaw_pose", "leye_pose", "reye_pose")])
+    labels["hands"] = np.stack([labels.pop(key) for key in ("left_hand_pose", "right_hand_pose")])
     if not all(np.isfinite(values).all() for values in labels.values()):
         return "labels: not finite"
     return "betas: out of range" if np.abs(labels["betas"]).max() > MAX_BETA else labels
 
 
-@lru_cache(maxsize=8)
-def _cameras(folder: epath.Path) -> dict[int, Camera]:
-    """The cameras of a scene by their numbers, from OpenCV's XML files."""
-    cameras = {}
-    for path in sorted(folder.glob("*.xml")):
-        if not path.stem.isdigit():
-            continue
-        try:
-            tree = ElementTree.fromstring(path.read_bytes())
-            outer, inner = (
-                np.array((tree.findtext(f"{name}/data") or "").split(), np.float64).reshape(3, columns)
-                for name, columns in (("CameraMatrix", 4), ("Intrinsics", 3))
-            )
-        except (ElementTree.ParseError, ValueError) as error:
-            raise ValueError(f"{path} is not a calibration file of RICH: {error}.") from None
-        cameras[int(path.stem)] = Camera(outer[:, :3], outer[:, 3], inner)
-    if not cameras:
-        raise FileNotFoundError(f"There is no calibration in {folder}: it should hold 000.xml, 001.xml ...")
-    return cameras
+@kept_until_changed(64)
+def _camera(path: epath.Path) -> Camera:
+    """A camera from OpenCV's XML file."""
+    try:
+        tree = ElementTree.fromstring(path.read_bytes())
+        outer, inner = (
+            np.array((tree.findtext(f"{name}/data") or "").split(), np.float64).reshape(3, columns)
+            for name, columns in (("CameraMatrix", 4), ("Intrinsics", 3))
+        )
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise ValueError(f"{path} is not a calibration file of RICH: {error}.") from None
+    if not (np.isfinite(outer).all() and are_rotations(outer[None, :, :3])[0]):
+        raise ValueError(f"'CameraMatrix' of {path} does not begin with a rotation from scene to camera.")
+    if not np.isfinite(inner).all():
+        raise ValueError(f"'Intrinsics' of {path} holds numbers that are not finite.")
+    return Camera(outer[:, :3], outer[:, 3], inner)
 
 
-@lru_cache(maxsize=2)
+@kept_until_changed(2)
 def _genders(path: epath.Path) -> dict[int, Gender | None]:
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: take resource/gender.json from RICH's toolkit.")
-    return {int(subject): parse_gender(gender) for subject, gender in json.loads(path.read_text()).items()}
+    contents = read_json(path, "the gender.json of RICH's toolkit")
+    if not isinstance(contents, dict) or not all(subject.isdecimal() for subject in contents):
+        raise ValueError(f"{path} is not the gender.json of RICH's toolkit: it lacks genders by the subjects' numbers.")
+    genders: dict[int, Gender | None] = {}
+    for subject, gender in contents.items():
+        if genders.setdefault(int(subject), parse_gender(gender)) != parse_gender(gender):
+            raise ValueError(f"{path} gives the subject {int(subject)} two genders.")
+    return genders

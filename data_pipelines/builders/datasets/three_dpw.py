@@ -18,7 +18,7 @@ from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.labels.cameras import are_rotations, bodies_in_camera, rotate_root
 from data_pipelines.builders.labels.keypoints import box_of_points, from_coco_18
 from data_pipelines.builders.labels.label_arrays import numbers
-from data_pipelines.builders.labels.label_pickle import read_labels
+from data_pipelines.builders.labels.label_files import read_pickle
 from data_pipelines.builders.labels.projection import project, with_confidence
 from data_pipelines.records import Record
 from hmr_jax.body.genders import parse_gender
@@ -61,7 +61,7 @@ class ThreeDpw(RecordBuilder):
     def rows(self, split: str, block: Block) -> Iterator[Record | str]:
         manual_dir, name = epath.Path(block[0]), str(block[1])
         path = manual_dir / "sequenceFiles" / split / name
-        sequence = read_labels(path, NEEDED, "a sequence of 3DPW")
+        sequence = read_pickle(path, NEEDED, "a sequence of 3DPW")
         images = manual_dir / "imageFiles" / path.stem
         if not images.exists():
             raise FileNotFoundError(f"There are no images of {path.name}: {images} is missing.")

@@ -21,16 +21,16 @@ kind of keypoints, and `camera` where there are 3-D keypoints in world axes. "id
 """
 
 import difflib
-import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from data_pipelines.builders.labels.keypoints import SIZES, clip_confidence, person_size
+from data_pipelines.builders.labels.label_files import read_json
 from data_pipelines.builders.labels.projection import project
+from data_pipelines.records.storage import kept_until_changed
 from hmr_jax.body.joints import J19, KEYPOINTS_44, OPENPOSE_25, PELVIS_44
 
 FORMAT = "hmr-jax-capture-1"
@@ -111,17 +111,14 @@ class Capture:
         return {"keypoints_2d": keypoints_2d, "keypoints_3d": keypoints_3d, "intrinsics": intrinsics, "box": box}
 
 
-@lru_cache(maxsize=1)
+@kept_until_changed(1)
 def read(path: epath.Path) -> Capture:
     """Reads and checks a file; the last one is kept, as its people are asked for in blocks.
 
     Raises:
         ValueError: it is not JSON or not of the format; the message has a sentence for each of the first problems.
     """
-    try:
-        document = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}.") from None
+    document = read_json(path, "a JSON file")
     found = problems(document)
     if found:
         more = [f"... and {len(found) - SHOWN} more."] if len(found) > SHOWN else []

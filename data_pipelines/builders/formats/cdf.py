@@ -6,6 +6,7 @@ Numbers of the format's own records are big-endian; offsets count bytes from the
 """
 
 import gzip
+import math
 import struct
 import zlib
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 _MAGIC, _COMPRESSED, _PLAIN = 0xCDF30001, 0xCCCC0001, 0x0000FFFF
 _CDR, _GDR, _ZVDR, _RVDR, _VXR, _VVR, _CPR, _CCR, _CVVR = 1, 2, 8, 3, 6, 7, 11, 10, 13
 _GZIP = 5
+_INFLATES = 1100  # deflate makes a byte of no more than 1032
 # CDF data type: NumPy's.
 _TYPES = {21: "f4", 22: "f8", 44: "f4", 45: "f8", 1: "i1", 2: "i2", 4: "i4", 8: "i8", 11: "u1", 12: "u2", 14: "u4"}
 _LITTLE, _BIG = (4, 6, 13, 16, 17), (1, 2, 5, 7, 9, 11, 12, 18)  # encodings of the data; VAX's are not read
@@ -39,7 +41,7 @@ def read_variable(data: bytes, name: str) -> np.ndarray:
     """
     try:
         return _read(data, name)
-    except (struct.error, IndexError, zlib.error, OSError, EOFError, OverflowError) as error:
+    except (struct.error, IndexError, zlib.error, OSError, EOFError, OverflowError, RecursionError) as error:
         raise ValueError(f"a damaged or truncated CDF file ({error})") from error
 
 
@@ -58,8 +60,10 @@ def _read(data: bytes, name: str) -> np.ndarray:
     first_r, first_z = struct.unpack_from(">qq", data, gdr + 12)
     dimensions = struct.unpack_from(">i", data, gdr + 56)[0]
     sizes = struct.unpack_from(f">{dimensions}i", data, gdr + 84)
+    visited: set[int] = set()
     for offset, record_type in ((first_z, _ZVDR), (first_r, _RVDR)):
         while offset:
+            _visit(visited, offset)
             _expect(data, offset, record_type)
             following = struct.unpack_from(">q", data, offset + 12)[0]
             if data[offset + 84 : offset + 340].split(b"\0")[0].strip().decode("latin1") == name:
@@ -87,13 +91,15 @@ def _describe(data: bytes, offset: int, record_type: int, sizes: tuple[int, ...]
 
 def _values(data: bytes, variable: _Variable, row_major: bool) -> np.ndarray:
     """Collects the blocks of records that the variable's index names."""
-    size = variable.dtype.itemsize * int(np.prod(variable.shape))
-    if not 0 <= variable.records * size <= 2**31:
-        raise IndexError("a variable of more than 2 GiB")
+    size = variable.dtype.itemsize * math.prod(variable.shape)
+    if variable.records < 0 or min(variable.shape, default=1) < 1 or variable.records * size > _INFLATES * len(data):
+        raise IndexError("a variable larger than the file can hold")
     values = bytearray(variable.records * size)
-    index = variable.first_index
+    index, visited, found = variable.first_index, set[int](), set[int]()
     while index:
-        index = _index(data, index, values, size, depth=0)
+        index = _index(data, index, values, size, visited, found)
+    if len(found) < variable.records:
+        raise IndexError("records without values")
     array = np.frombuffer(bytes(values), variable.dtype)
     if row_major:
         return array.reshape(variable.records, *variable.shape)
@@ -101,8 +107,18 @@ def _values(data: bytes, variable: _Variable, row_major: bool) -> np.ndarray:
     return array.transpose(0, *range(array.ndim - 1, 0, -1))
 
 
-def _index(data: bytes, offset: int, values: bytearray, size: int, depth: int) -> int:
-    """Copies the blocks of one index record, and of those below it; returns where the next index is."""
+def _index(data: bytes, offset: int, values: bytearray, size: int, visited: set[int], found: set[int]) -> int:
+    """Copies the blocks of one index record, and of those below it; returns where the next index is.
+
+    Args:
+        data: the whole file.
+        offset: of the index record.
+        values: takes the blocks.
+        size: bytes of a record of the variable.
+        visited: offsets of the index records so far.
+        found: takes the numbers of the variable's records whose values are there.
+    """
+    _visit(visited, offset)
     _expect(data, offset, _VXR)
     following, entries, used = struct.unpack_from(">qii", data, offset + 12)
     first = struct.unpack_from(f">{entries}i", data, offset + 28)
@@ -111,10 +127,8 @@ def _index(data: bytes, offset: int, values: bytearray, size: int, depth: int) -
     for begin, end, block in list(zip(first, last, where, strict=True))[:used]:
         length, record_type = struct.unpack_from(">qi", data, block)
         if record_type == _VXR:
-            if depth > 8:
-                raise IndexError("an index in circles")
             while block:
-                block = _index(data, block, values, size, depth + 1)
+                block = _index(data, block, values, size, visited, found)
             continue
         if record_type == _VVR:
             content = data[block + 12 : block + length]
@@ -124,9 +138,10 @@ def _index(data: bytes, offset: int, values: bytearray, size: int, depth: int) -
         else:
             raise ValueError(f"CDF record {record_type} where values should be")
         expected = (end - begin + 1) * size
-        if len(content) < expected or begin < 0 or end * size >= len(values):
+        if len(content) < expected or not 0 <= begin <= end or (end + 1) * size > len(values):
             raise IndexError("values end early")
         values[begin * size : begin * size + expected] = content[:expected]
+        found.update(range(begin, end + 1))
     return following
 
 
@@ -143,6 +158,12 @@ def _inflate_file(data: bytes) -> bytes:
     if len(content) != original:
         raise EOFError("the compressed part ends early")
     return content
+
+
+def _visit(visited: set[int], offset: int) -> None:
+    if offset in visited:
+        raise IndexError("records in a circle")
+    visited.add(offset)
 
 
 def _expect(data: bytes, offset: int, record_type: int) -> None:

@@ -4,9 +4,7 @@ Each entry of "data": parm_pose (24, 3, 3), parm_shape (10,), parm_cam (3,) weak
 bbox_scale in units of 200 px, bbox_center (2,) px, gt_keypoint_2d (49, 3) px and confidence in SPIN's order, imageName.
 """
 
-import json
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,33 +13,36 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.builders.base import Block, RecordBuilder
 from data_pipelines.builders.formats.npz_rows import row_blocks
+from data_pipelines.builders.labels.cameras import are_rotations
 from data_pipelines.builders.labels.keypoints import clip_confidence, from_spin_24
+from data_pipelines.builders.labels.label_arrays import Shape, numbers
+from data_pipelines.builders.labels.label_files import part_with, read_json
 from data_pipelines.builders.labels.source_images import ImageFinder
 from data_pipelines.records import MAX_OFFSET, Record
+from data_pipelines.records.storage import kept_until_changed
 from hmr_jax.body.labelled import load_labelled_bodies
 
-SHAPES = {
-    "parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "gt_keypoint_2d": (49, 3),
+SHAPES: dict[str, tuple[Shape, ...]] = {
+    "parm_pose": ((24, 3, 3), (1, 24, 3, 3)), "parm_shape": ((10,), (1, 10)), "parm_cam": ((3,), (1, 3)),
+    "bbox_scale": ((), (1,)), "bbox_center": ((2,), (1, 2)), "gt_keypoint_2d": ((49, 3), (1, 49, 3)),
 }  # fmt: skip
+"""Label: its shapes, of which one may be an array of one."""
+CONTENTS = "a json file of EFT with a list 'data'"
 
 
 def eft_blocks(path: epath.Path) -> list[Block]:
     """The blocks of a file."""
-    return row_blocks(path, len(load_eft(str(path))))
+    return row_blocks(path, len(load_eft(path)))
 
 
-@lru_cache(maxsize=1)
-def load_eft(path: str) -> list[dict[str, Any]]:
+@kept_until_changed(1)
+def load_eft(path: epath.Path) -> list[dict[str, Any]]:
     """The entries of a file, read once for each process.
 
     Raises:
         ValueError: it is not EFT's json.
     """
-    try:
-        contents = json.loads(epath.Path(path).read_text())
-        entries = contents["data"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a json file of EFT with a list 'data': {error}") from None
+    entries = part_with(read_json(path, CONTENTS), ("data",), f"{path} is not {CONTENTS}")["data"]
     if not isinstance(entries, list):
         raise ValueError(f"{path} is not a json file of EFT: 'data' is no list.")
     return entries
@@ -49,22 +50,26 @@ def load_eft(path: str) -> list[dict[str, Any]]:
 
 def eft_rows(builder: RecordBuilder, block: Block, find_image: ImageFinder) -> Iterator[Record | str]:
     """The records of a block; where the builder has a body, fits that miss their keypoints are dropped."""
-    start = int(block[1])
-    for number, entry in enumerate(load_eft(str(block[0]))[start : int(block[2])], start):
+    path, start = epath.Path(block[0]), int(block[1])
+    for number, entry in enumerate(load_eft(path)[start : int(block[2])], start):
         try:
-            labels = {name: np.asarray(entry[name], np.float64).reshape(shape) for name, shape in SHAPES.items()}
-            labels["gt_keypoint_2d"] = clip_confidence(labels["gt_keypoint_2d"])
-            size, name = 200 * float(np.ravel(entry["bbox_scale"])[0]), str(entry["imageName"])
-        except (KeyError, ValueError, TypeError, IndexError):
+            part_with(entry, (*SHAPES, "imageName"), "an entry")
+            labels = {
+                name: numbers(path, name, entry[name], *shapes).astype(np.float64) for name, shapes in SHAPES.items()
+            }
+        except ValueError:
             yield "labels: missing, or of another shape"
             continue
+        labels = {name: values.reshape(values.shape[-len(SHAPES[name][0]) :]) for name, values in labels.items()}
+        labels["gt_keypoint_2d"] = clip_confidence(labels["gt_keypoint_2d"])
+        size, name = 200 * labels["bbox_scale"].item(), str(entry["imageName"])
         if not all(np.isfinite(values).all() for values in labels.values()):
             yield "labels: not finite"
             continue
         spin = labels["gt_keypoint_2d"]
         points = from_spin_24(spin[25:], spin[:25])
         pose = labels["parm_pose"]
-        if np.abs(pose @ pose.mT - np.eye(3)).max() > 0.01 or (np.linalg.det(pose) < 0).any():
+        if not are_rotations(pose, 0.01).all():
             yield "smpl: not rotations"
             continue
         vectors = Rotation.from_matrix(pose).as_rotvec().reshape(72)

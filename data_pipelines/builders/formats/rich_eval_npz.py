@@ -66,7 +66,8 @@ class RichEvalNpz(SmplxBuilder):
             of = np.flatnonzero(finite & np.array([found == gender for found in genders]))
             if len(of):
                 full = fitter.model(gender).full_pose(labels["pose_cam"][of, :66].astype(np.float64))
-                fitted = fitter(gender, labels["shape"][of].astype(np.float64), full, np.zeros((len(of), 3)))
+                shape = labels["shape"][of].astype(np.float64)
+                fitted = fitter(gender, shape, full, np.zeros((len(of), 3)), where=path)
                 pose[of], betas[of], error[of] = fitted.pose, fitted.betas, fitted.error
         keypoints = fitter.bodies.keypoints("n", pose, betas)
         keypoints = with_confidence(keypoints - keypoints[:, PELVIS_44 : PELVIS_44 + 1])

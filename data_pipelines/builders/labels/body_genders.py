@@ -4,13 +4,13 @@ Shapes: N people.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from pathlib import PurePosixPath
 
 import numpy as np
 from etils import epath
 
-from data_pipelines.builders.labels.label_pickle import read_labels
+from data_pipelines.builders.labels.label_files import read_pickle
+from data_pipelines.records.storage import kept_until_changed
 from hmr_jax.body.genders import GENDERS, Gender, parse_gender
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.body.labelled import LabelledBodies
@@ -73,8 +73,8 @@ def genders_of_3dpw(roots: Iterable[epath.Path], names: Sequence[str], betas: np
     return found
 
 
-@lru_cache(maxsize=64)
+@kept_until_changed(64)
 def _people_of(path: epath.Path) -> list[tuple[Gender | None, np.ndarray]]:
-    sequence = read_labels(path, ("genders", "betas"), "a sequence of 3DPW")
+    sequence = read_pickle(path, ("genders", "betas"), "a sequence of 3DPW")
     pairs = zip(sequence["genders"], sequence["betas"], strict=True)
     return [(parse_gender(gender), np.asarray(betas, np.float64).reshape(-1)[:10]) for gender, betas in pairs]

@@ -35,10 +35,18 @@ def bodies_in_camera(
     return pose, translation, bodies.keypoints(gender, pose, betas, translation)
 
 
-def are_rotations(rotation: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether (N, 3, 3) matrices are rotations, neither scaled nor mirrored."""
-    error = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max((1, 2))
-    return (error < 1e-3) & (np.linalg.det(rotation) > 0)
+def are_rotations(rotation: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
+    """(N,) bool: whether (N, 3, 3) finite matrices are rotations, neither scaled nor mirrored.
+
+    Args:
+        rotation: the matrices.
+        tolerance: of the entries of R R^T.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(rotation @ np.swapaxes(rotation, 1, 2) - np.eye(3)).max((1, 2))
+    near = error < tolerance
+    near[near] = np.linalg.det(rotation[near]) > 0
+    return near
 
 
 def camera_translation(

@@ -17,7 +17,7 @@ from data_pipelines import records
 from data_pipelines.builders.labels.source_images import BadImage, SourceImage
 from data_pipelines.records import Record
 from data_pipelines.records.validation import FOCAL_NOT_IN_PX
-from hmr_jax.geometry.cameras import FOCAL_RANGE
+from hmr_jax.geometry.intrinsics import FOCAL_RANGE
 
 MARGIN = 1.8
 """Side of the square in units of the box: HMR2.0's largest box, 1.3, stays inside when rotated by up to 22 degrees."""

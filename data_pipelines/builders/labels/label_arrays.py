@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-Shape = tuple[int, ...]
-"""Of an array; -n: at least n."""
+Shape = tuple[int | None, ...]
+"""Of an array; -n: at least n, None: any."""
 
 
 def numbers(where: object, name: str, value: Any, *shapes: Shape) -> np.ndarray:
@@ -35,12 +35,13 @@ def numbers(where: object, name: str, value: Any, *shapes: Shape) -> np.ndarray:
     return array
 
 
-def _fits(shape: Shape, wanted: Shape) -> bool:
+def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(
-        length >= -side if side < 0 else length == side for length, side in zip(shape, wanted, strict=True)
+        side is None or (length >= -side if side < 0 else length == side)
+        for length, side in zip(shape, wanted, strict=True)
     )
 
 
 def _in_words(shape: Shape) -> str:
-    sides = [f"at least {-side}" if side < 0 else str(side) for side in shape]
+    sides = ["any" if side is None else f"at least {-side}" if side < 0 else str(side) for side in shape]
     return f"({', '.join(sides)}{',' * (len(sides) == 1)})"

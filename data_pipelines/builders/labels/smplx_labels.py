@@ -22,6 +22,8 @@ from hmr_jax.geometry import matrix_to_axis_angle
 MAX_ERROR = 20.0
 """Mean distance of a fitted body from the mapped skin, mm, above which a label is dropped."""
 BATCH = 32
+LARGEST_ANGLE = 2 * np.pi + 0.01
+"""Radians: labels with a larger rotation are damaged, which a fit would hide."""
 
 
 class SmplLabels(NamedTuple):
@@ -34,7 +36,7 @@ class SmplLabels(NamedTuple):
     translation: np.ndarray
     """(N, 3) metres."""
     error: np.ndarray
-    """(N,) mean distance from the mapped skin, mm."""
+    """(N,) mean distance from the mapped skin, mm; infinite where a joint is rotated by more than a turn."""
     joints: np.ndarray
     """(N, 55, 3) of SMPL-X, for checking the labels against their own 2-D points."""
 
@@ -92,6 +94,7 @@ class SmplxFitter:
         pose: np.ndarray,
         translation: np.ndarray,
         expression: np.ndarray | None = None,
+        where: object = "the labels",
     ) -> SmplLabels:
         """SMPL labels of people.
 
@@ -101,8 +104,15 @@ class SmplxFitter:
             pose: (N, 55, 3) axis-angle, see `SmplxModel.full_pose`.
             translation: (N, 3) metres.
             expression: (N, up to 10), or None.
+            where: the file of the labels, for messages.
+
+        Raises:
+            ValueError: there are more betas than the body has.
         """
         model, count, parts = self.model(gender), len(betas), []
+        if betas.shape[1] > model.num_betas:
+            raise ValueError(f"The shapes of {where} have {betas.shape[1]} betas, but SMPL-X's file {model.num_betas}.")
+        damaged = np.linalg.norm(pose[:, :22], axis=2).max(1) > LARGEST_ANGLE
         for start in range(0, count, BATCH):
             rows = np.minimum(np.arange(start, start + BATCH), count - 1)  # always `BATCH`: one program
             face = None if expression is None else expression[rows]
@@ -110,7 +120,8 @@ class SmplxFitter:
             skin = np.stack([self._map @ vertices for vertices in np.asarray(surface.vertices)])
             fit = fit_body(self.bodies.model("n"), skin, batch=BATCH)
             axis_angle = np.asarray(matrix_to_axis_angle(jnp.asarray(fit.rotations))).reshape(BATCH, 72)
-            labels = (axis_angle, fit.betas, fit.translation, fit.mean_error, np.asarray(surface.joints))
+            error = np.where(damaged[rows], np.inf, fit.mean_error)
+            labels = (axis_angle, fit.betas, fit.translation, error, np.asarray(surface.joints))
             parts.append([values[: count - start] for values in labels])
         if not parts:
             return SmplLabels(*(np.zeros((0, *shape)) for shape in ((72,), (10,), (3,), (), (55, 3))))

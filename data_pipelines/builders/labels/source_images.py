@@ -190,6 +190,6 @@ class ImageFinder:
         for folder in self._folders:
             path = folder / name
             for file in (path, *(path.with_suffix(ending) for ending in self._endings)):
-                if file.exists():
+                if file.is_file():
                     return open_image(file, self._rotation, None, self._exif, labelled_size)
         return "image: missing"
