@@ -26,8 +26,8 @@ from fuzz import mutate
 from fuzz_loop import run_for_minutes
 
 from hmr_jax.geometry.boxes import LARGEST, SMALLEST, as_boxes, check_box, square_box
-from hmr_jax.geometry.intrinsics import camera_of, intrinsics_of_each
 from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.geometry.intrinsics import camera_of, intrinsics_of_each
 from hmr_jax.inference.given import read_boxes
 from hmr_jax.inference.inputs import image_list
 from hmr_jax.io.images import read_image
