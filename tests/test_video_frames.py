@@ -83,6 +83,15 @@ def test_sound_and_times_are_kept(tmp_path, file, sound):
     np.testing.assert_allclose([frame.time for frame in read_frames(target)], times, atol=1e-3)
 
 
+def test_colours_are_kept_and_said_in_the_file(tmp_path):
+    image = np.full((64, 64, 3), (220, 40, 60), np.uint8)
+    with writing_mp4(tmp_path / "b.mp4", (64, 64), Fraction(24)) as writer:
+        writer.write(image, 0.0)
+    assert np.abs(next(read_frames(tmp_path / "b.mp4")).image.astype(int) - image).max() < 6
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert next(container.decode(video=0)).colorspace == 1
+
+
 def test_odd_sizes_are_written_as_even_ones(tmp_path):
     with writing_mp4(tmp_path / "b.mp4", (31, 23), Fraction(24)) as writer:
         for number in range(3):
@@ -151,6 +160,11 @@ def test_files_that_are_no_videos_are_refused_in_one_sentence(tmp_path, kind, me
     with pytest.raises(ValueError, match=message) as error:
         list(read_frames(path))
     assert "bad.mp4" in str(error.value)
+
+
+def test_videos_are_told_from_images_by_their_names():
+    names = ["a.mp4", "A.MOV", "b.webm", "a.jpg", "mp4", "a.gif", "a.mp4.png"]
+    assert [frames.is_video(name) for name in names] == [True, True, True, False, False, False, False]
 
 
 def test_a_missing_file_is_named(tmp_path):

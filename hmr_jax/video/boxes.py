@@ -16,7 +16,7 @@ from hmr_jax.video.tracks import Track, as_corners, centers_and_sizes
 UNSEEN = 0.3
 """Seconds: longest time between two detections in which the person is taken to be visible all the same."""
 _STEADY = 0.25  # seconds on each side that a box is smoothed over
-_MEDIAN = 5  # detections of which the median is taken first
+_MEDIAN = 3  # detections of which the median is taken first
 
 
 class BoxTrack(NamedTuple):
@@ -51,8 +51,8 @@ def box_track(
     earlier = searched[track.frames[0] - 1] + 1 if track.frames[0] else 0
     frames = np.arange(max(earlier, shot[0], found[0] - reach), min(later, shot[1], found[-1] + reach + 1))
     rows = centers_and_sizes(np.array(track.boxes))
-    if steady and len(rows) >= 3:
-        rows = ndimage.median_filter(rows, (min(_MEDIAN, len(rows) // 2 * 2 - 1), 1), mode="nearest")
+    if steady and len(rows) >= _MEDIAN:
+        rows = ndimage.median_filter(rows, (_MEDIAN, 1), mode="nearest")
     moments = times[frames]
     filled = np.stack([np.interp(moments, times[found], column) for column in rows.T], 1)
     if len(found) > 1:  # beyond the ends the centre moves on as it did

@@ -13,6 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+SUFFIXES = frozenset({
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".webm", ".wmv",
+})  # fmt: skip
+"""Of names of videos, in small letters. Files are read whatever their name is; this tells them from images."""
 _MICROSECONDS = 1_000_000  # of a container's clock
 
 
@@ -40,6 +45,11 @@ class VideoInfo(NamedTuple):
     """Degrees by which stored frames are turned clockwise to be upright: 0, 90, 180 or 270."""
     sound: bool
     """Whether there is a sound track."""
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file has the name of a video."""
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def import_av() -> ModuleType:
@@ -133,7 +143,7 @@ def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
     path = Path(path)
     with open_video(path) as container:
         stream = video_stream(container, path)
-        _check_complete(stream, path)
+        checked = _check_complete(stream, path)
         stream.thread_type = "AUTO"
         step, offset = float(1 / _rate(stream)), start_of(container)
         last, count = -np.inf, 0
@@ -148,7 +158,7 @@ def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
                 yield Frame(_upright(frame, size), last)
         if not count:
             raise ValueError(f"{path} has no frame that can be decoded.")
-        if count < 0.9 * stream.frames - 2:
+        if not checked and count < 0.9 * stream.frames - 2:
             raise ValueError(f"{path} is cut off: of its {stream.frames} frames, {count} are there.")
 
 
@@ -175,12 +185,13 @@ def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
         warnings.warn(f"{path}: {damaged} damaged packets were left out.", stacklevel=3)
 
 
-def _check_complete(stream: Any, path: Path) -> None:
-    """Raises ValueError if the file ends before the last frame of its table of contents."""
+def _check_complete(stream: Any, path: Path) -> bool:
+    """Whether the file has a table of contents; raises ValueError if it ends before the last frame of the table."""
     entries = getattr(stream, "index_entries", None) or ()
     end = max((entry.pos + entry.size for entry in itertools.islice(reversed(entries), 100)), default=0)
     if end > path.stat().st_size:
         raise ValueError(f"{path} is cut off: it should have {end} bytes or more, and has {path.stat().st_size}.")
+    return end > 0
 
 
 def _rate(stream: Any) -> Fraction:

@@ -6,12 +6,14 @@ Shapes: F frames, K the 44 keypoints.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.video import smoothing
 from hmr_jax.video.posing import Posing, mean_shape, place, project_all
 
+_MARGIN = 0.1  # of the box's sides
+_FEWEST_SEEN = 8  # keypoints
+_NEAREST = 0.1  # metres between the camera and the nearest keypoint
 _DEPTH = 2.0  # times the width of other values: the distance from the camera is the least certain
 # The keypoint that says most about a joint's rotation: the next one on the limb.
 _SHOWN_BY = {
@@ -103,21 +105,31 @@ def smoothed(motion: Motion, posing: Posing, seconds: float = smoothing.HALF_WID
         sure = sure / np.maximum(motion.sigma.mean(1), 1e-3) ** 2
     betas = np.tile(mean_shape(motion.betas, sure), (len(times), 1))
     pixels = smoothing.smooth_points(motion.keypoints_image, times, 0.75 * width, points)
-    made = posed_again(replace(motion, rotations=smoothing.log(quaternions), betas=betas), posing)
+    rotations = smoothing.log(quaternions).astype(np.float32)
+    made = posed_again(replace(motion, rotations=rotations, betas=betas.astype(np.float32)), posing)
     sizes = np.ones(points.shape) if motion.sigma is None else 1 / np.maximum(motion.sigma, 0.01) ** 2
+    sizes = sizes * _seen(pixels, motion.boxes)
     camera = motion.focal_length, motion.principal_point
-    free = place(made.keypoints_3d, pixels, sizes, *camera)
-    depth = np.exp(
-        smoothing.smooth_values(np.log(np.maximum(free[:, 2:], 0.1)), times, _DEPTH * width, np.where(known, 1.0, 0.05))
-    )[:, 0]
+    nearest = _NEAREST - made.keypoints_3d[..., 2].min(1)
+    free = np.maximum(place(made.keypoints_3d, pixels, sizes, *camera)[:, 2], np.maximum(nearest, _NEAREST))
+    sure = np.where(known, 1.0, 0.05)
+    depth = np.exp(smoothing.smooth_values(np.log(free)[:, None], times, _DEPTH * width, sure))[:, 0]
+    depth = np.maximum(depth, nearest)
     translation = place(made.keypoints_3d, pixels, sizes, *camera, depth=depth)
-    return replace(made, translation=translation, keypoints_image=project_all(made.keypoints_3d, translation, *camera))
+    projected = project_all(made.keypoints_3d, translation, *camera)
+    return replace(made, translation=translation.astype(np.float32), keypoints_image=projected.astype(np.float32))
+
+
+def _seen(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(F, 44) 1 for keypoints in or near the box (F, 4), 0 for others, which the network guesses; all 1 if few are."""
+    low, high, margin = boxes[:, None, :2], boxes[:, None, 2:], _MARGIN * (boxes[:, None, 2:] - boxes[:, None, :2])
+    inside = ((pixels > low - margin) & (pixels < high + margin)).all(-1)
+    return np.where(inside.sum(1, keepdims=True) < _FEWEST_SEEN, 1.0, inside)
 
 
 def posed_again(motion: Motion, posing: Posing) -> Motion:
     """The motion with joints and keypoints of its rotations, betas and translation."""
-    matrices = Rotation.from_rotvec(motion.rotations.reshape(-1, 3)).as_matrix().reshape(-1, len(SMPL_24), 3, 3)
-    points = posing.points(motion.betas, matrices)
+    points = posing.points(motion.betas, motion.rotations)
     pixels = project_all(points.keypoints, motion.translation, motion.focal_length, motion.principal_point)
     return replace(motion, joints=points.joints, keypoints_3d=points.keypoints, keypoints_image=pixels)
 

@@ -22,7 +22,7 @@ from hmr_jax.video.frames import Frame, VideoInfo, read_frames
 from hmr_jax.video.tracks import describe
 from hmr_jax.video.work import Work
 
-PART = 32
+PART = 16
 """Frames of a part of the working folder: what an interruption loses at most."""
 _IMAGES = 8  # in memory at once
 _FIELDS = ("translation", "betas", "joints", "keypoints_3d", "keypoints_image")
@@ -113,6 +113,8 @@ def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, b
                 flush()
     if rows["times"]:
         flush()
+    if isinstance(boxes, Mapping) and (outside := [number for number in boxes if not 0 <= number < stop]):
+        raise ValueError(f"{path.name} has {stop} frames, but there are boxes for frame {outside[0]}.")
     if boxes is not None and not isinstance(boxes, Mapping) and len(boxes) != stop:
         raise ValueError(f"{path.name} has {stop} frames, but there are boxes for {len(boxes)}: give them for each.")
     work.finish("search")

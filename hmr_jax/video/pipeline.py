@@ -197,7 +197,7 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
         predicted[places] = True
 
         def spread(name: str, own=own, places=places, count=count) -> np.ndarray:
-            array = np.zeros((count, *rows[name].shape[1:]), np.float64)
+            array = np.zeros((count, *rows[name].shape[1:]), np.float32)
             array[places] = rows[name][own]
             return array
 

@@ -40,20 +40,25 @@ class Posing:
         self._vertices = jax.jit(lambda betas, rotations: skin(body, betas, rotations).vertices)
 
     def points(self, betas: np.ndarray, rotations: np.ndarray) -> Points:
-        """Joints and keypoints of betas (F, 10) and rotations (F, 24, 3, 3)."""
+        """Joints and keypoints of betas (F, 10) and rotations (F, 24, 3), axis times angle."""
         joints, keypoints = [], []
         for start in range(0, len(betas), _BATCH):
             count = min(_BATCH, len(betas) - start)
             rows = np.minimum(np.arange(start, start + _BATCH), len(betas) - 1)
-            one, other = self._points(np.asarray(betas[rows], np.float32), np.asarray(rotations[rows], np.float32))
+            one, other = self._points(np.asarray(betas[rows], np.float32), _matrices(rotations[rows]))
             joints.append(np.asarray(one)[:count])
             keypoints.append(np.asarray(other)[:count])
         return Points(np.concatenate(joints), np.concatenate(keypoints))
 
     def vertices(self, betas: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """(V, 3) metres, without translation, of one body: betas (10,), rotations (24, 3) axis times angle."""
-        matrices = Rotation.from_rotvec(rotations).as_matrix()[None].astype(np.float32)
-        return np.asarray(self._vertices(np.asarray(betas[None], np.float32), matrices))[0]
+        return np.asarray(self._vertices(np.asarray(betas[None], np.float32), _matrices(rotations[None])))[0]
+
+
+def _matrices(rotations: np.ndarray) -> np.ndarray:
+    """(F, 24, 3) axis times angle -> (F, 24, 3, 3) float32."""
+    matrices = Rotation.from_rotvec(rotations.reshape(-1, 3)).as_matrix()
+    return matrices.reshape(*rotations.shape, 3).astype(np.float32)
 
 
 def mean_shape(betas: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -82,25 +87,14 @@ def place(
     Returns:
         (F, 3) metres.
     """
-    rays = (pixels - principal_point) / focal_length  # (F, K, 2): (x + tx) / (z + tz)
-    frames, count = rays.shape[:2]
-    target = (rays * points[..., 2:] - points[..., :2]).reshape(frames, -1)  # tx - ray tz = ray z - x
-    matrix = np.zeros((frames, count, 2, 3))
-    matrix[:, :, 0, 0] = matrix[:, :, 1, 1] = 1
-    matrix[..., 2] = -rays
-    root = np.repeat(np.sqrt(weights), 2, 1)
-    matrix = matrix.reshape(frames, -1, 3) * root[..., None]
-    target = target * root
-    if depth is not None:
-        target = target - matrix[..., 2] * depth[:, None]
-        return np.concatenate([_least_squares(matrix[..., :2], target), depth[:, None]], 1)
-    return _least_squares(matrix, target)
-
-
-def _least_squares(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """x (F, c) with least |matrix (F, n, c) x - target (F, n)|."""
-    transposed = matrix.swapaxes(1, 2)
-    return np.linalg.solve(transposed @ matrix, transposed @ target[..., None])[..., 0]
+    share = (weights / weights.sum(1, keepdims=True))[..., None]
+    rays = (pixels - principal_point) / focal_length  # (x + tx) / (z + tz)
+    offset = rays * points[..., 2:] - points[..., :2]  # tx - ray tz
+    ray, middle = (share * rays).sum(1), (share * offset).sum(1)
+    if depth is None:
+        apart = rays - ray[:, None]
+        depth = -(share * apart * offset).sum((1, 2)) / np.maximum((share * apart**2).sum((1, 2)), 1e-12)
+    return np.concatenate([middle + ray * depth[:, None], depth[:, None]], 1)
 
 
 def project_all(

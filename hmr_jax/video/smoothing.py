@@ -16,7 +16,8 @@ HALF_WIDTH = 0.2
 """Seconds on each side of a frame that its parabola is fitted to."""
 FEWEST = 3.5
 """Frames on each side, at least."""
-_CURVATURE = 0.02  # of the weights' sum: what is added for the parabola's curvature, which steadies it at the ends
+_CURVATURE = 1e-3  # penalty of the parabola's curvature, in units of the width, beside a sum of weights of 1
+_ONE_SIDED = 0.5  # times the squared mean lag of the neighbours, added to it: at the ends, curves become straight
 _OUTLIER = 3.0  # times the median distance from the curve: weights of what is farther fall
 _FILLED = 0.05  # weight of values that were interpolated
 _CHUNK = 512  # frames at once
@@ -141,7 +142,8 @@ def _parabola(lag: np.ndarray, weights: np.ndarray, values: np.ndarray) -> np.nd
     moments = [(weights * lag**power).sum(1) / total for power in range(5)]
     sides = [(weights * lag**power * values).sum(1) / total for power in range(3)]
     matrix = np.stack([np.stack([moments[row + column] for column in range(3)], -1) for row in range(3)], -2)
-    matrix = matrix + np.diag([1e-9, 1e-6, _CURVATURE * 0.05])
+    matrix = matrix + np.diag([1e-9, 1e-6, _CURVATURE])
+    matrix[..., 2, 2] += _ONE_SIDED * moments[1] ** 2
     return np.linalg.solve(matrix, np.stack(sides, -1)[..., None])[..., 0, 0]
 
 

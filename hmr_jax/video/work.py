@@ -28,6 +28,7 @@ class Work:
             key: what the parts depend on: the video, the checkpoint, options; of JSON's types.
         """
         self.folder = folder
+        self._done: dict[str, int] = {}
         try:
             same = load_json(folder / _KEY) == dict(key)
         except (OSError, ValueError):
@@ -39,8 +40,10 @@ class Work:
 
     def done(self, kind: str) -> int:
         """Number of frames, from the first on, whose parts of a kind are there."""
-        parts = self._parts(kind)
-        return parts[-1][1] if parts else 0
+        if kind not in self._done:
+            parts = self._parts(kind)
+            self._done[kind] = parts[-1][1] if parts else 0
+        return self._done[kind]
 
     def is_complete(self, kind: str) -> bool:
         """Whether `finish` was called."""
@@ -53,6 +56,7 @@ class Work:
     def add(self, kind: str, stop: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Adds arrays of the frames from `done` on, up to `stop`."""
         atomic.write_npz(self.folder / f"{kind}_{self.done(kind):09d}_{stop:09d}.npz", arrays, compressed=False)
+        self._done[kind] = stop
 
     def parts(self, kind: str) -> Iterator[dict[str, np.ndarray]]:
         """The arrays of each part, in order."""
