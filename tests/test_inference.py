@@ -115,7 +115,8 @@ def test_the_placed_body_projects_to_where_the_crop_has_it(predictor, images, in
         np.testing.assert_allclose(person.keypoints_image, in_image, atol=0.03 * person.box_size)
         placed = person.keypoints_3d + person.translation
         again = placed[:, :2] / placed[:, 2:] * person.focal_length + person.principal_point
-        np.testing.assert_allclose(again, person.keypoints_image, atol=0.01)
+        near = 0.01 if camera == "hmr2" else 0.03 * person.box_size
+        np.testing.assert_allclose(again, person.keypoints_image, atol=near)
 
 
 @pytest.mark.parametrize("kind", ["matrices", "numbers", "one of them", "one for all", "a leading axis"])

@@ -93,7 +93,7 @@ _RANGES: dict[type, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tup
     DecoderConfig: (
         (
             "dim", "depth", "num_heads", "head_dim", "mlp_dim", "offset_groups", "offset_kernel", "offset_stride",
-        ), ("feature_dim",), (), ("dropout",),
+        ), ("feature_dim", "feature_noise"), (), ("dropout", "feature_drop"),
     ),
     D2AConfig: (
         ("dim", "depth", "num_heads", "mlp_dim", "head_dim", "head_depth", "head_heads", "silhouette"), (),

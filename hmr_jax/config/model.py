@@ -83,6 +83,11 @@ class DecoderConfig:
     encoders whose joined maps have channels of many scales. [default]"""
     landmarks: bool = False
     """Attend to the encoder's own landmarks too, where it finds any. [default]"""
+    feature_noise: float = 0.0
+    """Standard deviation of noise on the projected features, training only. [default]"""
+    feature_drop: float = 0.0
+    """Share of examples whose map is hidden, training only: the decoder learns to rely on the landmarks, which real
+    images change less than the map. [default]"""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def place(
     principal_point: jax.Array,
     focal_length: jax.Array,
     crop_focal_length: float,
-) -> tuple[Prediction, jax.Array]:
+) -> tuple[Prediction, jax.Array, jax.Array]:
     """Turns bodies about their root joints, and finds translations, so that they project to where the crop has them.
 
     Args:
@@ -43,7 +43,7 @@ def place(
         crop_focal_length: of the network's camera, px of a crop of `NOMINAL_CROP`.
 
     Returns:
-        The bodies, and translations (B, 3), metres.
+        The bodies, translations (B, 3), metres, and where the crop has the keypoints, (B, N, 2) px of the image.
     """
     points, focal = prediction.keypoints_3d, jnp.full((1, 2), crop_focal_length / NOMINAL_CROP)
     in_crop = project(points, crop_translation(prediction.camera, crop_focal_length), focal)
@@ -80,7 +80,7 @@ def place(
     change = jax.vmap(fit)(jnp.concatenate([jnp.zeros_like(start), start], 1), people)
     turned = turn_bodies(prediction, axis_angle_to_matrix(change[:, :3]))
     nearest = (turned.keypoints_3d[..., 2].min(1)) + change[:, 5]
-    return turned, change[:, 3:].at[:, 2].add(jnp.maximum(0, NEAREST - nearest))
+    return turned, change[:, 3:].at[:, 2].add(jnp.maximum(0, NEAREST - nearest)), in_image
 
 
 def turn_bodies(prediction: Prediction, rotation: jax.Array) -> Prediction:

@@ -281,17 +281,15 @@ class Predictor:
             prediction = turn_back(prediction, box_turn)
         if self.crop_focal_length is None:
             crop_focal_length = self.config.model.focal_length
-            prediction, translation = place(
+            prediction, translation, seen = place(
                 prediction, box_center, box_size, principal_point, focal_length, crop_focal_length
             )
         else:
             translation = place_as_hmr2(prediction, box_center, box_size, principal_point, focal_length)
+            seen = project(prediction.keypoints_3d, translation, focal_length, principal_point)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
-        return fields | {
-            "translation": translation,
-            "keypoints_image": project(prediction.keypoints_3d, translation, focal_length, principal_point),
-        }
+        return fields | {"translation": translation, "keypoints_image": seen}
 
 
 _GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")

@@ -102,6 +102,12 @@ class Decoder(nn.Module):
         if config.feature_dim:
             x = Dense(config.feature_dim, dtype=self.dtype, name="feature_proj")(features)
             features = nn.LayerNorm(LAYER_NORM_EPS, self.dtype, name="feature_norm")(x)
+        if train and config.feature_noise:
+            noise = jax.random.normal(self.make_rng("dropout"), features.shape, features.dtype)
+            features = features + config.feature_noise * noise
+        if train and config.feature_drop:
+            kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - config.feature_drop, (len(features), 1, 1, 1))
+            features = features * kept
         more = None
         if landmarks is not None:
             more = LandmarkTokens(features.shape[-1], self.dtype, name="landmarks")(landmarks)
