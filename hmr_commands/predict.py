@@ -11,8 +11,6 @@ from tyro.conf import Positional, arg
 
 from hmr_jax import runtime
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".mts", ".3gp")
-
 
 def main(
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE...")]],
@@ -69,11 +67,12 @@ def main(
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images
+    from hmr_jax.video import is_video
 
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     kinds = parse_kinds(only, overlay)
-    videos = [path for path in images if path.suffix.lower() in VIDEO_SUFFIXES]
+    videos = [path for path in images if is_video(path)]
     if videos and (len(videos) < len(images) or only or depth or again):
         raise ValueError("Videos are predicted by themselves, without images, --only, --depth and --again.")
     paths = videos or find_images(images, recursive)

@@ -21,6 +21,7 @@ from hmr_jax import __version__
 from hmr_jax.geometry import NOMINAL_CROP
 from hmr_jax.geometry.boxes import as_boxes
 from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.inference.earlier import file_identity
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
 from hmr_jax.video import results
@@ -99,7 +100,9 @@ def predict_video(
     key = {
         **about, "parameters": getattr(predictor, "parameters_hash", None), "modified": path.stat().st_mtime_ns,
         "size": path.stat().st_size, "camera": None if intrinsics is None else camera, "boxes": _digest(boxes),
-        "detector": detector, "every": every, "gap": gap, "shortest": shortest,
+        "detector": [detector, *file_identity(getattr(predictor.detector, "path", ""))], "every": every, "gap": gap,
+        "shortest": shortest, "lens": getattr(predictor, "crop_focal_length", None),
+        "upright": getattr(predictor, "upright", None),
     }  # fmt: skip
     work = Work(output / f".{name}.work", key)
     search(predictor, path, info, work, boxes, every)
