@@ -1,20 +1,16 @@
 """The camera of an image: given, from EXIF, or a default; and bodies are placed where it sees them."""
 
-import dataclasses
 import io
 
-import jax
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from hmr_jax import geometry
-from hmr_jax.batch import Prediction
 from hmr_jax.geometry.cameras import NEAREST, fit_translation
 from hmr_jax.geometry.intrinsics import camera_of, image_camera
 from hmr_jax.inference.given import read_intrinsics
 from hmr_jax.inference.inputs import exif_focal_lengths
-from hmr_jax.inference.placing import place
 from hmr_jax.io.exif import focal_length, focal_length_of_file
 
 BASE = ExifTags.Base
@@ -108,39 +104,6 @@ def test_no_body_is_placed_behind_the_camera():
     upside_down = -points[..., :2] * 100
     found = fit_translation(points, upside_down, np.full((1, 2), 500.0), np.zeros((1, 2)))
     np.testing.assert_allclose((points + found)[..., 2].min(), NEAREST, rtol=1e-4)
-
-
-def test_a_near_camera_turns_a_body_until_it_projects_as_the_crop_has_it():
-    rng = np.random.default_rng(1)
-    joints, camera = rng.normal(0, 0.3, (2, 24, 3)), np.array([[0.9, 0.02, -0.1], [0.7, 0.1, 0.05]])
-    orient = np.asarray(geometry.axis_angle_to_matrix(np.float32(rng.normal(0, 1, (2, 1, 3)))))
-    keypoints = np.concatenate([joints, rng.normal(0, 0.3, (2, 20, 3))], 1)
-    fields = {"joints": joints, "keypoints_3d": keypoints, "camera": camera, "global_orient": orient}
-    fields = {name: np.asarray(value, np.float32) for name, value in fields.items()}
-    body = Prediction(**dict.fromkeys((field.name for field in dataclasses.fields(Prediction)), None) | fields)
-    center, size = np.float32([[300.0, 200], [90, 260]]), np.float32([250.0, 180])
-    principal, focal = np.float32([[320.0, 240]] * 2), np.full((2, 2), 500, np.float32)
-    turned, translation = jax.jit(place, static_argnums=5)(body, center, size, principal, focal, 5000.0)
-
-    lens = np.full((2, 2), 5000 / 256)
-    wanted = geometry.project(keypoints, geometry.crop_translation(camera, 5000.0), lens)
-    wanted = center[:, None] + size[:, None, None] * wanted
-
-    def away(points, translation):
-        error = geometry.project(points, translation, focal, principal) - wanted
-        return np.linalg.norm(error, axis=-1).mean(1) / size
-
-    moved = fit_translation(keypoints, wanted, focal, principal)
-    assert (away(turned.keypoints_3d, translation) < 0.95 * away(keypoints, moved)).all()
-    assert (away(turned.keypoints_3d, translation) < 0.05).all()
-    # Bodies keep their form, and joints, keypoints and orientation turn together, about the root joint.
-    rotation = np.asarray(turned.global_orient)[:, 0] @ np.swapaxes(orient[:, 0], 1, 2)
-    for array, before in ((turned.joints, joints), (turned.keypoints_3d, keypoints)):
-        expected = np.einsum("bij,bnj->bni", rotation, before - joints[:, :1]) + joints[:, :1]
-        np.testing.assert_allclose(array, expected, atol=1e-5)
-    degrees = np.degrees(np.arccos((np.trace(rotation, axis1=1, axis2=2) - 1) / 2))
-    assert ((degrees > 0.1) & (degrees < 30)).all()
-    assert turned.vertices is None
 
 
 def test_intrinsics_of_a_file_are_those_of_the_images_that_it_names(tmp_path):

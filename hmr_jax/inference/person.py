@@ -45,7 +45,7 @@ class PersonPrediction:
     """(44, 2) in coordinates of the turned crop, [-0.5, 0.5]."""
     keypoints_image: np.ndarray
     """(44, 2) px of the image: where the network has them in its crop. `keypoints_3d` + `translation` project there but
-    for what a near lens makes of the body, about a hundredth of the box; with HMR2.0's camera just there."""
+    for what a near lens makes of the body, some hundredths of the box; with HMR2.0's camera just there."""
     vertices: np.ndarray
     """(V, 3)."""
     crop: np.ndarray

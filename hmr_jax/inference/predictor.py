@@ -25,7 +25,6 @@ from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
-from hmr_jax.geometry import project
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of_each
@@ -279,14 +278,11 @@ class Predictor:
         prediction: Any = self.model.apply(to_variables(params), inputs, train=False)
         if self.upright:
             prediction = turn_back(prediction, box_turn)
+        camera = box_center, box_size, principal_point, focal_length
         if self.crop_focal_length is None:
-            crop_focal_length = self.config.model.focal_length
-            prediction, translation, seen = place(
-                prediction, box_center, box_size, principal_point, focal_length, crop_focal_length
-            )
+            translation, seen = place(prediction, *camera, self.config.model.focal_length)
         else:
-            translation = place_as_hmr2(prediction, box_center, box_size, principal_point, focal_length)
-            seen = project(prediction.keypoints_3d, translation, focal_length, principal_point)
+            translation, seen = place_as_hmr2(prediction, *camera)
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
         return fields | {"translation": translation, "keypoints_image": seen}

@@ -15,6 +15,7 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.geometry import matrix_to_axis_angle
 from hmr_jax.geometry.intrinsics import UNCERTAINTY, ImageCamera
 from hmr_jax.inference import PersonPrediction, Predictor
+from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import remove_results
 from hmr_jax.rendering.details import draw_details
 from hmr_jax.rendering.export import Axes, write_glb, write_json, write_mesh, write_npz
@@ -103,7 +104,7 @@ def write_results(
 def _panels(predictor: Predictor, people, image, camera, kinds) -> Iterator[tuple[str, np.ndarray]]:
     """The pictures of an image's results, by the ending of their names."""
     if "overlay" in kinds:
-        yield "overlay", draw_overlay(people, image, predictor.body.faces, camera)
+        yield "overlay", draw_overlay(predictor, people, image, camera)
     if "details" in kinds:
         height, width = predictor.config.model.encoder.image_size
         for number, person in enumerate(people):
@@ -112,13 +113,25 @@ def _panels(predictor: Predictor, people, image, camera, kinds) -> Iterator[tupl
                 yield f"{kind}{suffix}", panel
 
 
-def draw_overlay(people, image: np.ndarray, faces: np.ndarray, camera: Mapping[str, Any]) -> np.ndarray:
-    """The image with the bodies, and views from the side and from above; `camera` is that of `header`."""
-    focal, center = camera["focal_length"], camera["principal_point"]
-    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
-    vertices = [person.vertices + person.translation for person in people]
-    errors = [(p.keypoints_3d + p.translation, p.sigma) for p in people if p.sigma is not None]
-    return three_views(image, vertices, faces, matrix, errors=errors)
+def draw_overlay(
+    predictor: Predictor, people: Sequence[PersonPrediction], image: np.ndarray, camera: Mapping[str, Any]
+) -> np.ndarray:
+    """The image with the bodies, and views from the side and from above.
+
+    Args:
+        predictor: the network.
+        people: its predictions.
+        image: (H, W, 3) uint8.
+        camera: that of `header`.
+    """
+    own = ImageCamera(camera["focal_length"], camera["principal_point"], camera["source"])
+    size, focal = (image.shape[1], image.shape[0]), predictor.config.model.focal_length
+    arrays = ([getattr(one, name) for one in people] for name in ("keypoints_3d", "keypoints_image", "translation"))
+    translations, matrix = placed_for_drawing(*map(np.asarray, arrays), own, size, focal)
+    placed = list(zip(people, translations, strict=True))
+    vertices = [person.vertices + translation for person, translation in placed]
+    errors = [(one.keypoints_3d + translation, one.sigma) for one, translation in placed if one.sigma is not None]
+    return three_views(image, vertices, predictor.body.faces, matrix, errors=errors)
 
 
 def write_page(
@@ -136,7 +149,7 @@ def write_page(
     ]
     header = ("person", "left", "top", "right", "bottom", "x, cm", "y, cm", "z, cm")
     focal = f"focal length {camera['focal_length'][0]:.0f} px ({camera['source']})"
-    overlay = draw_overlay(people, image, predictor.body.faces, camera)
+    overlay = draw_overlay(predictor, people, image, camera)
     blocks: list[Block] = [Gallery("", [("in the image, from the side, from above", overlay)], wide=True)]
     if people:
         blocks.append(Table("People", header, rows, "Boxes in px; position: right, down and forward of the camera."))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.geometry.intrinsics import ImageCamera
 from hmr_jax.video import smoothing
 from hmr_jax.video.posing import Posing, mean_shape, place, project_all
 
@@ -55,6 +56,11 @@ class Motion:
     camera_source: str = "default"
     """Where the focal length is from, see `PersonPrediction`."""
 
+    @property
+    def camera(self) -> ImageCamera:
+        """Of the video."""
+        return ImageCamera(self.focal_length, self.principal_point, self.camera_source)  # type: ignore[arg-type]
+
 
 def filled(motion: Motion, posing: Posing) -> Motion:
     """The motion with values between predictions interpolated: rotations on SO(3), other values in time."""
@@ -74,7 +80,7 @@ def filled(motion: Motion, posing: Posing) -> Motion:
         made,
         joints=kept(motion.joints, posed.joints),
         keypoints_3d=kept(motion.keypoints_3d, posed.keypoints_3d),
-        keypoints_image=kept(motion.keypoints_image, posed.keypoints_image),
+        keypoints_image=smoothing.fill(motion.keypoints_image, times, known),
     )
 
 
@@ -116,8 +122,7 @@ def smoothed(motion: Motion, posing: Posing, seconds: float = smoothing.HALF_WID
     depth = np.exp(smoothing.smooth_values(np.log(free)[:, None], times, _DEPTH * width, sure))[:, 0]
     depth = np.maximum(depth, nearest)
     translation = place(made.keypoints_3d, pixels, sizes, *camera, depth=depth)
-    projected = project_all(made.keypoints_3d, translation, *camera)
-    return replace(made, translation=translation.astype(np.float32), keypoints_image=projected.astype(np.float32))
+    return replace(made, translation=translation.astype(np.float32), keypoints_image=pixels.astype(np.float32))
 
 
 def _seen(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:

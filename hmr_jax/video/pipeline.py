@@ -22,6 +22,7 @@ from hmr_jax.geometry import NOMINAL_CROP
 from hmr_jax.geometry.boxes import as_boxes
 from hmr_jax.inference import Predictor, camera_of
 from hmr_jax.inference.earlier import file_identity
+from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
 from hmr_jax.video import results
@@ -264,7 +265,7 @@ def _write(
 def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, posing: Posing) -> None:
     """Writes the video with the bodies drawn over it."""
     info = result.info
-    faces = predictor.body.faces
+    faces, lens = predictor.body.faces, predictor.config.model.focal_length
     with (
         writing_mp4(target, (info.width, info.height), info.rate, path) as writer,
         progress(info, "drawing") as bar,
@@ -272,25 +273,28 @@ def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, p
         for number, (image, _) in enumerate(read_frames(path)):
             if number >= len(result.times):
                 break
-            writer.write(_drawn(image, number, result.people, faces, posing), float(result.times[number]))
+            writer.write(_drawn(image, number, result.people, faces, posing, lens), float(result.times[number]))
             bar.update()
 
 
-def _drawn(image: np.ndarray, number: int, people: list[PersonTrack], faces: np.ndarray, posing: Posing) -> np.ndarray:
-    """A frame with the bodies over it; those that were interpolated are paler."""
+def _drawn(
+    image: np.ndarray, number: int, people: list[PersonTrack], faces: np.ndarray, posing: Posing, lens: float
+) -> np.ndarray:
+    """A frame with the bodies over it, see `placed_for_drawing`; those that were interpolated are paler."""
     bodies, colors = [], []
     for person in people:
         motion = person.motion
         row = number - int(motion.frames[0])
         if not 0 <= row < len(motion.frames):
             continue
-        body = posing.vertices(motion.betas[row], motion.rotations[row]) + motion.translation[row]
+        now = slice(row, row + 1)
+        points, camera = (motion.keypoints_3d[now], motion.keypoints_image[now], motion.translation[now]), motion.camera
+        translation, matrix = placed_for_drawing(*points, camera, (image.shape[1], image.shape[0]), lens)
+        body = posing.vertices(motion.betas[row], motion.rotations[row]) + translation[0]
         if body[:, 2].min() > 0:
             color = PALETTE[person.number % len(PALETTE)]
             bodies.append(body)
             colors.append(color if motion.predicted[row] else (color + 2 * _UNSURE) / 3)
     if not bodies:
         return image
-    focal, center = people[0].motion.focal_length, people[0].motion.principal_point
-    matrix = np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
     return draw_bodies(image, bodies, faces, matrix, colors=np.array(colors))
