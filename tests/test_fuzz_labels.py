@@ -10,6 +10,8 @@ from fuzz_labels import KINDS, build, check, ready
 
 from data_pipelines.builders.datasets.bedlam import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 FITTED = ("bedlam", "rich", "rich_camera", "rich_eval_npz", "rich_genders")  # to SMPL-X, which takes its time
 
 

@@ -98,9 +98,9 @@ def _coco_results(path: Path, rows: Sequence[Mapping[str, Any]], images: Sequenc
     table: Table = {}
     try:
         for row in rows:
-            image = by_id.get(row["image_id"])
-            if image is not None and row.get("category_id", _PERSON) == _PERSON:
-                table.setdefault(str(image.absolute()), []).append(_corners_of_sizes(row["bbox"]))
+            shown = by_id.get(row["image_id"])
+            if shown is not None and row.get("category_id", _PERSON) == _PERSON:
+                table.setdefault(str(shown.absolute()), []).append(_corners_of_sizes(row["bbox"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold results of COCO: {type(error).__name__} {error}.") from None
     if not table:

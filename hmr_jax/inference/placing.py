@@ -70,9 +70,10 @@ def placed_for_drawing(
     focal, center = camera.focal_length, camera.principal_point
     if camera.source in ("default", "exif") and len(translation):
         focal, center = camera_of(image_size, None, crop_focal_length)
-        lens = (np.broadcast_to(array, (len(translation), 2)) for array in (focal, center))
-        points = np.asarray(keypoints_3d, np.float32), np.asarray(keypoints_image, np.float32)
-        translation = np.asarray(fit_translation(*points, *lens))
+        focals, centers = (jnp.broadcast_to(array, (len(translation), 2)) for array in (focal, center))
+        translation = np.asarray(
+            fit_translation(jnp.float32(keypoints_3d), jnp.float32(keypoints_image), focals, centers)
+        )
     return translation, np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
 
 

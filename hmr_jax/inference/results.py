@@ -126,8 +126,10 @@ def draw_overlay(
     """
     own = ImageCamera(camera["focal_length"], camera["principal_point"], camera["source"])
     size, focal = (image.shape[1], image.shape[0]), predictor.config.model.focal_length
-    arrays = ([getattr(one, name) for one in people] for name in ("keypoints_3d", "keypoints_image", "translation"))
-    translations, matrix = placed_for_drawing(*map(np.asarray, arrays), own, size, focal)
+    points, seen, translations = (
+        np.array([getattr(one, name) for one in people]) for name in ("keypoints_3d", "keypoints_image", "translation")
+    )
+    translations, matrix = placed_for_drawing(points, seen, translations, own, size, focal)
     placed = list(zip(people, translations, strict=True))
     vertices = [person.vertices + translation for person, translation in placed]
     errors = [(one.keypoints_3d + translation, one.sigma) for one, translation in placed if one.sigma is not None]

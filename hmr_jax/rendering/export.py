@@ -95,7 +95,7 @@ def write_mesh(
     rgb = np.concatenate([np.tile(colors[i % len(colors)], (len(body), 1)) for i, body in enumerate(bodies)])
     mesh = trimesh.Trimesh(vertices, all_faces, process=False, vertex_colors=(255 * rgb).astype(np.uint8))
     _ = mesh.vertex_normals  # computed when read, and exported only if they were
-    data = mesh.export(file_type=path.suffix[1:])
+    data: Any = mesh.export(file_type=path.suffix[1:])
     with atomic.writing(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
 
