@@ -1,5 +1,7 @@
 """BlazePose as an encoder: its parameters, how maps are joined, and landmarks in the units of crops."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from hmr_jax.batch import zeros
 from hmr_jax.config import DecoderConfig, EncoderConfig, ModelConfig
 from hmr_jax.models import build_model
 from hmr_jax.models.backbones.blazepose import BlazePose, BlazePoseOutput
+from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.parameters import init_params
 from hmr_jax.models.pyramid import BlazePoseEncoder, Encoded, _landmarks, _resized
 
@@ -68,6 +71,32 @@ def test_a_decoder_reads_features_and_landmarks():
     assert np.abs(one.keypoints_3d - other.keypoints_3d).max() > 1e-6
     crop = apply({"params": params}, {"image": tiny.batch(0, 1, 256)["image"]})
     assert np.isfinite(crop.vertices).all()
+
+
+@pytest.mark.parametrize("attention", ["plain", "deformable"])
+def test_maps_are_noisy_or_hidden_in_training_only(attention):
+    rng = np.random.default_rng(0)
+    plain = DecoderConfig(
+        dim=16, depth=1, num_heads=2, head_dim=8, mlp_dim=16, offset_groups=2, offset_kernel=3, landmarks=True,
+        feature_dim=16, attention=attention,
+    )  # fmt: skip
+    features, landmarks = jnp.float32(rng.normal(size=(64, 4, 4, 5))), jnp.float32(rng.normal(size=(64, 3, 8)))
+    params = Decoder(plain, 2).init(jax.random.key(0), features, landmarks)
+
+    def tokens(config, train, map=features, seed=1):
+        return Decoder(config, 2).apply(params, map, landmarks, train, rngs={"dropout": jax.random.key(seed)})[0]
+
+    seen = tokens(plain, True)
+    for changed in (replace(plain, feature_noise=0.5), replace(plain, feature_drop=0.3)):
+        np.testing.assert_array_equal(tokens(changed, False), seen)
+        assert (tokens(changed, True) != tokens(changed, True, seed=2)).any()
+    moved = np.abs(tokens(replace(plain, feature_drop=0.3), True) - seen).max((1, 2)) > 1e-6
+    assert 8 < moved.sum() < 32  # of 64
+    assert (np.abs(tokens(replace(plain, feature_noise=0.5), True) - seen).max((1, 2)) > 1e-4).all()
+    other = tokens(replace(plain, feature_drop=0.3), True, map=features + 1)
+    # What is hidden does not matter.
+    hidden = np.abs(other - tokens(replace(plain, feature_drop=0.3), True)).max((1, 2)) < 1e-6
+    assert (hidden >= moved).all()
 
 
 def test_landmarks_of_an_encoder_without_any_are_refused():
