@@ -20,7 +20,13 @@ from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of
 from hmr_jax.inference import Predictor
 from hmr_jax.inference.earlier import is_done, request_of, what_is_common
 from hmr_jax.inference.given import Boxes
-from hmr_jax.inference.result_files import check_no_image_is_a_result, is_too_long, remove_results, result_names
+from hmr_jax.inference.result_files import (
+    check_no_image_is_a_result,
+    is_too_long,
+    remove_results,
+    result_names,
+    results_of,
+)
 from hmr_jax.inference.results import DEFAULT_KINDS, Kind, header, write_results
 from hmr_jax.inference.stages import Stages
 from hmr_jax.io.exif import focal_length_of_file
@@ -59,11 +65,11 @@ def predict_files(
         depth: of the images, for a network that takes it; images without a map are predicted with a warning.
         kinds: of files that are written; what is not written costs nothing.
         request: what results depend on beside the other arguments, such as the name of a detector. If given, images
-            are left out whose results of just this request are there. None: all are predicted.
+            are not predicted whose results of just this request are there. None: all are predicted.
         stages: measures how long reading, finding, predicting and writing take.
 
     Yields:
-        The files written.
+        The files written, and before them those that were there.
 
     Raises:
         ValueError: at the end, if images, boxes, intrinsics or depth maps could not be used; the message names them,
@@ -93,6 +99,8 @@ def predict_files(
                 f"{len(images) - len(todo):,} of {len(images):,} images were done before, in the same way.",
                 file=sys.stderr,
             )
+        for i in sorted(set(range(len(images))) - set(todo)):
+            yield from results_of(output, names[i])
 
     problems: list[str] = []
     bar = tqdm(total=len(todo), unit="image", disable=not sys.stderr.isatty() or len(todo) < 2)

@@ -42,16 +42,21 @@ def is_too_long(name: str) -> bool:
     return len(os.fsencode(name)) > _LONGEST
 
 
-def remove_results(output: Path, name: str, keep: Container[str] = ()) -> None:
-    """Removes an image's results of an earlier run: their people, mesh and visualizations are not of this one."""
+def results_of(output: Path, name: str) -> list[Path]:
+    """The results of an image that are in a folder; numbered ones in their order."""
     if is_too_long(name):
-        return
+        return []
     files = [output / f"{name}{ending}" for ending in _ENDINGS]
     for kind in _KINDS:
         files.append(output / f"{name}_{kind}.png")
         numbered = (output / f"{name}_{kind}_{number}.png" for number in itertools.count())
         files += itertools.takewhile(Path.exists, numbered)
-    for file in reversed(files):  # the last number first: an interruption leaves no gap
+    return [file for file in files if file.exists()]
+
+
+def remove_results(output: Path, name: str, keep: Container[str] = ()) -> None:
+    """Removes an image's results of an earlier run: their people, mesh and visualizations are not of this one."""
+    for file in reversed(results_of(output, name)):  # the last number first: an interruption leaves no gap
         if file.name not in keep:
             file.unlink(missing_ok=True)
 
