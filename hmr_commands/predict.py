@@ -31,7 +31,7 @@ def main(
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
-    Of a video: the motion of each person (.npz), a summary (.json) and an overlay (.mp4), docs/video.md.
+    Of a video: the motion of each person (.npz, .glb, .bvh), a summary (.json) and an overlay (.mp4), docs/video.md.
 
     Args:
         images: images, folders of images, or videos; turned upright as their EXIF orientation says.
@@ -83,7 +83,7 @@ def main(
     predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
     predictor.detector = finder
     if videos:
-        for path in _of_videos(predictor, videos, output, people, cameras, overlay, smooth):
+        for path in _of_videos(predictor, videos, output, people, cameras, overlay, smooth, axes):
             print(path)
         return
     request = None if again else {"detector": file_identity(detector)}
@@ -94,12 +94,10 @@ def main(
         print(stages.summary(), file=sys.stderr)
 
 
-def _of_videos(
-    predictor, videos: list[Path], output: Path, boxes, cameras, overlay: bool, smooth: bool
-) -> Iterator[Path]:
+def _of_videos(predictor, videos, output: Path, boxes, cameras, overlay: bool, smooth: bool, axes) -> Iterator[Path]:
     """The files written of some videos."""
     from hmr_jax.geometry.intrinsics import intrinsics_of_each
     from hmr_jax.video import predict_video
 
     for path, camera in zip(videos, intrinsics_of_each(cameras, len(videos)), strict=True):
-        yield from predict_video(predictor, path, output, boxes, camera, overlay, smooth).files
+        yield from predict_video(predictor, path, output, boxes, camera, overlay, smooth, axes=axes).files

@@ -23,15 +23,16 @@ def test_two_people_who_cross_become_two_files_a_summary_and_an_overlay(tmp_path
     path = clips.clip(tmp_path / "walk.mp4", 24, people=2, sound="aac")
     result = run(path, tmp_path, detect_every=2)
     out = tmp_path / "out"
-    names = ["walk_overlay.mp4", "walk_person_0.npz", "walk_person_1.npz", "walk_video.json"]
+    people = [f"walk_person_{number}.{kind}" for number in (0, 1) for kind in ("bvh", "glb", "npz")]
+    names = ["walk_overlay.mp4", *people, "walk_video.json"]
     assert sorted(file.name for file in out.iterdir()) == names
     assert sorted(file.name for file in result.files) == names
     summary = json.loads((out / "walk_video.json").read_text())
     assert summary["video"]["frames"] == 24
     assert summary["camera"]["focal_length"] == [200, 200]
-    assert [person["file"] for person in summary["people"]] == names[1:3]
+    assert [person["file"] for person in summary["people"]] == people[2::3]
     for number in range(2):
-        with np.load(out / names[1 + number]) as file:
+        with np.load(out / people[2::3][number]) as file:
             arrays = dict(file)
         assert arrays["poses"].shape == (24, 72)
         assert arrays["betas"].shape == (10,)
@@ -132,7 +133,9 @@ def test_results_of_an_earlier_run_are_replaced(tmp_path):
     path = clips.clip(tmp_path / "a.mp4", 8, people=2)
     run(path, tmp_path)
     run(clips.clip(path, 8), tmp_path, overlay=False)
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a_person_0.npz", "a_video.json"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "a_person_0.bvh", "a_person_0.glb", "a_person_0.npz", "a_video.json",
+    ]  # fmt: skip
 
 
 def test_given_boxes_are_taken_as_they_are(tmp_path):

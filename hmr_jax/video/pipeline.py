@@ -24,6 +24,7 @@ from hmr_jax.inference import Predictor, camera_of
 from hmr_jax.inference.earlier import file_identity
 from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
+from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
 from hmr_jax.video import results
 from hmr_jax.video.boxes import BoxTrack, box_track, is_usable, shots_of
@@ -55,8 +56,10 @@ def predict_video(
     shortest: float = SHORTEST,
     smoothing: float = HALF_WIDTH,
     name: str | None = None,
+    axes: Axes = "opengl",
 ) -> VideoResult:
-    """Predicts the people of a video, and writes `NAME_person_0.npz`, ..., `NAME_video.json`, `NAME_overlay.mp4`.
+    """Predicts the people of a video, and writes `NAME_person_0.npz`, .glb and .bvh, ..., `NAME_video.json` and
+    `NAME_overlay.mp4`.
 
     An interrupted run goes on where it was when it is called again with the same arguments.
 
@@ -74,6 +77,7 @@ def predict_video(
         shortest: seconds below which tracks that the detector found are dropped as false.
         smoothing: seconds on each side of a frame that smoothing takes into account.
         name: of the files, without ending. None: that of the video.
+        axes: of the .glb and .bvh files.
 
     Returns:
         The people.
@@ -118,7 +122,7 @@ def predict_video(
     if not people:
         warnings.warn(f"No people were found in {path.name}.", stacklevel=2)
     result = VideoResult(info, times, shots, people)
-    _write(result, predictor, path, output, name, about, overlay, posing)
+    _write(result, predictor, path, output, name, about, overlay, posing, axes)
     work.remove()
     return result
 
@@ -229,7 +233,7 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
 
 def _write(
     result: VideoResult, predictor: Predictor, path: Path, output: Path, name: str, about: dict, overlay: bool,
-    posing: Posing,
+    posing: Posing, axes: Axes,
 ) -> None:  # fmt: skip
     """Writes all files, and lists them in the result."""
     overlay = overlay and bool(result.people)
@@ -243,7 +247,9 @@ def _write(
         shapes.append(mean_shape(motion.betas, motion.predicted.astype(float)))
         file = results.person_file(output, name, person.number)
         results.write_person(file, person, shapes[-1], float(result.info.rate), source)
-        result.files.append(file)
+        animation = results.animation_files(output, name, person.number)
+        results.write_animation(animation, predictor.body, person, shapes[-1], axes)
+        result.files.extend([file, *animation])
     if overlay:
         file = results.overlay_file(output, name)
         _draw(result, predictor, path, file, posing)

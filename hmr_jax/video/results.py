@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from hmr_jax.body import BodyModel
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import write_json
+from hmr_jax.rendering.animation import Animation, Rig, write_animated_glb, write_bvh
+from hmr_jax.rendering.export import Axes
+from hmr_jax.rendering.overlay import PALETTE
 from hmr_jax.video.frames import VideoInfo
 from hmr_jax.video.motion import Motion
 
@@ -54,6 +58,12 @@ def person_file(output: Path, name: str, number: int) -> Path:
     return output / f"{name}_person_{number}.npz"
 
 
+def animation_files(output: Path, name: str, number: int) -> tuple[Path, Path]:
+    """The skinned, animated mesh and the skeleton of a person: .glb and .bvh."""
+    stem = person_file(output, name, number).with_suffix("")
+    return stem.with_suffix(".glb"), stem.with_suffix(".bvh")
+
+
 def overlay_file(output: Path, name: str) -> Path:
     """The video with the bodies drawn over it."""
     return output / f"{name}_overlay.mp4"
@@ -67,8 +77,10 @@ def summary_file(output: Path, name: str) -> Path:
 def remove_old(output: Path, name: str, people: int, overlay: bool) -> None:
     """Removes results of an earlier run that are not of this one."""
     numbers = (person_file(output, name, number) for number in itertools.count(people))
-    for path in reversed(list(itertools.takewhile(Path.exists, numbers))):  # an interruption leaves no gap
-        path.unlink()
+    for number, path in reversed(list(enumerate(itertools.takewhile(Path.exists, numbers), start=people))):
+        for file in animation_files(output, name, number):
+            file.unlink(missing_ok=True)
+        path.unlink()  # the last number first: an interruption leaves no gap
     if not overlay:
         overlay_file(output, name).unlink(missing_ok=True)
 
@@ -111,6 +123,28 @@ def write_person(
     if np.ptp(motion.betas, 0).max() > 0:
         arrays["frame_betas"] = motion.betas.astype(np.float32)
     atomic.write_npz(path, {name: np.asarray(value) for name, value in arrays.items()})
+
+
+def write_animation(
+    files: tuple[Path, Path], body: BodyModel, person: PersonTrack, shape: np.ndarray, axes: Axes
+) -> None:
+    """Writes the motion of a person for animation tools.
+
+    Args:
+        files: of `animation_files`.
+        body: of the predictions.
+        person: whose motion is written.
+        shape: (10,) betas for all frames.
+        axes: of the files.
+    """
+    motion = person.motion
+    betas = np.pad(shape, (0, body.num_betas - len(shape)))
+    vertices = np.asarray(body.v_template) + np.asarray(body.shapedirs) @ betas
+    joints = np.asarray(body.joint_regressor) @ vertices
+    rig = Rig(vertices, body.faces, joints, body.parents, np.asarray(body.skinning_weights), SMPL_24)
+    animation = Animation(motion.times, motion.rotations, motion.translation)
+    write_animated_glb(files[0], rig, animation, PALETTE[person.number % len(PALETTE)], axes)
+    write_bvh(files[1], rig, animation, axes)
 
 
 def write_summary(
