@@ -19,12 +19,15 @@ from hmr_jax.config import Config, DatasetConfig, FeatureCacheConfig
 
 def get_config() -> Config:
     config = shipped()
+    # With real images there is no need to hide from the decoder what synthetic ones show otherwise.
+    decoder = replace(config.model.decoder, dropout=0.0, feature_noise=0.0, feature_drop=0.0)
     datasets = (DatasetConfig("synthetic_people", 0.5), DatasetConfig("mlb_pitch", 0.5))
     return replace(
         config,
         name="finetune",
         steps=200,
         init_from="model",
+        model=replace(config.model, decoder=decoder),
         optim=replace(config.optim, learning_rate=3e-4, warmup_steps=20),
         data=replace(config.data, source="records", datasets=datasets),
         cache=FeatureCacheConfig(examples=4096),
