@@ -39,6 +39,14 @@ distributed.make_mesh = lambda config, devices=None: _make_mesh(config, devices 
 DATA = Path(__file__).parent / "data"
 
 
+LONG = ("test_train.py", "test_transformations.py", "test_predict.py", "test_d2a_train.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: one that comes last keeps one process busy while the other has nothing to do."""
+    items.sort(key=lambda item: "slow" not in item.keywords and item.path.name not in LONG)
+
+
 @pytest.fixture
 def reference():
     """Loads a reference case of tests/data by its name."""

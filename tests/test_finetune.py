@@ -22,7 +22,7 @@ def test_the_shipped_model_learns_from_ten_pictures(tmp_path):
     config = cli.load_config("finetune")
     data = replace(config.data, directory=str(tmp_path / "data"), datasets=(DatasetConfig("mlb_pitch"),))
     config = replace(
-        config, output=str(tmp_path), steps=8, batch_size=8, log_every=1, data=data,
+        config, output=str(tmp_path), steps=16, batch_size=8, log_every=1, data=data,
         optim=replace(config.optim, warmup_steps=1),
         cache=FeatureCacheConfig(8, str(tmp_path / "cache")),  # the same crops in every step
     )  # fmt: skip
