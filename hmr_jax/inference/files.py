@@ -88,21 +88,18 @@ def predict_files(
     output.mkdir(parents=True, exist_ok=True)
     stages = stages or Stages()
     own_boxes = [boxes if boxes is None or isinstance(boxes, str) else boxes[i] for i in range(len(images))]
-    requests: list[str | None] = [None] * len(images)
-    todo = list(range(len(images)))
+    requests: Sequence[str | None] = [None] * len(images)
     if request is not None and depth is None:
         common = what_is_common(predictor, axes=axes, kinds=sorted(kinds), **request)
         requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, strict=True)]
-        todo = [i for i in todo if not is_done(output, names[i], kinds, requests[i] or "")]
-        if len(todo) < len(images):
-            print(
-                f"{len(images) - len(todo):,} of {len(images):,} images were done before, in the same way.",
-                file=sys.stderr,
-            )
-        for i in sorted(set(range(len(images))) - set(todo)):
-            yield from results_of(output, names[i])
+    done = {i for i, own in enumerate(requests) if own is not None and is_done(output, names[i], kinds, own)}
+    if done:
+        print(f"{len(done):,} of {len(images):,} images were done before, in the same way.", file=sys.stderr)
+    for i in sorted(done):
+        yield from results_of(output, names[i])
 
     problems: list[str] = []
+    todo = [i for i in range(len(images)) if i not in done]
     bar = tqdm(total=len(todo), unit="image", disable=not sys.stderr.isatty() or len(todo) < 2)
     size = max(CHUNK, predictor.batch_size)
     chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
