@@ -2,8 +2,10 @@
 
 import io
 import struct
+import sys
 import warnings
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hmr_jax.io.images import read_image, to_rgb
+from hmr_jax.io.images import find_images, read_image, to_rgb
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # 0 to 252
 
@@ -186,3 +188,33 @@ def test_an_image_over_pillows_limit_is_too_large_and_not_damaged(tmp_path, monk
     ) as caught:
         read_image(tmp_path / "a.png")
     assert "damaged" not in str(caught.value)
+
+
+def test_patterns_name_the_images_that_they_match(tmp_path):
+    names = ["a.jpg", "b.JPG", "c.png", "notes.txt", "._a.jpg", "d/e.jpg"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+
+    def found(*patterns):
+        return [str(path.relative_to(tmp_path)) for path in find_images([tmp_path / pattern for pattern in patterns])]
+
+    assert found("*.[jJ]*") == ["a.jpg", "b.JPG"]
+    assert found("*") == ["a.jpg", "b.JPG", "c.png"]
+    assert found("**/*.jpg", "a.jpg") == ["a.jpg", "d/e.jpg"]
+    with pytest.raises(FileNotFoundError, match="no image or folder"):
+        found("*.webp")
+
+
+def test_photographs_of_phones_need_what_reads_them(tmp_path, monkeypatch):
+    path = tmp_path / "a.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftypheic")
+    assert find_images([tmp_path]) == [path]
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"a\.HEIC is HEIF: pip install pillow-heif, or save it as JPEG"):
+        read_image(path)
+    opened = []
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=lambda: opened.append(1)))
+    with pytest.raises(ValueError, match=r"a\.HEIC is not an image"):
+        read_image(path)
+    assert opened

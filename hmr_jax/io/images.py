@@ -1,5 +1,6 @@
 """Finding and reading images."""
 
+import glob
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_HEIF = (".heic", ".heif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", *_HEIF)
 """Suffixes of the files that are read from a folder of images."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -39,6 +41,8 @@ def read_image(path: str | Path, in_thread: bool = False) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no image {path}.")
+    if path.suffix.lower() in _HEIF:
+        _read_heif_too(path)
     try:
         hidden = nullcontext() if in_thread else _quiet()
         # Opened here: files that Pillow opens it may map, and mapped TIFFs with an orientation come out garbled.
@@ -54,6 +58,15 @@ def read_image(path: str | Path, in_thread: bool = False) -> np.ndarray:
         if isinstance(error, OSError) and error.strerror:
             raise ValueError(f"{path} cannot be read: {error.strerror}.") from error
         raise ValueError(f"{path} cannot be decoded: it is damaged or cut off ({error}).") from error
+
+
+def _read_heif_too(path: Path) -> None:
+    """Lets Pillow read HEIF, as phones write it; raises ValueError where what reads it is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ValueError(f"{path} is HEIF: pip install pillow-heif, or save it as JPEG.") from None
+    pillow_heif.register_heif_opener()
 
 
 @contextmanager
@@ -141,12 +154,12 @@ def _eight_bits(image: Image.Image) -> np.ndarray:
 
 
 def find_images(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
-    """The given files, and for each folder the images in it, sorted by name; each file once.
+    """The given files, and for each folder or pattern the images in it, sorted by name; each file once.
 
     Files whose names begin with a dot are left out of folders, as file managers do: most are notes of theirs.
 
     Args:
-        paths: of files and folders.
+        paths: of files and folders, or patterns such as "photos/*.jpg".
         recursive: whether the images of a folder are all below it.
 
     Raises:
@@ -163,6 +176,8 @@ def find_images(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
             found += inside
         elif path.is_file():
             found.append(path)
+        elif matching := sorted(map(Path, glob.glob(str(path), recursive=True))):
+            found += [file for file in matching if _is_listed(file)]
         else:
             raise FileNotFoundError(f"There is no image or folder {path}.")
     if not found:
