@@ -52,9 +52,10 @@ MODELS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default="deforhmr", choices=MODELS)
-    options, fields = parser.parse_known_args()
-    model = MODELS[options.model]
+    # Not with nargs="?", which would take the value of a field for the model.
+    fields = sys.argv[1:]
+    model = MODELS[fields.pop(0) if fields and fields[0] in MODELS else "deforhmr"]
+    _, fields = parser.parse_known_args(fields)
     out, start = model.folder, time.time()
     data, trained, images, results = out / "data", out / "run", out / "images", out / "predictions"
     if not (data / "synthetic_people").exists():
