@@ -1,0 +1,61 @@
+"""predict.py takes videos: the command ends in the files of `predict_video`, or in one sentence."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+import video_clips as clips
+from PIL import Image
+from test_predict import checkpoint, run  # noqa: F401  (fixtures)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return clips.clip(tmp_path / "walk.mp4", 3)
+
+
+def boxes_of(path, frames):
+    path.write_text(
+        json.dumps({frame: np.reshape(clips.person_box(frame), (1, 4)).tolist() for frame in range(frames)})
+    )
+    return path
+
+
+@pytest.mark.parametrize("axes", ["opengl", "opencv"])
+def test_a_video_becomes_motions_and_an_overlay(run, clip, checkpoint, tmp_path, axes):  # noqa: F811
+    boxes = boxes_of(tmp_path / "boxes.json", 3)
+    options = ("--boxes", boxes, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--axes", axes)
+    code, lines, messages = run(clip, *options, "--intrinsics", "300,300,160,120")
+    assert code == 0, messages
+    names = {
+        "walk_person_0.npz", "walk_person_0.glb", "walk_person_0.bvh", "walk_overlay.mp4", "walk_video.json",
+    }  # fmt: skip
+    assert {line.rpartition("/")[2] for line in lines} == names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    summary = json.loads((tmp_path / "out" / "walk_video.json").read_text())
+    assert summary["camera"]["focal_length"] == [300, 300]
+
+
+@pytest.mark.parametrize(
+    "more", [("--only", "json"), ("--again",), ("--depth", "maps"), ("a.jpg",)], ids=lambda more: more[0]
+)
+def test_what_does_not_go_with_videos_is_refused(run, clip, checkpoint, tmp_path, more):  # noqa: F811
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg")
+    more = [tmp_path / part if part == "a.jpg" else part for part in more]
+    code, _, messages = run(clip, *more, "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    assert (code, messages.count("\n")) == (2, 1)
+    assert "Videos are predicted by themselves" in messages
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_video_is_named(run, checkpoint, tmp_path):  # noqa: F811
+    (tmp_path / "a.mp4").write_text("hello")
+    code, _, messages = run(tmp_path / "a.mp4", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    assert code == 2
+    assert "a.mp4" in messages
+    assert messages.count("\n") == 1
