@@ -77,7 +77,9 @@ def open_video(path: Path) -> Any:
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty.")
     try:
-        return av.open(str(path), metadata_errors="replace")
+        # PyAV 19 replaces what is no UTF-8 in titles and the like by itself, and knows no such argument any more.
+        strict = int(av.__version__.partition(".")[0]) < 19
+        return av.open(str(path), **({"metadata_errors": "replace"} if strict else {}))
     except PermissionError:
         raise ValueError(f"{path} may not be read.") from None
     except (av.error.FFmpegError, UnicodeError, ValueError, OSError):
@@ -196,7 +198,7 @@ def _check_complete(stream: Any, path: Path) -> bool:
 
 def _rate(stream: Any) -> Fraction:
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-    return rate if rate and 0 < rate < 100_000 else Fraction(30)
+    return Fraction(rate) if rate and 0 < rate < 100_000 else Fraction(30)
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
