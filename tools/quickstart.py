@@ -1,6 +1,6 @@
 """`make quickstart`: from nothing to images of fitted bodies, with the commands that a user would type.
 
-    python -m tools.quickstart [deforhmr|d2a] [--FIELD VALUE ...]      fields of the configuration, as for train.py
+    python -m tools.quickstart [deforhmr|d2a [--FIELD VALUE ...]]      fields of the configuration, as for train.py
 
 Everything goes to quickstart/ (D2A-HMR: quickstart_d2a/). A step whose result is there already is not
 repeated; an interrupted training goes on.
@@ -52,10 +52,9 @@ MODELS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    # Not with nargs="?", which would take the value of a field for the model.
-    fields = sys.argv[1:]
-    model = MODELS[fields.pop(0) if fields and fields[0] in MODELS else "deforhmr"]
-    _, fields = parser.parse_known_args(fields)
+    parser.add_argument("model", nargs="?", default="deforhmr", choices=MODELS)
+    options, fields = parser.parse_known_args()
+    model = MODELS[options.model]
     out, start = model.folder, time.time()
     data, trained, images, results = out / "data", out / "run", out / "images", out / "predictions"
     if not (data / "synthetic_people").exists():
