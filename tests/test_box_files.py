@@ -110,6 +110,9 @@ def test_archives_hold_an_array_for_each_name(images, tmp_path):
         ("a.json", '{"images": [{"id": 1}], "annotations": []}', "is not a data set in COCO's format"),
         ("a.json", "[[1, 2, 3, 4]]", "must hold {file name"),
         ("a.npz", "no archive", "is not an archive of arrays"),
+        ("a.npz", "", "is not an archive of arrays"),
+        ("a.csv", "", "needs a header with 'file'.*it has none"),
+        ("a.json", "", "is not valid JSON"),
         ("a.txt", "0 0.5 0.5 0.1 0.1", "give .json, .csv, .npz, or a folder"),
         ("labels/x.txt", "", "or other text file of YOLO"),
     ],
@@ -156,3 +159,10 @@ def test_other_boxes_of_videos_are_refused(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=words):
         read_video_boxes(str(tmp_path / name))
+
+
+def test_text_that_is_none_is_refused(images, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\0\1")
+    for read in (lambda path: read_boxes(path, images[:1]), read_video_boxes):
+        with pytest.raises(ValueError, match=r"a\.txt is not a file of text"):
+            read(str(tmp_path / "a.txt"))

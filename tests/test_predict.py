@@ -383,6 +383,7 @@ def test_images_that_were_done_in_the_same_way_are_kept(ask, photos, tmp_path):
     assert set(ask("--only", "json,npz", "--camera", "hmr2")[0]) == numbers
     assert set(ask("--only", "json,npz", "--intrinsics", "150,160,45,60")[0]) == numbers
     (tmp_path / "out" / "a.npz").unlink()
+    (tmp_path / "out" / "b.npz").write_bytes(b"")
     damaged = tmp_path / "out" / "b.json"
     damaged.write_text(damaged.read_text()[:99])
     assert set(ask("--only", "json,npz", "--intrinsics", "150,160,45,60")[0]) == numbers

@@ -142,8 +142,15 @@ def _npz(path: Path) -> Table:
     try:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not an archive of arrays, one (n, 4) for each file name ({error}).") from None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a file of text ({error}).") from None
 
 
 def _yolo_folder(folder: Path, images: Sequence[Path]) -> Table:
@@ -161,7 +168,7 @@ def _yolo(path: Path, image: Path) -> list[list[float]]:
     """Rows of class, centre and size in shares of the image, and perhaps a score."""
     width, height = upright_size(image)
     boxes = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         try:
             values = [float(part) for part in line.split()]
         except ValueError:
@@ -183,7 +190,7 @@ def read_mot(path: Path) -> dict[int, np.ndarray]:
         ValueError: it is none.
     """
     frames: dict[int, list[list[float]]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
             continue
         try:

@@ -57,6 +57,6 @@ def is_done(output: Path, name: str, kinds: Collection[str], request: str) -> bo
         if "npz" in kinds:
             with np.load(output / wanted["npz"]) as arrays:
                 return json.loads(str(arrays["header"])).get("request") == request
-    except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile):
         return False  # damaged, or of another program
     return False  # images alone do not state what they are of
