@@ -71,6 +71,19 @@ def check_box(box: np.ndarray, image_size: tuple[int, int], name: str = "The box
         raise ValueError(f"{text} is more than {LARGEST:g} times as large as its image of {width}x{height} pixels.")
 
 
+def usable_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """(n,) whether `check_box` accepts each of boxes (n, 4) for an image of (width, height)."""
+
+    def fits(box: np.ndarray) -> bool:
+        try:
+            check_box(box, image_size)
+        except ValueError:
+            return False
+        return True
+
+    return np.array([fits(box) for box in boxes], bool)
+
+
 def square_box(box: np.ndarray, enlarge: float = ENLARGE) -> tuple[np.ndarray, float]:
     """Centre (2,) and side, px, of the square crop of a box (4,): enlarged, padded to `ASPECT`, then to a square."""
     width, height = enlarge * (box[2:] - box[:2])

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from hmr_jax.geometry.boxes import check_box
+from hmr_jax.geometry.boxes import usable_boxes
 from hmr_jax.io.exif import focal_length
 from hmr_jax.io.images import to_rgb
 
@@ -60,12 +60,4 @@ def _rgb_array(image: Any, index: int) -> np.ndarray:
 
 def usable(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The boxes (n, 4) that `check_box` accepts for an image (H, W, ...)."""
-
-    def fits(box: np.ndarray) -> bool:
-        try:
-            check_box(box, (shape[1], shape[0]))
-        except ValueError:
-            return False
-        return True
-
-    return np.asarray(boxes)[[fits(box) for box in boxes]].reshape(-1, 4)
+    return np.asarray(boxes)[usable_boxes(boxes, (shape[1], shape[0]))].reshape(-1, 4)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from hmr_jax.geometry.boxes import check_box
 from hmr_jax.video.smoothing import half_width, smooth_values
 from hmr_jax.video.tracks import Track, as_corners, centers_and_sizes
 
@@ -70,19 +69,6 @@ def _visible(moments: np.ndarray, found: np.ndarray) -> np.ndarray:
     after, before = np.minimum(behind, len(found) - 1), np.maximum(behind - 1, 0)
     step = float(np.median(np.diff(found))) if len(found) > 1 else 0.0
     return (found[after] == moments) | (found[after] - found[before] <= max(UNSEEN, 1.5 * step))
-
-
-def is_usable(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(F,) whether a person can be predicted in boxes (F, 4) of a frame (H, W)."""
-
-    def fits(box: np.ndarray) -> bool:
-        try:
-            check_box(box, (shape[1], shape[0]))
-        except ValueError:
-            return False
-        return True
-
-    return np.array([fits(box) for box in boxes], bool)
 
 
 def shots_of(cuts: np.ndarray) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from hmr_jax import __version__
 from hmr_jax.geometry import NOMINAL_CROP
-from hmr_jax.geometry.boxes import as_boxes
+from hmr_jax.geometry.boxes import as_boxes, usable_boxes
 from hmr_jax.inference import Predictor, camera_of
 from hmr_jax.inference.earlier import file_identity
 from hmr_jax.inference.placing import placed_for_drawing
@@ -27,7 +27,7 @@ from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
 from hmr_jax.video import results
-from hmr_jax.video.boxes import BoxTrack, box_track, is_usable, shots_of
+from hmr_jax.video.boxes import BoxTrack, box_track, shots_of
 from hmr_jax.video.cuts import find_cuts
 from hmr_jax.video.frames import VideoInfo, read_frames, read_info
 from hmr_jax.video.motion import Motion, filled, smoothed
@@ -186,7 +186,7 @@ def _plan(tracks: list[BoxTrack], info: VideoInfo) -> dict[int, list[tuple[int, 
     """By frame, the tracks that are predicted there, and their boxes (4,)."""
     plan: dict[int, list[tuple[int, np.ndarray]]] = {}
     for number, track in enumerate(tracks):
-        for i in np.flatnonzero(track.visible & is_usable(track.boxes, (info.height, info.width))):
+        for i in np.flatnonzero(track.visible & usable_boxes(track.boxes, (info.width, info.height))):
             plan.setdefault(track.start + int(i), []).append((number, track.boxes[i]))
     return plan
 
