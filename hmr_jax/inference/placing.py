@@ -70,10 +70,7 @@ def placed_for_drawing(
     focal, center = camera.focal_length, camera.principal_point
     if camera.source in ("default", "exif") and len(translation):
         focal, center = camera_of(image_size, None, crop_focal_length)
-        focals, centers = (jnp.broadcast_to(array, (len(translation), 2)) for array in (focal, center))
-        translation = np.asarray(
-            fit_translation(jnp.float32(keypoints_3d), jnp.float32(keypoints_image), focals, centers)
-        )
+        translation = fit_translation(keypoints_3d, keypoints_image, focal, center)
     return translation, np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)
 
 

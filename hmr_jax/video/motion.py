@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.geometry import project
+from hmr_jax.geometry.cameras import NEAREST, fit_translation
 from hmr_jax.geometry.intrinsics import ImageCamera
 from hmr_jax.video import smoothing
-from hmr_jax.video.posing import Posing, mean_shape, place, project_all
+from hmr_jax.video.posing import Posing, mean_shape
 
 _MARGIN = 0.1  # of the box's sides
 _FEWEST_SEEN = 8  # keypoints
-_NEAREST = 0.1  # metres between the camera and the nearest keypoint
 _DEPTH = 2.0  # times the width of other values: the distance from the camera is the least certain
 # The keypoint that says most about a joint's rotation: the next one on the limb.
 _SHOWN_BY = {
@@ -116,12 +117,13 @@ def smoothed(motion: Motion, posing: Posing, seconds: float = smoothing.HALF_WID
     sizes = np.ones(points.shape) if motion.sigma is None else 1 / np.maximum(motion.sigma, 0.01) ** 2
     sizes = sizes * _seen(pixels, motion.boxes)
     camera = motion.focal_length, motion.principal_point
-    nearest = _NEAREST - made.keypoints_3d[..., 2].min(1)
-    free = np.maximum(place(made.keypoints_3d, pixels, sizes, *camera)[:, 2], np.maximum(nearest, _NEAREST))
+    points_3d = made.keypoints_3d.astype(np.float64)
+    nearest = NEAREST - points_3d[..., 2].min(1)
+    free = np.maximum(fit_translation(points_3d, pixels, *camera, sizes)[:, 2], NEAREST)
     sure = np.where(known, 1.0, 0.05)
     depth = np.exp(smoothing.smooth_values(np.log(free)[:, None], times, _DEPTH * width, sure))[:, 0]
     depth = np.maximum(depth, nearest)
-    translation = place(made.keypoints_3d, pixels, sizes, *camera, depth=depth)
+    translation = fit_translation(points_3d, pixels, *camera, sizes, depth)
     return replace(made, translation=translation.astype(np.float32), keypoints_image=pixels.astype(np.float32))
 
 
@@ -135,7 +137,7 @@ def _seen(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def posed_again(motion: Motion, posing: Posing) -> Motion:
     """The motion with joints and keypoints of its rotations, betas and translation."""
     points = posing.points(motion.betas, motion.rotations)
-    pixels = project_all(points.keypoints, motion.translation, motion.focal_length, motion.principal_point)
+    pixels = project(points.keypoints, motion.translation, motion.focal_length, motion.principal_point)
     return replace(motion, joints=points.joints, keypoints_3d=points.keypoints, keypoints_image=pixels)
 
 
