@@ -61,7 +61,6 @@ def main(
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
     from hmr_jax.inference import Predictor
-    from hmr_jax.inference.earlier import file_identity
     from hmr_jax.inference.files import predict_files
     from hmr_jax.inference.given import read_boxes, read_intrinsics, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
@@ -86,9 +85,8 @@ def main(
         for path in _of_videos(predictor, videos, output, people, cameras, overlay, smooth, axes):
             print(path)
         return
-    request = None if again else {"detector": file_identity(detector)}
     stages = Stages()
-    for path in predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, request, stages):
+    for path in predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, not again, stages):
         tqdm.write(str(path))  # clear of the progress bar
     if len(paths) > 1:
         print(stages.summary(), file=sys.stderr)

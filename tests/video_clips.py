@@ -2,12 +2,12 @@
 
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
 
 from hmr_jax.body import load_body_model
+from hmr_jax.config import Config
 from hmr_jax.inference import PersonPrediction
 
 WIDTH, HEIGHT, RATE = 160, 120, 24
@@ -75,7 +75,7 @@ class FakePredictor:
         self.body = load_body_model()
         self.checkpoint = {"name": "fake", "step": 7}
         self.detector = None
-        self.config = SimpleNamespace(model=SimpleNamespace(focal_length=5000.0))
+        self.config, self.parameters_hash, self.upright, self.crop_focal_length = Config(), "fake", True, None
         self.fails_at, self.sigma = fails_at, sigma
         self.searched = self.predicted = 0
 

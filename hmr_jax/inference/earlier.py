@@ -16,13 +16,15 @@ from hmr_jax.io.json_files import load_json
 
 
 def what_is_common(predictor: Predictor, **options: Any) -> dict[str, Any]:
-    """What the results of all images of a call depend on: version, network, parameters, body, and options."""
+    """What all results of a call depend on: version, network, parameters, body, detector, and options."""
+    detector = predictor.detector
     return {
         "version": __version__,
         "config": to_dict(predictor.config),
         "parameters": predictor.parameters_hash,
         "upright": predictor.upright,
         "crop_focal_length": predictor.crop_focal_length,
+        "detector": [type(detector).__name__, file_identity(getattr(detector, "path", ""))] if detector else None,
     } | options
 
 

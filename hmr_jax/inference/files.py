@@ -5,7 +5,7 @@ Images are read, and results drawn and written, by threads while the network run
 
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ def predict_files(
     axes: Axes = "opengl",
     depth: DepthProvider | None = None,
     kinds: Collection[Kind] = DEFAULT_KINDS,
-    request: Mapping[str, Any] | None = None,
+    keep_done: bool = False,
     stages: Stages | None = None,
 ) -> Iterator[Path]:
     """Predicts and writes, for each image NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
@@ -64,8 +64,8 @@ def predict_files(
         axes: of the GLB file.
         depth: of the images, for a network that takes it; images without a map are predicted with a warning.
         kinds: of files that are written; what is not written costs nothing.
-        request: what results depend on beside the other arguments, such as the name of a detector. If given, images
-            are not predicted whose results of just this request are there. None: all are predicted.
+        keep_done: whether images are not predicted again whose results of just this request are there: of the same
+            file, boxes, camera, detector, network and kinds; never with depth.
         stages: measures how long reading, finding, predicting and writing take.
 
     Yields:
@@ -89,8 +89,8 @@ def predict_files(
     stages = stages or Stages()
     own_boxes = [boxes if boxes is None or isinstance(boxes, str) else boxes[i] for i in range(len(images))]
     requests: Sequence[str | None] = [None] * len(images)
-    if request is not None and depth is None:
-        common = what_is_common(predictor, axes=axes, kinds=sorted(kinds), **request)
+    if keep_done and depth is None:
+        common = what_is_common(predictor, axes=axes, kinds=sorted(kinds))
         requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, strict=True)]
     done = {i for i, own in enumerate(requests) if own is not None and is_done(output, names[i], kinds, own)}
     if done:

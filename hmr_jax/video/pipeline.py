@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from hmr_jax import __version__
-from hmr_jax.geometry import NOMINAL_CROP
 from hmr_jax.geometry.boxes import as_boxes, usable_boxes
 from hmr_jax.inference import Predictor, camera_of
-from hmr_jax.inference.earlier import file_identity
+from hmr_jax.inference.earlier import file_identity, what_is_common
 from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.export import Axes
@@ -93,23 +92,20 @@ def predict_video(
     if not (gap >= 0 and shortest >= 0 and smoothing > 0):
         raise ValueError(f"gap {gap}, shortest {shortest} and smoothing {smoothing} must be seconds, not negative.")
     info = read_info(path)
+    camera = None
     if intrinsics is not None:
-        camera = np.concatenate(camera_of((info.width, info.height), intrinsics, NOMINAL_CROP)).tolist()
+        camera = np.concatenate(camera_of((info.width, info.height), intrinsics)).tolist()
     every = max(round(info.rate / _SEARCHES), 1) if detect_every is None else detect_every
     if every < 1:
         raise ValueError(f"detect_every is {detect_every}: give 1 or more frames.")
     boxes = _checked(boxes, path)
     output.mkdir(parents=True, exist_ok=True)
     about = _header(predictor, path, info)
-    detector = "Detector" if predictor.detector is None else type(predictor.detector).__name__
-    key = {
-        **about, "parameters": getattr(predictor, "parameters_hash", None), "modified": path.stat().st_mtime_ns,
-        "size": path.stat().st_size, "camera": None if intrinsics is None else camera, "boxes": _digest(boxes),
-        "detector": [detector, *file_identity(getattr(predictor.detector, "path", ""))], "every": every, "gap": gap,
-        "shortest": shortest, "lens": getattr(predictor, "crop_focal_length", None),
-        "upright": getattr(predictor, "upright", None),
-    }  # fmt: skip
-    work = Work(output / f".{name}.work", key)
+    common = what_is_common(
+        predictor, video=file_identity(path), camera=camera, boxes=_digest(boxes), every=every, gap=gap,
+        shortest=shortest,
+    )  # fmt: skip
+    work = Work(output / f".{name}.work", common)
     search(predictor, path, info, work, boxes, every)
     found = boxes is None
     times, shots, tracks = _follow(work, gap, shortest if found else 0.0, every - 1 if found else 0, steady=found)

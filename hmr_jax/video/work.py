@@ -3,6 +3,7 @@
 A part is an npz file of the frames that its name says, written completely or not at all.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -25,18 +26,19 @@ class Work:
 
         Args:
             folder: of the work alone.
-            key: what the parts depend on: the video, the checkpoint, options; of JSON's types.
+            key: what the parts depend on: the video, the checkpoint, options; what JSON can hold.
         """
         self.folder = folder
         self._done: dict[str, int] = {}
+        wanted = json.loads(json.dumps(key))  # with lists for tuples, as it is read again
         try:
-            same = load_json(folder / _KEY) == dict(key)
+            same = load_json(folder / _KEY) == wanted
         except (OSError, ValueError):
             same = False
         if not same:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            write_json(folder / _KEY, dict(key))
+            write_json(folder / _KEY, wanted)
 
     def done(self, kind: str) -> int:
         """Number of frames, from the first on, whose parts of a kind are there."""
