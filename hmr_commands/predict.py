@@ -65,8 +65,7 @@ def main(
     from hmr_jax.inference.given import read_boxes, read_intrinsics, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
-    from hmr_jax.io.images import find_images
-    from hmr_jax.video import is_video
+    from hmr_jax.io.images import find_images, is_video
 
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
@@ -95,7 +94,14 @@ def main(
 def _of_videos(predictor, videos, output: Path, boxes, cameras, overlay: bool, smooth: bool, axes) -> Iterator[Path]:
     """The files written of some videos."""
     from hmr_jax.geometry.intrinsics import intrinsics_of_each
+    from hmr_jax.inference.result_files import result_names
     from hmr_jax.video import predict_video
+    from hmr_jax.video.results import overlay_file
 
-    for path, camera in zip(videos, intrinsics_of_each(cameras, len(videos)), strict=True):
-        yield from predict_video(predictor, path, output, boxes, camera, overlay, smooth, axes=axes).files
+    names, inputs = result_names(videos), {path.resolve() for path in videos}
+    for path, name in zip(videos, names, strict=True):
+        if (file := overlay_file(output, name)).resolve() in inputs:
+            raise ValueError(f"{file} would be overwritten by the overlay of {path}: choose another --output.")
+    for path, name, camera in zip(videos, names, intrinsics_of_each(cameras, len(videos)), strict=True):
+        result = predict_video(predictor, path, output, boxes, camera, overlay, smooth, name=name, axes=axes)
+        yield from result.files

@@ -59,3 +59,25 @@ def test_a_file_that_is_no_video_is_named(run, checkpoint, tmp_path):  # noqa: F
     assert code == 2
     assert "a.mp4" in messages
     assert messages.count("\n") == 1
+
+
+def test_videos_of_one_name_have_results_of_their_own(run, clip, checkpoint, tmp_path):  # noqa: F811
+    other = tmp_path / "other" / "walk.mp4"
+    other.parent.mkdir()
+    other.write_bytes(clip.read_bytes())
+    options = ("--boxes", boxes_of(tmp_path / "boxes.json", 3), "--checkpoint", checkpoint, "--no-overlay")
+    code, lines, messages = run(clip, other, *options, "--output", tmp_path / "out")
+    assert code == 0, messages
+    assert len(set(lines)) == 8
+    assert {line.rpartition("/")[2] for line in lines if line.endswith("json")} == {
+        "walk_video.json", "walk_2_video.json",
+    }  # fmt: skip
+
+
+def test_a_video_is_not_overwritten_by_the_overlay_of_another(run, clip, checkpoint, tmp_path):  # noqa: F811
+    other = clip.with_name("walk_overlay.mp4")
+    other.write_bytes(clip.read_bytes())
+    code, _, messages = run(clip, other, "--checkpoint", checkpoint, "--output", tmp_path)
+    assert code == 2
+    assert "walk_overlay.mp4 would be overwritten by the overlay of" in messages
+    assert other.read_bytes() == clip.read_bytes()

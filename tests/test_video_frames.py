@@ -12,6 +12,7 @@ pytest.importorskip("av")
 import av
 import video_clips as clips
 
+from hmr_jax.io.images import is_video
 from hmr_jax.video import frames
 from hmr_jax.video.frames import read_frames, read_info
 from hmr_jax.video.mp4 import writing_mp4
@@ -164,7 +165,7 @@ def test_files_that_are_no_videos_are_refused_in_one_sentence(tmp_path, kind, me
 
 def test_videos_are_told_from_images_by_their_names():
     names = ["a.mp4", "A.MOV", "b.webm", "a.jpg", "mp4", "a.gif", "a.mp4.png"]
-    assert [frames.is_video(name) for name in names] == [True, True, True, False, False, False, False]
+    assert [is_video(name) for name in names] == [True, True, True, False, False, False, False]
 
 
 def test_a_missing_file_is_named(tmp_path):

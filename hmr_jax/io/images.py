@@ -12,11 +12,20 @@ from PIL import ExifTags, Image
 _HEIF = (".heic", ".heif")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", *_HEIF)
 """Suffixes of the files that are read from a folder of images."""
+_VIDEOS = frozenset({
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".webm", ".wmv",
+})  # fmt: skip
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file has the name of a video."""
+    return Path(path).suffix.lower() in _VIDEOS
 
 
 def ignore_pillows_warnings() -> None:

@@ -1,8 +1,7 @@
 """Videos: people found, followed and posed from frame to frame, smoothed, and drawn."""
 
-from hmr_jax.video.frames import is_video
 from hmr_jax.video.motion import Motion
 from hmr_jax.video.pipeline import predict_video
 from hmr_jax.video.results import PersonTrack, VideoResult
 
-__all__ = ["Motion", "PersonTrack", "VideoResult", "is_video", "predict_video"]
+__all__ = ["Motion", "PersonTrack", "VideoResult", "predict_video"]

@@ -13,11 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SUFFIXES = frozenset({
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
-    ".webm", ".wmv",
-})  # fmt: skip
-"""Of names of videos, in small letters. Files are read whatever their name is; this tells them from images."""
 _MICROSECONDS = 1_000_000  # of a container's clock
 
 
@@ -45,11 +40,6 @@ class VideoInfo(NamedTuple):
     """Degrees by which stored frames are turned clockwise to be upright: 0, 90, 180 or 270."""
     sound: bool
     """Whether there is a sound track."""
-
-
-def is_video(path: str | Path) -> bool:
-    """Whether a file has the name of a video."""
-    return Path(path).suffix.lower() in SUFFIXES
 
 
 def import_av() -> ModuleType:
