@@ -76,7 +76,8 @@ def write_results(
     Returns:
         The files written.
     """
-    records = [person_record(person) for person in people]
+    records = [person_record(person) for person in people] if {"json", "npz"} & set(kinds) else []
+    overlay = draw_overlay(predictor, people, image, about["camera"]) if {"overlay", "html"} & set(kinds) else None
     with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as folder:
         part = Path(folder)
         if "json" in kinds:
@@ -91,9 +92,12 @@ def write_results(
             if kind in kinds and people:
                 placed = [person.vertices + person.translation for person in people]
                 write_mesh(part / f"{name}.{kind}", placed, predictor.body.faces, PALETTE, axes)
-        if "html" in kinds:
-            write_page(part / f"{name}.html", predictor, people, image, about)
-        for ending, panel in _panels(predictor, people, image, about["camera"], kinds):
+        if "html" in kinds and overlay is not None:
+            write_page(part / f"{name}.html", predictor, people, overlay, about)
+        panels = [("overlay", overlay)] if "overlay" in kinds and overlay is not None else []
+        if "details" in kinds:
+            panels += _details(predictor, people)
+        for ending, panel in panels:
             Image.fromarray(panel).save(part / f"{name}_{ending}.png", compress_level=_PNG_LEVEL)
         remove_results(output, name, keep={file.name for file in part.iterdir()})
         # Numbers last: where they are, everything is, if the writing was interrupted.
@@ -101,16 +105,13 @@ def write_results(
         return [file.replace(output / file.name) for file in files]
 
 
-def _panels(predictor: Predictor, people, image, camera, kinds) -> Iterator[tuple[str, np.ndarray]]:
-    """The pictures of an image's results, by the ending of their names."""
-    if "overlay" in kinds:
-        yield "overlay", draw_overlay(predictor, people, image, camera)
-    if "details" in kinds:
-        height, width = predictor.config.model.encoder.image_size
-        for number, person in enumerate(people):
-            suffix = f"_{number}" if len(people) > 1 else ""
-            for kind, panel in _detail_images(person, width / height):
-                yield f"{kind}{suffix}", panel
+def _details(predictor: Predictor, people: Sequence[PersonPrediction]) -> Iterator[tuple[str, np.ndarray]]:
+    """Visualizations of what else the network says of each person, by the ending of their names."""
+    height, width = predictor.config.model.encoder.image_size
+    for number, person in enumerate(people):
+        suffix = f"_{number}" if len(people) > 1 else ""
+        for kind, panel in _detail_images(person, width / height):
+            yield f"{kind}{suffix}", panel
 
 
 def draw_overlay(
@@ -140,7 +141,7 @@ def write_page(
     path: Path,
     predictor: Predictor,
     people: Sequence[PersonPrediction],
-    image: np.ndarray,
+    overlay: np.ndarray,
     about: Mapping[str, Any],
 ) -> None:
     """Writes a page of one file: the overlay, a table of the people, and each body, which the mouse rotates."""
@@ -151,7 +152,6 @@ def write_page(
     ]
     header = ("person", "left", "top", "right", "bottom", "x, cm", "y, cm", "z, cm")
     focal = f"focal length {camera['focal_length'][0]:.0f} px ({camera['source']})"
-    overlay = draw_overlay(predictor, people, image, camera)
     blocks: list[Block] = [Gallery("", [("in the image, from the side, from above", overlay)], wide=True)]
     if people:
         blocks.append(Table("People", header, rows, "Boxes in px; position: right, down and forward of the camera."))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 _CELLS = 4  # of the image along each side
-_BINS = 4  # of each colour
+_BINS = 4  # of red, green and blue each
+COLORS = _BINS**3
+"""That histograms tell apart."""
 _SIDE = 64  # px to which an image is thinned out
 CUT = 0.35
 """Share of pixels of another colour, on the mean over cells, below which there is no cut."""
@@ -20,13 +22,19 @@ def signature(image: np.ndarray) -> np.ndarray:
     """Histograms of colours of the cells of an image (H, W, 3) uint8: (16, 64), each sums to 1."""
     rows = np.linspace(0, image.shape[0] - 1, _SIDE).astype(int)
     columns = np.linspace(0, image.shape[1] - 1, _SIDE).astype(int)
-    bins = image[rows][:, columns].astype(np.int64) * _BINS // 256
-    codes = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
     side = _SIDE // _CELLS
-    cells = codes.reshape(_CELLS, side, _CELLS, side).swapaxes(1, 2).reshape(_CELLS**2, -1)
-    offsets = _BINS**3 * np.arange(len(cells))[:, None]
-    counts = np.bincount((cells + offsets).ravel(), minlength=len(cells) * _BINS**3)
+    cells = (
+        color_codes(image[rows][:, columns]).reshape(_CELLS, side, _CELLS, side).swapaxes(1, 2).reshape(_CELLS**2, -1)
+    )
+    offsets = COLORS * np.arange(len(cells))[:, None]
+    counts = np.bincount((cells + offsets).ravel(), minlength=len(cells) * COLORS)
     return counts.reshape(len(cells), -1) / cells.shape[1]
+
+
+def color_codes(pixels: np.ndarray) -> np.ndarray:
+    """Of (..., 3) uint8: (...) numbers of their colours, below `COLORS`."""
+    bins = pixels.astype(np.int64) * _BINS // 256
+    return (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> float:

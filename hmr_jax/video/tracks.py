@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from hmr_jax.video.cuts import COLORS, color_codes
+
 GAP = 2.0
 """Seconds for which a person may be unseen and is still the same."""
 SHORTEST = 0.3
@@ -23,7 +25,6 @@ _FARTHER = 0.8  # of the box's size per second of a gap, added to it
 _SIZE = 0.6  # logarithm of the ratio of sizes that costs 1
 _UNLIKE = 0.6  # distance of descriptors that costs 1
 _HIDDEN = 0.25  # intersection over union above which boxes of two people say little about either's looks
-_BINS = 4  # of each colour
 
 
 @dataclass
@@ -181,13 +182,13 @@ def describe(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     Returns:
         (n, 192) float32 square roots of shares; each third's squares sum to 1/3.
     """
-    made = np.zeros((len(boxes), 3, _BINS**3), np.float32)
+    made = np.zeros((len(boxes), 3, COLORS), np.float32)
     for number, (left, top, right, bottom) in enumerate(np.asarray(boxes, np.float64)):
         margin = 0.2 * (right - left)  # the sides show more of what is behind
         for third in range(3):
             edges = top + (bottom - top) * third / 3, top + (bottom - top) * (third + 1) / 3
             made[number, third] = _histogram(_part(image, left + margin, edges[0], right - margin, edges[1]))
-    return np.sqrt(made / 3).reshape(len(boxes), 3 * _BINS**3)
+    return np.sqrt(made / 3).reshape(len(boxes), 3 * COLORS)
 
 
 def descriptor_distance(one: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -206,6 +207,4 @@ def _part(image: np.ndarray, left: float, top: float, right: float, bottom: floa
 
 def _histogram(pixels: np.ndarray) -> np.ndarray:
     """(m, 3) uint8 -> (64,) shares of colours."""
-    bins = pixels.astype(np.int64) * _BINS // 256
-    codes = (bins[:, 0] * _BINS + bins[:, 1]) * _BINS + bins[:, 2]
-    return np.bincount(codes, minlength=_BINS**3) / len(pixels)
+    return np.bincount(color_codes(pixels), minlength=COLORS) / len(pixels)
