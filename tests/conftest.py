@@ -14,7 +14,10 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 
+import runpy
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import jax
@@ -82,3 +85,48 @@ def scored(people_files, tmp_path_factory):
     from scored_people import score_file
 
     return score_file(people_files, tmp_path_factory.mktemp("scored") / "a.json")
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """An exported DeforHMR with random parameters."""
+    from tiny import config, random_parameters
+
+    from hmr_jax.checkpoints import export
+
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    export(folder, config("unused"), random_parameters(config("unused")))
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder with two images of noise, 90x120 and 200x100 pixels."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, shape in (("a.jpg", (120, 90, 3)), ("b.png", (100, 200, 3))):
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys):
+    """Runs predict.py; returns its exit code, its lines on stdout, and stderr."""
+
+    def program(*arguments):
+        monkeypatch.setenv("HMR_JAX_CACHE", "")
+        monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
+        code = 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            try:
+                runpy.run_path(str(Path(__file__).parents[1] / "predict.py"), run_name="__main__")
+            except SystemExit as end:
+                code = end.code
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err
+
+    return program

@@ -1,6 +1,7 @@
 """Boxes are read from the files of detectors and annotators, or the file is refused with the reason."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,3 +167,59 @@ def test_text_that_is_none_is_refused(images, tmp_path):
     for read in (lambda path: read_boxes(path, images[:1]), read_video_boxes):
         with pytest.raises(ValueError, match=r"a\.txt is not a file of text"):
             read(str(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("3", "must hold"),
+        ('{"b.jpg": []}', "no boxes for a.jpg"),
+        ('{"a.jpg": [[1, 2]]}', "not a list of"),
+    ],
+)
+def test_box_files_are_checked(tmp_path, content, message):
+    path = tmp_path / "boxes.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_boxes(str(path), [Path("a.jpg")])
+
+
+def test_box_files_of_other_systems_are_read(tmp_path):
+    text = json.dumps({"sub/\u00e9.jpg": [[1, 2, 30, 40]], "b.jpg": [1, 2, 30, 40]}, ensure_ascii=False)
+    composed, decomposed = Path("sub/\u00e9.jpg"), Path("sub/e\u0301.jpg")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "boxes.json").write_text(text, encoding=encoding)
+        for path in (composed, decomposed, tmp_path / decomposed):
+            boxes = read_boxes(str(tmp_path / "boxes.json"), [path, Path("b.jpg")])
+            np.testing.assert_array_equal(boxes, [[[1, 2, 30, 40]]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"x.jpg": []}', "'x.jpg' could be c1/x.jpg or c2/x.jpg; state the folder, too"),
+        ('{"c1/x.jpg": []}', "has no boxes for x.jpg"),
+        ('{"c1/x.jpg": [], "c2/x.jpg": [], "c1/x.jpg": []}', "'c1/x.jpg' stands twice"),
+        ('{"c1/x.jpg": [], "./c1/x.jpg": [], "c2/x.jpg": []}', "are the same file"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4, 0.9]], "c2/x.jpg": []}', "leave scores, classes and other columns out"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4, 0.9, 0], [1, 2, 3, 4, 0.9, 0]], "c2/x.jpg": []}', r"shape \(2, 6\)"),
+        ('{"c1/x.jpg": [1, 2, 3, 4, 5, 6, 7, 8], "c2/x.jpg": []}', r"shape \(8,\)"),
+        ('{"c1/x.jpg": [[1, 2, 3, 4], [1, 2, 3]], "c2/x.jpg": []}', "are not a list of"),
+        ('{"c1/x.jpg": {"box": 1}, "c2/x.jpg": []}', "are not a list of"),
+        ('{"c1/x.jpg": ' + 100000 * "[", "not valid JSON"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_boxes_of_a_name_in_two_folders_and_rows_with_more_are_refused(tmp_path, content, message):
+    (tmp_path / "boxes.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_boxes(str(tmp_path / "boxes.json"), [Path("c1/x.jpg"), Path("c2/x.jpg")])
+
+
+def test_boxes_by_folder_and_name_go_to_their_images(tmp_path):
+    images = [tmp_path / "c1" / "x.jpg", tmp_path / "c2" / "x.jpg", tmp_path / "c2" / "y.jpg"]
+    table = {"c2/x.jpg": [[0, 0, 2, 2]], str(images[0]): [[0, 0, 1, 1]], "y.jpg": [], "c3/x.jpg": [[9, 9, 10, 10]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(table))
+    boxes = read_boxes(str(tmp_path / "boxes.json"), images)
+    assert [own.tolist() for own in boxes] == [[[0, 0, 1, 1]], [[0, 0, 2, 2]], []]

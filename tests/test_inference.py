@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
+from tiny import random_parameters
 
-from hmr_jax.batch import zeros
 from hmr_jax.checkpoints import export
 from hmr_jax.config import Config, DataConfig, DecoderConfig, EncoderConfig, ModelConfig
 from hmr_jax.depth import DepthMap, crop_depth
@@ -21,24 +21,12 @@ from hmr_jax.geometry.boxes import square_box
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference import Predictor
 from hmr_jax.inference import predictor as inference
-from hmr_jax.models import build_model
 from hmr_jax.models.deforhmr import DeforHMR
 
 ENCODER = EncoderConfig(image_size=(64, 48), dim=32, depth=1, num_heads=2)
 DECODER = DecoderConfig(dim=32, depth=2, num_heads=2, head_dim=16, mlp_dim=32, offset_groups=2)
 CONFIG = Config(model=ModelConfig(encoder=ENCODER, decoder=DECODER), data=DataConfig(crop_size=64))
 BOXES = [np.array([[20.0, 10, 70, 90], [0, 0, 40, 110]]), np.array([[60.0, 30, 160, 120]])]
-
-
-def random_parameters(config: Config) -> dict:
-    """Parameters large enough that the prediction depends on the image; compiling `init` would take longer."""
-    init = build_model(config.model).init
-    shapes = jax.eval_shape(init, jax.random.key(0), zeros(1, config.data.crop_size))["params"]
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: (0.2 * rng.standard_normal(leaf.shape)).astype(np.float32), shapes)
-    params["head"]["mean_camera"] = np.float32([0.9, 0, 0])
-    params["head"]["camera"]["kernel"] *= 0.1
-    return params
 
 
 @pytest.fixture(scope="module")

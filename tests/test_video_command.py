@@ -9,7 +9,6 @@ pytest.importorskip("av")
 
 import video_clips as clips
 from PIL import Image
-from test_predict import checkpoint, run  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +26,10 @@ def boxes_of(path, frames):
 
 
 @pytest.mark.parametrize("axes", ["opengl", "opencv"])
-def test_a_video_becomes_motions_and_an_overlay(run, clip, checkpoint, tmp_path, axes):  # noqa: F811
+def test_a_video_becomes_motions_and_an_overlay(predict, clip, tiny_checkpoint, tmp_path, axes):
     boxes = boxes_of(tmp_path / "boxes.json", 3)
-    options = ("--boxes", boxes, "--checkpoint", checkpoint, "--output", tmp_path / "out", "--axes", axes)
-    code, lines, messages = run(clip, *options, "--intrinsics", "300,300,160,120")
+    options = ("--boxes", boxes, "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out", "--axes", axes)
+    code, lines, messages = predict(clip, *options, "--intrinsics", "300,300,160,120")
     assert code == 0, messages
     names = {
         "walk_person_0.npz", "walk_person_0.glb", "walk_person_0.bvh", "walk_overlay.mp4", "walk_video.json",
@@ -44,29 +43,29 @@ def test_a_video_becomes_motions_and_an_overlay(run, clip, checkpoint, tmp_path,
 @pytest.mark.parametrize(
     "more", [("--only", "json"), ("--again",), ("--depth", "maps"), ("a.jpg",)], ids=lambda more: more[0]
 )
-def test_what_does_not_go_with_videos_is_refused(run, clip, checkpoint, tmp_path, more):  # noqa: F811
+def test_what_does_not_go_with_videos_is_refused(predict, clip, tiny_checkpoint, tmp_path, more):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg")
     more = [tmp_path / part if part == "a.jpg" else part for part in more]
-    code, _, messages = run(clip, *more, "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    code, _, messages = predict(clip, *more, "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
     assert (code, messages.count("\n")) == (2, 1)
     assert "Videos are predicted by themselves" in messages
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_no_video_is_named(run, checkpoint, tmp_path):  # noqa: F811
+def test_a_file_that_is_no_video_is_named(predict, tiny_checkpoint, tmp_path):
     (tmp_path / "a.mp4").write_text("hello")
-    code, _, messages = run(tmp_path / "a.mp4", "--checkpoint", checkpoint, "--output", tmp_path / "out")
+    code, _, messages = predict(tmp_path / "a.mp4", "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out")
     assert code == 2
     assert "a.mp4" in messages
     assert messages.count("\n") == 1
 
 
-def test_videos_of_one_name_have_results_of_their_own(run, clip, checkpoint, tmp_path):  # noqa: F811
+def test_videos_of_one_name_have_results_of_their_own(predict, clip, tiny_checkpoint, tmp_path):
     other = tmp_path / "other" / "walk.mp4"
     other.parent.mkdir()
     other.write_bytes(clip.read_bytes())
-    options = ("--boxes", boxes_of(tmp_path / "boxes.json", 3), "--checkpoint", checkpoint, "--no-overlay")
-    code, lines, messages = run(clip, other, *options, "--output", tmp_path / "out")
+    options = ("--boxes", boxes_of(tmp_path / "boxes.json", 3), "--checkpoint", tiny_checkpoint, "--no-overlay")
+    code, lines, messages = predict(clip, other, *options, "--output", tmp_path / "out")
     assert code == 0, messages
     assert len(set(lines)) == 8
     assert {line.rpartition("/")[2] for line in lines if line.endswith("json")} == {
@@ -74,10 +73,10 @@ def test_videos_of_one_name_have_results_of_their_own(run, clip, checkpoint, tmp
     }  # fmt: skip
 
 
-def test_a_video_is_not_overwritten_by_the_overlay_of_another(run, clip, checkpoint, tmp_path):  # noqa: F811
+def test_a_video_is_not_overwritten_by_the_overlay_of_another(predict, clip, tiny_checkpoint, tmp_path):
     other = clip.with_name("walk_overlay.mp4")
     other.write_bytes(clip.read_bytes())
-    code, _, messages = run(clip, other, "--checkpoint", checkpoint, "--output", tmp_path)
+    code, _, messages = predict(clip, other, "--checkpoint", tiny_checkpoint, "--output", tmp_path)
     assert code == 2
     assert "walk_overlay.mp4 would be overwritten by the overlay of" in messages
     assert other.read_bytes() == clip.read_bytes()

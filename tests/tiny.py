@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from hmr_jax.batch import zeros
@@ -16,6 +17,7 @@ from hmr_jax.config import (
     ModelConfig,
     OptimConfig,
 )
+from hmr_jax.models import build_model
 
 MODEL = ModelConfig(
     encoder=EncoderConfig(image_size=(32, 32), dim=16, depth=2, num_heads=2),
@@ -30,6 +32,17 @@ def config(output, **changes) -> Config:
         checkpoint=CheckpointConfig(every=2, keep=2),
     )  # fmt: skip
     return dataclasses.replace(tiny, **changes)
+
+
+def random_parameters(config: Config) -> dict:
+    """Parameters large enough that the prediction depends on the image; compiling `init` would take longer."""
+    init = build_model(config.model).init
+    shapes = jax.eval_shape(init, jax.random.key(0), zeros(1, config.data.crop_size))["params"]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: (0.2 * rng.standard_normal(leaf.shape)).astype(np.float32), shapes)
+    params["head"]["mean_camera"] = np.float32([0.9, 0, 0])
+    params["head"]["camera"]["kernel"] *= 0.1
+    return params
 
 
 def batch(step: int, size: int = 8, crop: int = 32) -> dict[str, np.ndarray]:
