@@ -38,7 +38,7 @@ def parameters_from_vertices(
     """
     weights = np.asarray(body.skinning_weights)[vertex_ids] ** _SHARPEN
     weights = weights / (weights.sum(0) + 1e-9)  # (n, J), columns sum to 1
-    batch = len(vertices)
+    batch = vertices.shape[0]
     world = jnp.broadcast_to(jnp.eye(3), (batch, body.num_joints, 3, 3))
     betas = jnp.zeros((batch, num_betas))
 
@@ -70,7 +70,7 @@ def _solve_betas(
     body: BodyModel, rotations: jax.Array, vertices: jax.Array, vertex_ids: np.ndarray, num_betas: int
 ) -> jax.Array:
     """(B, S) by ridge regression; the translation of the body is free."""
-    batch = len(vertices)
+    batch = vertices.shape[0]
 
     def posed(betas: jax.Array) -> jax.Array:
         points = skin(body, jnp.broadcast_to(betas, (batch, num_betas)), rotations, vertex_ids=vertex_ids).vertices

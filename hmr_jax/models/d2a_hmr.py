@@ -67,7 +67,7 @@ class D2AHMR(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None, jax.Array]:
         """Image features, depth features or None, and (B,) 1 where a sample has depth."""
         config = self.config
-        count = len(batch["features"] if "features" in batch else batch["image"])
+        count = batch["features" if "features" in batch else "image"].shape[0]
         maps = batch.get("pseudo_depth")
         if maps is None and self.is_initializing():
             maps = jnp.zeros(batch["image"].shape[:3], jnp.uint8)  # creates the parameters of both streams
@@ -93,7 +93,7 @@ class D2AHMR(nn.Module):
 
     def _depth_skip(self, depth: jax.Array | None, has_depth: jax.Array, grid: tuple[int, ...]) -> jax.Array:
         """(B, N, D): the skip from depth features to regressor, dashed in the paper's figure; zeros without depth."""
-        batch, dim = len(has_depth), self.config.d2a.dim
+        batch, dim = has_depth.shape[0], self.config.d2a.dim
         if depth is None:
             return jnp.zeros((batch, grid[0] * grid[1], dim), self.dtype)
         skip = Dense(dim, dtype=self.dtype, name="depth_skip")(resize_map(depth, grid))
@@ -143,7 +143,7 @@ def pose_mesh(
         full: whether to add the whole mesh (B, V, 3).
     """
     keypoints = jnp.einsum("kc,bcd->bkd", coarse.joint_set_matrix(body, "keypoints_44"), vertices)
-    focal = jnp.full((len(camera), 2), focal_length / NOMINAL_CROP)
+    focal = jnp.full((camera.shape[0], 2), focal_length / NOMINAL_CROP)
     return Prediction(
         global_orient=None,
         body_pose=None,

@@ -65,7 +65,7 @@ class DecoderLayer(nn.Module):
                 sampling=config.sampling, dtype=self.dtype, name="cross_attention",
             )(x, features, sampled, more)  # fmt: skip
         else:
-            context = features.reshape(len(features), -1, features.shape[-1])
+            context = features.reshape(features.shape[0], -1, features.shape[-1])
             context = context if more is None else jnp.concatenate([context, more], 1)
             y = plain("cross_attention")(x, context)
         tokens = tokens + drop(y)
@@ -112,7 +112,7 @@ class Decoder(nn.Module):
         if landmarks is not None:
             more = LandmarkTokens(features.shape[-1], self.dtype, name="landmarks")(landmarks)
         queries = self.param("queries", nn.initializers.normal(0.02), (self.num_tokens, config.dim))
-        tokens = jnp.broadcast_to(queries, (len(features), *queries.shape)).astype(self.dtype)
+        tokens = jnp.broadcast_to(queries, (features.shape[0], *queries.shape)).astype(self.dtype)
         sampled: Sampled | None = None
         points = []
         for layer in range(config.depth):

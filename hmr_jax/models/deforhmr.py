@@ -101,7 +101,7 @@ def pose_body(
     output = skin(body, betas, rotations, vertex_ids=None if vertices else ids)
     needed = output.vertices[:, ids] if vertices else output.vertices
     keypoints = jnp.einsum("kn,bnc->bkc", matrix, jnp.concatenate([output.joints, needed], 1))
-    focal = jnp.full((len(betas), 2), focal_length / NOMINAL_CROP)
+    focal = jnp.full((betas.shape[0], 2), focal_length / NOMINAL_CROP)
     return Prediction(
         global_orient=rotations[:, :1],
         body_pose=rotations[:, 1:],

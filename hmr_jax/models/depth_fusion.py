@@ -195,4 +195,4 @@ def resize_map(features: jax.Array, grid: tuple[int, ...]) -> jax.Array:
     """(B, h', w', C) -> (B, *grid, C), bilinear; unchanged if it has that size."""
     if features.shape[1:3] == grid:
         return features
-    return jax.image.resize(features, (len(features), *grid, features.shape[-1]), "linear")
+    return jax.image.resize(features, (features.shape[0], *grid, features.shape[-1]), "linear")

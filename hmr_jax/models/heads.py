@@ -34,7 +34,7 @@ class SMPLHead(nn.Module):
     def __call__(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(B, T, D) tokens, T either 1 or `MULTI_TOKENS` -> rotations (B, 24, 3, 3), betas (B, 10), camera (B, 3)."""
         tokens = tokens.astype(jnp.float32)
-        batch = len(tokens)
+        batch = tokens.shape[0]
 
         def mean(name, value):
             return jax.lax.stop_gradient(self.param(f"mean_{name}", lambda _: jnp.asarray(value)))
@@ -64,7 +64,7 @@ class KeypointScale(nn.Module):
         """(B, T, D) -> (B, 44, 3) metres."""
         pooled = tokens.astype(jnp.float32).mean(1)
         raw = Dense(len(KEYPOINTS_44) * 3, kernel_init=nn.initializers.normal(0.001), name="scale")(pooled)
-        return to_scale(raw.reshape(len(tokens), -1, 3))
+        return to_scale(raw.reshape(tokens.shape[0], -1, 3))
 
 
 def to_scale(raw: jax.Array) -> jax.Array:

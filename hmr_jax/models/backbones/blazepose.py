@@ -248,7 +248,7 @@ class BlazePose(nn.Module):
             second = Residual(sizes.width, 2, dtype, name=f"landmarks{stage}_down")(second)
             for i in range(count):
                 second = Residual(sizes.width, dtype=dtype, name=f"landmarks{stage}_{i}")(second)
-        flat = second.reshape(len(second), -1)  # (B, 2 * 2 * width)
+        flat = second.reshape(second.shape[0], -1)  # (B, 2 * 2 * width)
         landmarks = nn.Dense(5 * NUM_LANDMARKS, dtype=dtype, name="landmarks")(flat)
         world = nn.Dense(3 * NUM_LANDMARKS, dtype=dtype, name="world")(flat)
         presence = nn.sigmoid(nn.Dense(1, dtype=dtype, name="presence")(flat))
