@@ -8,7 +8,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,8 +15,7 @@ import numpy as np
 from hmr_jax import cli, runtime
 from hmr_jax.batch import zeros
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.geometry.intrinsics import image_camera
-from hmr_jax.inference import Predictor, results
+from hmr_jax.inference import Predictor
 from hmr_jax.models import build_model
 
 
@@ -45,10 +43,7 @@ def main() -> None:
         whole = milliseconds(lambda: predictor(image, boxes), 3) / options.people  # noqa: B023
         print(f"batch {size:3d}: {whole:6.1f} ms a person, {1e3 / whole:6.1f} people/s, first call {first:.1f} s")
     with tempfile.TemporaryDirectory() as folder:
-        header = results.header(predictor, Path("image.jpg"), image, image_camera((1280, 720), None))
-        writing = milliseconds(
-            lambda: results.write_results(predictor, people, image, header, Path(folder), "image"), 3
-        )
+        writing = milliseconds(lambda: people.save(folder), 3)
     print(f"all files of one image of 1280x720 with one person: {writing:.0f} ms")
 
 

@@ -57,9 +57,9 @@ in_camera = person.vertices + person.translation
 print(f"the body is between {in_camera[:, 2].min():.1f} and {in_camera[:, 2].max():.1f} m away")
 
 # %% [markdown]
-# That is far too far: without intrinsics the camera is a very long lens, as in HMR2.0. With the camera's true
-# intrinsics the distance has the right size. The generator counts pixels from the corner of the first one, predictions
-# from its centre.
+# How far depends on the focal length. Without intrinsics and EXIF it is that of a field of view of 60 degrees. With the
+# camera's true intrinsics the distance has the right size. The generator counts pixels from the corner of the first one,
+# predictions from its centre.
 
 # %%
 intrinsics = truth["intrinsics"][0] - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
@@ -78,10 +78,18 @@ errors = mpjpe(predicted - predicted[:, 39:40], true - true[:, 39:40])
 print("mean error of the keypoints, mm:", np.round(np.asarray(errors)).astype(int))
 
 # %% [markdown]
-# ## Write files
+# ## Show and write
 #
-# `predict_files` does what the command does: numbers (JSON, npz), a mesh (GLB), an overlay with three views, and an
-# image of where the decoder looks.
+# What `Predictor` returns is a list that can be shown (`predictions.show()`, also in notebooks) and written: numbers
+# (JSON, npz), a mesh (GLB), an overlay with three views, an image of where the decoder looks, and a page with bodies
+# that the mouse rotates.
+
+# %%
+print([path.name for path in predictions.save(OUT / "saved", kinds=["json", "html"])])
+print(list(predictions.to_dict()))
+
+# %% [markdown]
+# `predict_files` does what the command does, with threads that read and write meanwhile:
 
 # %%
 paths = [OUT / f"person_{number}.jpg" for number in range(len(images))]

@@ -208,7 +208,7 @@ def one(kind: str, seed: int) -> bool:
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         try:
             CHECKS[kind](random.Random(seed))
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             message = str(error)
         except BaseException:
             print(f"{kind}, seed {seed}", file=sys.stderr)

@@ -194,10 +194,10 @@ def test_images_of_every_kind_are_the_same(predictor, images, kind):
     "image",
     [
         np.zeros((30, 40, 4), np.uint8), np.zeros((3, 30, 40), np.uint8), np.zeros((0, 40, 3), np.uint8),
-        np.zeros((30, 40), np.uint16), np.zeros(30, np.uint8), np.zeros((30, 40, 3), bool), "a.jpg", 3, ["a.jpg"],
+        np.zeros((30, 40), np.uint16), np.zeros(30, np.uint8), np.zeros((30, 40, 3), bool), b"a.jpg", 3, [3],
         Image.fromarray(np.full((4, 4), np.nan, np.float32)),
     ],
-    ids=["RGBA", "channels first", "empty", "uint16", "one axis", "bool", "name", "number", "names", "not finite"],
+    ids=["RGBA", "channels first", "empty", "uint16", "one axis", "bool", "bytes", "number", "numbers", "not finite"],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(predictor, image):
     for boxes in ("whole", None, np.array([[1, 2, 10, 20]])):

@@ -10,7 +10,7 @@ from hmr_jax import geometry
 from hmr_jax.geometry.cameras import NEAREST, fit_translation
 from hmr_jax.geometry.intrinsics import camera_of, image_camera
 from hmr_jax.inference.given import read_intrinsics
-from hmr_jax.inference.inputs import exif_focal_lengths
+from hmr_jax.inference.inputs import photos_of
 from hmr_jax.io.exif import focal_length, focal_length_of_file
 
 BASE = ExifTags.Base
@@ -64,8 +64,9 @@ def test_files_that_are_no_images_have_no_focal_length(tmp_path):
 
 
 def test_pil_images_tell_their_own():
-    found = exif_focal_lengths([photo(FocalLengthIn35mmFilm=26), np.zeros((3, 4, 3), np.uint8)])
-    assert found == [pytest.approx(300.46, abs=0.01), None]
+    photos = photos_of([photo(FocalLengthIn35mmFilm=26), np.zeros((3, 4, 3), np.uint8)])
+    assert photos[0].camera.focal_length == pytest.approx([300.46] * 2, abs=0.01)
+    assert [one.camera.source for one in photos] == ["exif", "default"]
 
 
 def test_what_is_given_goes_before_exif_and_exif_before_the_default():

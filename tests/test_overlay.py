@@ -1,7 +1,5 @@
 """Bodies over photos, and their side and top views."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +7,9 @@ from PIL import Image
 from hmr_jax.body import load_body_model
 from hmr_jax.geometry.intrinsics import image_camera
 from hmr_jax.inference import PersonPrediction
-from hmr_jax.inference.results import header, write_results
+from hmr_jax.inference.origin import Origin
+from hmr_jax.inference.photo import Photo
+from hmr_jax.inference.results import write_results
 from hmr_jax.rendering import overlay
 from hmr_jax.rendering.contact_sheet import caption, contact_sheet
 from hmr_jax.rendering.overlay import PANEL, SIDE, TOP, draw_bodies, three_views
@@ -162,15 +162,12 @@ def test_photos_of_models_that_expect_errors_show_them(standing, tmp_path):
         "global_orient": np.eye(3)[None], "body_pose": np.tile(np.eye(3), (23, 1, 1)),
         "sampling_points": None, "silhouette": None,
     }  # fmt: skip
-    body = SimpleNamespace(faces=faces, topology="hmr-default")
-    encoder = SimpleNamespace(image_size=(8, 8))
-    model = SimpleNamespace(encoder=encoder, focal_length=5000.0)
-    predictor = SimpleNamespace(body=body, checkpoint={}, config=SimpleNamespace(model=model))
+    origin = Origin({}, "hmr-default", faces, 5000.0, 1.0)
     camera = image_camera((PHOTO.shape[1], PHOTO.shape[0]), (400, 400, 60, 80))
-    about = header(predictor, tmp_path / "a.png", PHOTO, camera)
+    photo = Photo(tmp_path / "a.png", PHOTO, camera)
     views = {}
     for name, sigma in (("sure", np.full(44, 0.01)), ("unsure", np.full(44, 0.15)), ("silent", None)):
-        write_results(predictor, [PersonPrediction(**numbers, sigma=sigma)], PHOTO, about, tmp_path, name)
+        write_results(origin, [PersonPrediction(**numbers, sigma=sigma)], photo, tmp_path, name)
         views[name] = np.asarray(Image.open(tmp_path / f"{name}_overlay.png")).astype(int)
     changed = {name: (views[name] != views["silent"]).any(-1)[24:] for name in ("sure", "unsure")}  # under the captions
     left, right = span(changed["unsure"])[2:]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,10 +16,11 @@ from tqdm import tqdm
 from hmr_jax.depth import DepthMap
 from hmr_jax.depth.providers import DepthProvider, DiskDepth, maps_or_errors
 from hmr_jax.geometry.boxes import as_boxes, check_box
-from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of_each
+from hmr_jax.geometry.intrinsics import image_camera, intrinsics_of_each
 from hmr_jax.inference import Predictor
 from hmr_jax.inference.earlier import is_done, request_of, what_is_common
 from hmr_jax.inference.given import Boxes
+from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.result_files import (
     check_no_image_is_a_result,
     is_too_long,
@@ -27,7 +28,7 @@ from hmr_jax.inference.result_files import (
     result_names,
     results_of,
 )
-from hmr_jax.inference.results import DEFAULT_KINDS, Kind, header, write_results
+from hmr_jax.inference.results import DEFAULT_KINDS, Kind, write_results
 from hmr_jax.inference.stages import Stages
 from hmr_jax.io.exif import focal_length_of_file
 from hmr_jax.io.images import ignore_pillows_warnings, read_image
@@ -105,14 +106,13 @@ def predict_files(
     chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
     with ThreadPoolExecutor(_THREADS) as readers, ThreadPoolExecutor(_THREADS) as writers:
 
-        def read(i: int) -> _Loaded:
+        def read(i: int) -> Photo:
             with stages.measure("read"):
                 return _load(predictor, images[i], own_boxes[i], cameras[i], names[i])
 
-        def write(i: int, own, one: _Loaded) -> list[Path]:
+        def write(i: int, own, one: Photo) -> list[Path]:
             with stages.measure("write"):
-                about = header(predictor, images[i], one.image, one.camera, requests[i])
-                files = write_results(predictor, own, one.image, about, output, names[i], axes, kinds)
+                files = write_results(predictor.origin, own, one, output, names[i], axes, kinds, requests[i])
             stages.count(len(own))
             return files
 
@@ -133,10 +133,7 @@ def predict_files(
             with stages.measure("predict"):
                 people = predictor(list(pixels.values()), found, [loaded[i].camera for i in pixels], depth=maps)
             yield from finished(writing)
-            writing = [
-                writers.submit(write, i, [person for person in people if person.image_index == index], loaded[i])
-                for index, i in enumerate(pixels)
-            ]
+            writing = [writers.submit(write, i, people.of(index), loaded[i]) for index, i in enumerate(pixels)]
             for i in chunk:
                 if i not in pixels:
                     remove_results(output, names[i])
@@ -148,12 +145,7 @@ def predict_files(
         raise ValueError("\n".join(problems) + rest)
 
 
-class _Loaded(NamedTuple):
-    image: np.ndarray
-    camera: ImageCamera
-
-
-def _load(predictor: Predictor, path: Path, boxes: Any, intrinsics: Any, name: str) -> _Loaded:
+def _load(predictor: Predictor, path: Path, boxes: Any, intrinsics: Any, name: str) -> Photo:
     """Reads an image; raises ValueError or FileNotFoundError if it, its boxes or its intrinsics cannot be used."""
     if is_too_long(name):
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
@@ -166,10 +158,10 @@ def _load(predictor: Predictor, path: Path, boxes: Any, intrinsics: Any, name: s
     for number, box in enumerate(as_boxes(boxes, f"The boxes of {path.name}")):
         check_box(box, size, f"Box {number} of {path.name}")
     exif = focal_length_of_file(path) if intrinsics is None else None
-    return _Loaded(image, image_camera(size, intrinsics, exif, predictor.crop_focal_length))
+    return Photo(path, image, image_camera(size, intrinsics, exif, predictor.crop_focal_length))
 
 
-def _usable(chunk: Sequence[int], reading: Sequence[Future[_Loaded]], problems: list[str]) -> dict[int, _Loaded]:
+def _usable(chunk: Sequence[int], reading: Sequence[Future[Photo]], problems: list[str]) -> dict[int, Photo]:
     """The images that could be read; what is wrong with the others is added to the problems."""
     loaded = {}
     for i, future in zip(chunk, reading, strict=True):

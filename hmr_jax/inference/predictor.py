@@ -12,6 +12,7 @@ Shapes: H, W an image, n its boxes, S side of the crop.
 
 import dataclasses
 import functools
+import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,9 +28,11 @@ from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.geometry.intrinsics import ImageCamera, image_camera, intrinsics_of_each
-from hmr_jax.inference.inputs import Images, exif_focal_lengths, image_list, is_one, several_images, usable
+from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, usable
+from hmr_jax.inference.origin import Origin
+from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import place, place_as_hmr2
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
@@ -123,6 +126,14 @@ class Predictor:
         """The body model, with `faces` and `topology`."""
         return self.model.body
 
+    @property
+    def origin(self) -> Origin:
+        """What results say of the network."""
+        height, width = self.config.model.encoder.image_size
+        return Origin(
+            self.checkpoint, self.body.topology, self.body.faces, self.config.model.focal_length, width / height
+        )
+
     @functools.cached_property
     def parameters_hash(self) -> str:
         """A hash of the parameters, 32 hexadecimal digits."""
@@ -143,12 +154,12 @@ class Predictor:
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
-    ) -> list[PersonPrediction]:
+    ) -> People:
         """Predicts the person in every box; the crops of all images share batches.
 
         Args:
-            images: list of images, or one: (H, W, 3) uint8 RGB or (H, W) grey, of NumPy or JAX; or PIL images, which
-                are read as files are, see `hmr_jax.io.images`.
+            images: list of images, or one: (H, W, 3) uint8 RGB or (H, W) grey, of NumPy or JAX; PIL images; or paths of
+                files. See `hmr_jax.io.images`.
             boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
                 of `find_boxes`. "whole": each whole image is the box of one person.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; or one of these, an `ImageCamera` or None, per
@@ -158,37 +169,38 @@ class Predictor:
                 depth such a network predicts from the image alone, with a warning.
 
         Returns:
-            One prediction per box, in the order of images and boxes.
+            One prediction per box, in the order of images and boxes: a list, which can also be shown and written.
 
         Raises:
+            FileNotFoundError: there is no such image.
             ValueError: if a box, an image, intrinsics or a depth map cannot be used; the message names it.
         """
         if not 0 < enlarge <= LARGEST:
             raise ValueError(f"enlarge is {enlarge}: give a factor between 0 and {LARGEST:g}.")
         if is_one(images) and boxes is not None and not isinstance(boxes, str):
             boxes = [boxes]
-        images = several_images(images)
-        exif = exif_focal_lengths(images)
-        images = image_list(images)
+        photos = photos_of(images, intrinsics, self.crop_focal_length)
+        arrays = [photo.image for photo in photos]
         if isinstance(depth, DepthMap):
             depth = [depth]
-        self._check_depth(images, depth)
+        self._check_depth(arrays, depth)
         if boxes is None:
-            boxes = self.find_boxes(images)
+            boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
             if boxes != "whole":
                 raise ValueError(f"Boxes '{boxes}': give arrays, None to find the people, or \"whole\".")
-            boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
+            boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in arrays]
             enlarge = 1.0  # an image has room around the person
-        if len(boxes) != len(images):
-            raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
-        cameras = [
-            image_camera((image.shape[1], image.shape[0]), given, written, self.crop_focal_length)
-            for image, given, written in zip(images, intrinsics_of_each(intrinsics, len(images)), exif, strict=True)
-        ]
-        people = list(self._people(images, boxes, cameras, enlarge))  # every box is checked before the first batch
+        if len(boxes) != len(photos):
+            raise ValueError(f"{len(photos)} images but boxes for {len(boxes)}: give one array of boxes per image.")
+        people = list(self._people(photos, boxes, enlarge))  # every box is checked before the first batch
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
-            return list(self._run(images, people, depth))
+            return People(self._run(arrays, people, depth), photos, self.origin)
+
+    def video(self, path: str | Path, output: str | Path, **options: Any) -> Any:
+        """The people of a video and their motion: `hmr_jax.video.predict_video`, which has the options."""
+        # By name, as `hmr_jax.video` stands above this package.
+        return importlib.import_module("hmr_jax.video").predict_video(self, path, output, **options)
 
     def find_boxes(self, images: Images) -> list[np.ndarray]:
         """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""
@@ -212,17 +224,16 @@ class Predictor:
             if one is not None:
                 one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
 
-    def _people(self, images, boxes, cameras: Sequence[ImageCamera], enlarge) -> Iterator[dict]:
+    def _people(self, photos: Sequence[Photo], boxes, enlarge) -> Iterator[dict]:
         """Box, crop and camera of each person: what is known before the network runs."""
-        for index, (image, image_boxes, camera) in enumerate(zip(images, boxes, cameras, strict=True)):
-            size = image.shape[1], image.shape[0]
+        for index, (photo, image_boxes) in enumerate(zip(photos, boxes, strict=True)):
             for number, box in enumerate(as_boxes(image_boxes, f"The boxes of image {index}")):
-                check_box(box, size, f"Box {number} of image {index}")
+                check_box(box, photo.size, f"Box {number} of image {index}")
                 center, side = square_box(box, enlarge)
                 yield {
                     "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
-                    "box_size": side, "focal_length": camera.focal_length,
-                    "principal_point": camera.principal_point, "camera_source": camera.source,
+                    "box_size": side, "focal_length": photo.camera.focal_length,
+                    "principal_point": photo.camera.principal_point, "camera_source": photo.camera.source,
                 }  # fmt: skip
 
     def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:

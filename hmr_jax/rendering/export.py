@@ -27,6 +27,11 @@ AXES: dict[str, np.ndarray] = {
 }
 
 
+def contents(header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `write_json` writes, as dictionaries, lists, numbers and text."""
+    return _plain({"schema": SCHEMA, **header, "people": list(people)})
+
+
 def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> None:
     """Writes {"schema": ..., **header, "people": [...]}; arrays become nested lists of numbers with 6 digits."""
     people_text = ",\n".join(_object(person) for person in people)
