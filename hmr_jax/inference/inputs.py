@@ -92,3 +92,12 @@ def _rgb_array(image: Any, index: int) -> np.ndarray:
 def usable(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The boxes (n, 4) that `check_box` accepts for an image (H, W, ...)."""
     return np.asarray(boxes)[usable_boxes(boxes, (shape[1], shape[0]))].reshape(-1, 4)
+
+
+def one_per_image(given: Any, count: int, what: str, wanted: str) -> list[Any]:
+    """What is given for each of some images; raises ValueError if it is of another number of them, or no list."""
+    several = list(given) if np.iterable(given) and not isinstance(given, str | bytes | dict) else None
+    if several is None or len(several) != count:
+        found = f"a {type(given).__name__} as {what}" if several is None else f"{what} of {len(several)}"
+        raise ValueError(f"{count} images but {found}: give {wanted}.")
+    return several

@@ -15,6 +15,7 @@ import functools
 import importlib
 import warnings
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -28,7 +29,7 @@ from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, usable
+from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
@@ -175,7 +176,7 @@ class Predictor:
             FileNotFoundError: there is no such image.
             ValueError: if a box, an image, intrinsics or a depth map cannot be used; the message names it.
         """
-        if not 0 < enlarge <= LARGEST:
+        if not isinstance(enlarge, Real) or not 0 < enlarge <= LARGEST:
             raise ValueError(f"enlarge is {enlarge}: give a factor between 0 and {LARGEST:g}.")
         if is_one(images) and boxes is not None and not isinstance(boxes, str):
             boxes = [boxes]
@@ -191,8 +192,7 @@ class Predictor:
                 raise ValueError(f"Boxes '{boxes}': give arrays, None to find the people, or \"whole\".")
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in arrays]
             enlarge = 1.0  # an image has room around the person
-        if len(boxes) != len(photos):
-            raise ValueError(f"{len(photos)} images but boxes for {len(boxes)}: give one array of boxes per image.")
+        boxes = one_per_image(boxes, len(photos), "boxes", "one array of boxes per image")
         people = list(self._people(photos, boxes, enlarge))  # every box is checked before the first batch
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
             return People(self._run(arrays, people, depth), photos, self.origin)
@@ -218,9 +218,10 @@ class Predictor:
         if depth is None:
             warnings.warn("No depth given: the network predicts from the images alone, less accurately.", stacklevel=3)
             return
-        if len(depth) != len(images):
-            raise ValueError(f"{len(images)} images but {len(depth)} depth maps: give one, or None, per image.")
-        for number, (image, one) in enumerate(zip(images, depth, strict=True)):
+        maps = one_per_image(depth, len(images), "depth maps", "a DepthMap or None per image")
+        for number, (image, one) in enumerate(zip(images, maps, strict=True)):
+            if not isinstance(one, DepthMap | None):
+                raise ValueError(f"The depth map of image {number} is a {type(one).__name__}: give a DepthMap or None.")
             if one is not None:
                 one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
 
