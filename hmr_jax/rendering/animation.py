@@ -90,7 +90,7 @@ def write_animated_glb(
         node: dict[str, Any] = {"name": rig.names[joint], "translation": offset.astype(float).tolist()}
         children = [child for child, one in enumerate(rig.parents) if one == joint]
         nodes.append(node | ({"children": children} if children else {}))
-        turns = _continuous(quaternions[:, joint]).astype(np.float32)
+        turns = continuous(quaternions[:, joint]).astype(np.float32)
         samplers.append({"input": times, "output": buffers.add(turns, "VEC4"), "interpolation": "LINEAR"})
         channels.append({"sampler": joint + 1, "target": {"node": joint, "path": "rotation"}})
     body, armature = len(nodes), len(nodes) + 1
@@ -212,7 +212,7 @@ def _strongest(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(chosen > 0, joints, 0), chosen
 
 
-def _continuous(quaternions: np.ndarray) -> np.ndarray:
-    """(T, 4) with signs by which neighbours are near: tools interpolate the shorter way."""
+def continuous(quaternions: np.ndarray) -> np.ndarray:
+    """Quaternions (T, 4) with signs by which neighbours are near: tools interpolate the shorter way."""
     signs = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
     return quaternions * np.concatenate([[1.0], np.cumprod(signs)])[:, None]
