@@ -23,8 +23,7 @@ from PIL import Image
 
 from hmr_jax.io import atomic
 from hmr_jax.rendering.charts import line_chart
-from hmr_jax.rendering.export import AXES, body_mesh
-from hmr_jax.rendering.shading import CLAY
+from hmr_jax.rendering.viewer import viewer_page
 
 
 class Block(Protocol):
@@ -137,7 +136,7 @@ class Body:
     note: str = "Drag to rotate, scroll to zoom, drag with the right button to move."
 
     def html(self) -> str:
-        page = html.escape(_viewer(np.asarray(self.vertices, np.float64), self.faces))
+        page = html.escape(viewer_page([self.vertices], self.faces))
         frame = f'<iframe class="body" title="{html.escape(self.title)}" srcdoc="{page}"></iframe>'
         return _section(self.title, f'{frame}<p class="note">{html.escape(self.note)}</p>')
 
@@ -190,20 +189,6 @@ def _image(image: np.ndarray, max_side: int = 1600) -> str:
     shown.save(buffer, "JPEG", quality=88)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="" width="{shown.width}" height="{shown.height}" src="data:image/jpeg;base64,{data}">'
-
-
-def _viewer(vertices: np.ndarray, faces: np.ndarray) -> str:
-    """trimesh's page with three.js inside, looking at the body from the front."""
-    import trimesh
-    from trimesh.viewer.notebook import scene_to_html
-
-    upright = vertices @ AXES["opengl"].T
-    upright -= (upright.min(0) + upright.max(0)) / 2
-    # The viewer has one strong light, which makes light colours white.
-    scene = trimesh.Scene(body_mesh(upright, faces, 0.6 * np.array(CLAY)))
-    extent = np.linalg.norm(np.ptp(upright, 0))
-    scene.set_camera(angles=(0, 0, 0), distance=0.95 * extent, center=(0, 0, 0), fov=(45, 45))
-    return scene_to_html(scene)
 
 
 _STYLE = """
