@@ -172,7 +172,7 @@ def check_people(rng: random.Random, kind: str) -> None:
         boxes = boxes[0] if isinstance(boxes, list) and len(boxes) == 1 else boxes
         depth = depth[0] if isinstance(depth, list) and len(depth) == 1 else depth
     if rng.random() < 0.02:
-        given = rng.choice(JUNK)
+        given, images = rng.choice(JUNK), []
     before = [np.array(one) for one in images if hasattr(one, "shape") or isinstance(one, Image.Image)]
     people = predictor(kind, rng.choice((1, 3)))(given, boxes, intrinsics, enlarge, depth)
     after = [np.array(one) for one in images if hasattr(one, "shape") or isinstance(one, Image.Image)]
@@ -210,7 +210,8 @@ def boxes_in_order(images: list[Any], boxes: Any) -> list[tuple[int, np.ndarray]
     for index, one in enumerate(images):
         width, height = size_of(one)
         if boxes is None:
-            rows = _Found()(np.empty((height, width))).boxes[1]
+            rows = _Found()(np.empty((height, width))).boxes[1:]
+            rows = rows[(rows[:, 2:] - rows[:, :2]).min(1) >= 2]
         else:
             rows = np.array([0, 0, width, height]) if isinstance(boxes, str) else np.array(boxes[index], np.float64)
         wanted += [(index, row) for row in rows.reshape(-1, 4)]
