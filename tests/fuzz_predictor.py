@@ -120,7 +120,7 @@ def boxes_of(rng: random.Random, images: list[Any]) -> Any:
             rows = rows[0]
         elif rows and rng.random() < 0.6:
             rows = np.array(rows, np.float64)
-            rows = rows.astype(rng.choice((np.float32, np.float64, np.int64 if (abs(rows) < 1e9).all() else float)))
+            rows = rows.astype(rng.choice((np.float32, np.float64, np.int64)) if (abs(rows) < 1e9).all() else float)
         several.append(rows)
     if rng.random() < 0.03:
         several.append([])

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from test_smpl_files import V, assert_equals, save, smpl_arrays
+from test_smpl_files import V, assert_equals, save, shares, smpl_arrays
 
 from hmr_jax import cli
 from hmr_jax.body import load_body_model
@@ -21,7 +21,7 @@ def test_converts_models_and_completes_them_later(tmp_path):
     assert any(line.startswith("missing SMPL_to_J19") and "44 keypoints" in line for line in report)
     assert_equals(load_body_model(out / "SMPL_MALE.npz"), arrays)
 
-    j19, extra = np.random.default_rng(0).random((19, V)), np.random.default_rng(1).random((9, V))
+    j19, extra = shares(np.random.default_rng(0), 19, V), shares(np.random.default_rng(1), 9, V)
     report = prepare([save(tmp_path / "SMPL_to_J19.pkl", j19), save(tmp_path / "J_regressor_extra.pkl", extra)], out)
     assert not any("missing SMPL_to_J19" in line or "missing SMPL_MALE" in line for line in report)
     (out / "SMPL_to_J19.npy").unlink()  # the model carries its regressors
@@ -85,7 +85,8 @@ def test_another_regressor_with_as_many_points_is_not_taken(tmp_path, matrix):
 
 
 def test_of_two_regressors_of_a_kind_none_wins(tmp_path):
-    first, second = (save(tmp_path / f"{i}" / "J_regressor_h36m.pkl", np.full((17, V), i)) for i in range(2))
+    rows = (shares(np.random.default_rng(i), 17, V) for i in range(2))
+    first, second = (save(tmp_path / f"{i}" / "J_regressor_h36m.pkl", matrix) for i, matrix in enumerate(rows))
     with pytest.raises(ValueError, match="would both become J_regressor_h36m, but differ"):
         prepare([first, second], tmp_path / "out")
     assert prepare([first, first], tmp_path / "out")[0].startswith("J_regressor_h36m: ")

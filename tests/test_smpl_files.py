@@ -20,17 +20,24 @@ DATA = Path(__file__).parent / "data"
 V = 100
 
 
+def shares(rng, *shape):
+    """Rows of random numbers that sum to 1."""
+    rows = rng.random(shape)
+    return rows / rows.sum(-1, keepdims=True)
+
+
 def smpl_arrays(num_vertices=V, num_joints=24, num_betas=10, dtype=np.float64):
     """Arrays under SMPL's keys, filled at random."""
     rng = np.random.default_rng(0)
     parents = np.array(SMPL_PARENTS[:num_joints] + tuple(range(23, num_joints - 1)))
-    regressor = rng.random((num_joints, num_vertices)) * (rng.random((num_joints, num_vertices)) < 0.1)
+    regressor = shares(rng, num_joints, num_vertices) * (rng.random((num_joints, num_vertices)) < 0.1)
+    regressor /= regressor.sum(1, keepdims=True)
     return {
         "v_template": rng.random((num_vertices, 3)).astype(dtype),
         "shapedirs": rng.random((num_vertices, 3, num_betas)).astype(dtype),
         "posedirs": np.zeros((num_vertices, 3, 9 * (num_joints - 1)), dtype),
         "J_regressor": regressor.astype(dtype),
-        "weights": rng.random((num_vertices, num_joints)).astype(dtype),
+        "weights": shares(rng, num_vertices, num_joints).astype(dtype),
         "kintree_table": np.stack([parents, np.arange(num_joints)]).astype(np.uint32),
         "f": np.array([[0, 1, 2], [2, 1, num_vertices - 1]], np.uint32),
     }
@@ -177,7 +184,7 @@ def test_regressors_beside_the_file_are_taken(tmp_path):
     rng = np.random.default_rng(1)
     path = save(tmp_path / "smpl.pkl", smpl_arrays())
     assert load_body_model(path).regressors == {}
-    j19, h36m = rng.random((19, V)), rng.random((17, V))
+    j19, h36m = shares(rng, 19, V), shares(rng, 17, V)
     save(tmp_path / "SMPL_to_J19.pkl", j19, protocol=2)
     np.save(tmp_path / "J_regressor_h36m.npy", h36m)
     model = load_body_model(path)
@@ -189,7 +196,7 @@ def test_regressors_beside_the_file_are_taken(tmp_path):
 
 
 def test_extra_regressor_gives_spins_points(tmp_path):
-    extra = np.random.default_rng(1).random((9, V))
+    extra = shares(np.random.default_rng(1), 9, V)
     np.save(tmp_path / "J_regressor_extra.npy", extra)
     model = load_body_model(save(tmp_path / "smpl.pkl", smpl_arrays()))
     matrix, ids = joint_set_matrix(model, "j19")

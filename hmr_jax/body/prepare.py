@@ -18,7 +18,7 @@ from tyro.conf import Positional, arg
 from hmr_jax import cli
 from hmr_jax.body.genders import NAMES, file_stem, parse_gender
 from hmr_jax.body.model import Array, BodyModel
-from hmr_jax.body.smpl_files import REGRESSOR_FILES, identify, identify_regressor, read_smpl
+from hmr_jax.body.smpl_files import REGRESSOR_FILES, check_regressor, identify, identify_regressor, read_smpl
 from hmr_jax.io import atomic
 from hmr_jax.io.research_files import read_contents
 
@@ -69,6 +69,8 @@ def prepare(files: list[Path], out: Path) -> list[str]:
         if kind in WANTED:
             _add(results, origins, kind, contents[path], path)
     regressors = {name: results[stem] for name, (stem, _) in REGRESSOR_FILES.items() if stem in results}
+    for name, matrix in regressors.items():
+        check_regressor(matrix, f"The {name} regressor in {origins[REGRESSOR_FILES[name][0]]}")
     for path, model in models.items():
         _add(results, origins, _model_name(path), _smpl_arrays(model, regressors, path), path)
 

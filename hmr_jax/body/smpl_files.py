@@ -5,7 +5,7 @@ SMPL (Loper et al. 2015) may not be redistributed: users download SMPL_NEUTRAL.p
 Shapes: V vertices, K points of a regressor.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,12 @@ import numpy as np
 from hmr_jax.body.default_body import load_default_body
 from hmr_jax.body.joints import SMPL_LANDMARK_VERTICES, SMPL_PARENTS
 from hmr_jax.body.model import Array, BodyModel
+from hmr_jax.body.model_arrays import as_array, check_shares, checked_arrays, is_finite
 from hmr_jax.body.regressors import is_person, misplaced_point
 from hmr_jax.io.research_files import read_contents
 
-NUM_SMPL_JOINTS, NUM_SMPL_VERTICES, NUM_SMPL_FACES = 24, 6890, 13776
+NUM_SMPL_VERTICES, NUM_SMPL_FACES = 6890, 13776
 NUM_SMPL_BETAS = 10  # taken of a file's 10 or 300
-_LONGEST = (0.4, 2.6)  # metres, from an infant to more than any adult: the longest side of a body at rest
-_FARTHEST = 2.0  # metres that a unit of a beta or of a rotation's entry may move a vertex; SMPL's are below 0.2
-MODEL_KEYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
 # Names of the same arrays in files that other projects saved.
 _OTHER_KEYS = {"J_regressor": "joint_regressor", "weights": "lbs_weights", "f": "faces"}
 # Extra regressors that may be beside a model file: name in `BodyModel.regressors` -> name of the .npy or .pkl, rows.
@@ -91,7 +89,7 @@ def read_smpl(path: str | Path) -> BodyModel:
         kind = f"a regressor of {len(contents)} points, such as J_regressor_h36m"
     if kind != "smpl":
         raise ValueError(f"{path} is {kind}, not an SMPL model: take SMPL_NEUTRAL.pkl from smpl.is.tue.mpg.de.")
-    arrays = _checked(_with_usual_keys(contents), path)
+    arrays = checked_arrays(_with_usual_keys(contents), path, "SMPL", SMPL_PARENTS)
     num_vertices, faces = len(arrays["v_template"]), arrays["f"].astype(np.int32)
     built_in = load_default_body()
     if np.array_equal(faces, built_in.faces):  # it has SMPL's size, but its export is not SMPL
@@ -145,26 +143,24 @@ def read_regressor(folder: Path, name: str, body: BodyModel) -> np.ndarray | Non
     return None if file is None else _checked_regressor(read_contents(file), name, file, body)
 
 
+def check_regressor(matrix: np.ndarray, name: str) -> None:
+    """Raises ValueError unless the rows (K, V) are shares of vertices."""
+    if matrix.dtype.kind not in "fiu" or not is_finite(matrix):
+        raise ValueError(f"{name} has values that are not finite numbers: it is damaged.")
+    check_shares(matrix, name)
+
+
 def _checked_regressor(matrix: Any, name: str, source: Path, body: BodyModel) -> np.ndarray:
     wanted = (REGRESSOR_FILES[name][1], body.num_vertices)
-    matrix = _array(matrix, f"The {name} regressor in {source}")
+    matrix = as_array(matrix, f"The {name} regressor in {source}")
     if matrix.shape != wanted:
         raise ValueError(f"The {name} regressor in {source} has shape {matrix.shape}, not {wanted} as the body needs.")
-    if matrix.dtype.kind not in "fiu" or not is_finite(matrix):
-        raise ValueError(f"The {name} regressor in {source} has values that are not finite numbers: it is damaged.")
+    check_regressor(matrix, f"The {name} regressor in {source}")
     wrong = misplaced_point(matrix, name, body)
     if wrong:
         stem = REGRESSOR_FILES[name][0]
         raise ValueError(f"The {name} regressor in {source} is not {stem}, but another regressor: {wrong}.")
     return matrix.astype(np.float32)
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    """A value of a file as an array; raises ValueError with its name for lists of unequal lengths."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        raise ValueError(f"{name} is not an array: the file is damaged.") from None
 
 
 def identify_regressor(matrix: np.ndarray, path: Path, bodies: Iterable[BodyModel]) -> str:
@@ -213,57 +209,3 @@ def _with_usual_keys(contents: dict[str, Any]) -> dict[str, Any]:
     """The contents with SMPL's own names for arrays that other projects name otherwise."""
     renamed = {key: contents[other] for key, other in _OTHER_KEYS.items() if contents.get(other) is not None}
     return contents | {key: value for key, value in renamed.items() if contents.get(key) is None}
-
-
-def is_finite(array: np.ndarray) -> bool:
-    """Whether all values of an array of numbers are finite in single precision."""
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(array.astype(np.float32)).all())
-
-
-def check_units(arrays: Mapping[str, np.ndarray], path: Path) -> None:
-    """Raises ValueError unless a model's arrays, under SMPL's keys, are those of a person in metres."""
-    longest = float(np.ptp(arrays["v_template"], axis=0).max())
-    if not _LONGEST[0] <= longest <= _LONGEST[1]:
-        raise ValueError(
-            f"The body in {path} is {longest:.4g} m large at rest: its v_template must be in metres, not in "
-            "millimetres, centimetres or another unit."
-        )
-    for key in ("shapedirs", "posedirs"):
-        largest = float(np.abs(arrays[key]).max(initial=0))
-        if largest > _FARTHEST:
-            raise ValueError(f"{key} in {path} moves vertices by up to {largest:.4g} m: it must be in metres.")
-    for key in ("weights", "J_regressor"):
-        if np.abs(arrays[key]).max() > 1.01:
-            raise ValueError(f"{key} in {path} has values up to {np.abs(arrays[key]).max():.4g}: they are shares of 1.")
-
-
-def _checked(contents: dict[str, Any], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of `MODEL_KEYS`, checked to be those of a model in SMPL's form."""
-    missing = [key for key in MODEL_KEYS if contents.get(key) is None]
-    if missing:
-        raise ValueError(f"{path} is not a complete SMPL model: it lacks {', '.join(missing)}.")
-    arrays = {key: _array(contents[key], f"{key} in {path}") for key in MODEL_KEYS}
-    num_vertices = arrays["v_template"].size // 3
-    expected = {
-        "v_template": (num_vertices, 3),
-        "shapedirs": (num_vertices, 3, arrays["shapedirs"].size // max(arrays["v_template"].size, 1)),
-        "posedirs": (num_vertices, 3, 9 * (NUM_SMPL_JOINTS - 1)),
-        "J_regressor": (NUM_SMPL_JOINTS, num_vertices),
-        "weights": (num_vertices, NUM_SMPL_JOINTS),
-        "kintree_table": (2, NUM_SMPL_JOINTS),
-        "f": (arrays["f"].size // 3, 3),
-    }
-    for key, shape in expected.items():
-        array = arrays[key]
-        if array.shape != shape or array.dtype.kind not in "fiu" or not array.size:
-            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL needs numbers of shape {shape}.")
-        if not is_finite(array):
-            raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
-    parents = (-1, *arrays["kintree_table"][0, 1:].astype(int).tolist())  # the file's root is 2^32 - 1
-    if parents != SMPL_PARENTS:
-        raise ValueError(f"The joint tree in {path} is not SMPL's: the parents are {parents}.")
-    if arrays["f"].min() < 0 or arrays["f"].max() >= num_vertices:
-        raise ValueError(f"Faces in {path} refer to vertices that do not exist: the file is damaged.")
-    check_units(arrays, path)
-    return arrays

@@ -16,19 +16,25 @@ import numpy as np
 import scipy.sparse
 
 from hmr_jax.body.model import BodyModel
+from hmr_jax.body.model_arrays import as_array, checked_arrays, is_finite
 from hmr_jax.body.skinning import BodyOutput, skin
-from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, check_units, identify, is_finite
+from hmr_jax.body.smpl_files import NUM_SMPL_VERTICES, identify
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.io.research_files import read_contents
 
 NUM_SMPLX_JOINTS = 55
 NUM_HAND_JOINTS = 15
+_MANY_VERTICES = 10**6  # more than any body has
 MAX_BETAS = 20  # of a file's 300: no labels use more
 SMPLX_PARENTS = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 15, 15, 15,
     20, 25, 26, 20, 28, 29, 20, 31, 32, 20, 34, 35, 20, 37, 38,
     21, 40, 41, 21, 43, 44, 21, 46, 47, 21, 49, 50, 21, 52, 53,
 )  # fmt: skip
+
+_HANDS = {f"hands_components{side}": (3 * NUM_HAND_JOINTS, 3 * NUM_HAND_JOINTS) for side in "lr"} | {
+    f"hands_mean{side}": (3 * NUM_HAND_JOINTS,) for side in "lr"
+}
 
 
 @dataclass(frozen=True)
@@ -85,38 +91,16 @@ def read_smplx(path: str | Path) -> SmplxModel:
     if kind != "an SMPL-X body":
         found = "an SMPL body" if kind == "smpl" else kind or "of an unknown kind"
         raise ValueError(f"{path} is {found}, not an SMPL-X model: take SMPLX_NEUTRAL.npz from smpl-x.is.tue.mpg.de.")
-    keys = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
-    hand_keys = ("hands_componentsl", "hands_componentsr", "hands_meanl", "hands_meanr")
-    missing = [key for key in keys + hand_keys if not isinstance(contents.get(key), np.ndarray)]
-    if missing:
-        raise ValueError(f"{path} is not a complete SMPL-X model: it lacks {', '.join(missing)}.")
-    count, total = len(contents["v_template"]), contents["shapedirs"].shape[-1]
-    expected = {
-        "v_template": (count, 3),
-        "shapedirs": (count, 3, total),
-        "posedirs": (count, 3, 9 * (NUM_SMPLX_JOINTS - 1)),
-        "J_regressor": (NUM_SMPLX_JOINTS, count),
-        "weights": (count, NUM_SMPLX_JOINTS),
-        "kintree_table": (2, NUM_SMPLX_JOINTS),
-        "hands_componentsl": (3 * NUM_HAND_JOINTS, 3 * NUM_HAND_JOINTS),
-        "hands_componentsr": (3 * NUM_HAND_JOINTS, 3 * NUM_HAND_JOINTS),
-        "hands_meanl": (3 * NUM_HAND_JOINTS,),
-        "hands_meanr": (3 * NUM_HAND_JOINTS,),
-    }
-    for key, shape in expected.items():
-        array = contents[key]
-        if array.shape != shape or array.dtype.kind not in "fiu" or not array.size:
-            raise ValueError(f"{key} in {path} is {array.dtype} {array.shape}; SMPL-X needs numbers of shape {shape}.")
-        if not is_finite(array):
-            raise ValueError(f"{key} in {path} has values that are not finite: the file is damaged.")
-    if (-1, *contents["kintree_table"][0, 1:].astype(int).tolist()) != SMPLX_PARENTS:
-        raise ValueError(f"The joint tree in {path} is not SMPL-X's.")
-    check_units(contents, Path(path))
+    arrays = checked_arrays(contents, Path(path), "SMPL-X", SMPLX_PARENTS, _HANDS)
+    for key in _HANDS:
+        if (largest := float(np.abs(arrays[key]).max())) > 2 * np.pi:
+            raise ValueError(f"{key} in {path} turns fingers by up to {largest:.4g}: it must be in radians.")
+    total = arrays["shapedirs"].shape[-1]
     # Files have 300 betas and 100 expressions, older ones 10 and 10.
     expression = 300 if total >= 310 else 10
     num_betas = min(expression, total, MAX_BETAS)
-    dirs = [contents["shapedirs"][..., :num_betas], contents["shapedirs"][..., expression : expression + 10]]
-    single = {key: np.ascontiguousarray(contents[key], np.float32) for key in keys[:5]}
+    dirs = [arrays["shapedirs"][..., :num_betas], arrays["shapedirs"][..., expression : expression + 10]]
+    single = {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
     body = BodyModel(
         v_template=single["v_template"],
         shapedirs=np.concatenate(dirs, -1).astype(np.float32),
@@ -124,11 +108,11 @@ def read_smplx(path: str | Path) -> SmplxModel:
         joint_regressor=single["J_regressor"],
         skinning_weights=single["weights"],
         parents=SMPLX_PARENTS,
-        faces=np.asarray(contents["f"]).astype(np.int32),
+        faces=arrays["f"].astype(np.int32),
         topology="smplx",
     )
-    components = np.stack([contents["hands_componentsl"], contents["hands_componentsr"]])
-    mean = np.stack([contents["hands_meanl"], contents["hands_meanr"]])
+    components = np.stack([arrays["hands_componentsl"], arrays["hands_componentsr"]])
+    mean = np.stack([arrays["hands_meanl"], arrays["hands_meanr"]])
     return SmplxModel(body, num_betas, components, mean)
 
 
@@ -179,11 +163,37 @@ def read_vertex_map(path: str | Path) -> scipy.sparse.csr_matrix:
             f"{path} is not a map from SMPL-X to SMPL vertices: take smplx2smpl.pkl from SMPL-X's model transfer data."
         )
     if "matrix" in contents:
-        matrix = scipy.sparse.csr_matrix(contents["matrix"])
+        dense = as_array(contents["matrix"], f"matrix in {path}")
+        _check_numbers(dense, f"matrix in {path}")
+        matrix = scipy.sparse.csr_matrix(dense)
     else:
-        rows, columns, values, shape = (contents[f"smplx2smpl_{key}"] for key in ("rows", "columns", "values", "shape"))
-        matrix = scipy.sparse.csr_matrix((values, (rows, columns)), tuple(int(side) for side in shape))
+        matrix = _sparse(contents, path)
     sums = np.asarray(matrix.sum(1)).ravel()
     if matrix.shape[0] != NUM_SMPL_VERTICES or np.abs(sums - 1).max() > 0.01:
         raise ValueError(f"{path} holds a damaged map: its {matrix.shape[0]} rows do not sum to 1.")
     return matrix.astype(np.float32)
+
+
+def _sparse(contents: dict, path: str | Path) -> scipy.sparse.csr_matrix:
+    """The map that `prepare` has written as rows, columns and values."""
+    names = [f"smplx2smpl_{key}" for key in ("rows", "columns", "values", "shape")]
+    if missing := [name for name in names if contents.get(name) is None]:
+        raise ValueError(f"{path} is not a complete map: it lacks {', '.join(missing)}.")
+    rows, columns, values, shape = (as_array(contents[name], f"{name} in {path}") for name in names)
+    for name, array in zip(names, (rows, columns, values, shape), strict=True):
+        _check_numbers(array, f"{name} in {path}")
+        wanted = (2,) if name.endswith("shape") else values.shape
+        if array.ndim != 1 or array.shape != wanted:
+            raise ValueError(f"{name} in {path} has the shape {array.shape}: the file is damaged.")
+    if shape[0] != NUM_SMPL_VERTICES or not 1 <= shape[1] < _MANY_VERTICES:
+        raise ValueError(f"{path} holds a map of the shape {shape.tolist()}, not one to SMPL's {NUM_SMPL_VERTICES}.")
+    for name, indices, side in (("rows", rows, shape[0]), ("columns", columns, shape[1])):
+        if (indices != np.floor(indices)).any() or indices.min(initial=0) < 0 or indices.max(initial=-1) >= side:
+            raise ValueError(f"smplx2smpl_{name} in {path} are not places in a map of {side:g}: the file is damaged.")
+    places = rows.astype(np.int64), columns.astype(np.int64)
+    return scipy.sparse.csr_matrix((values.astype(np.float64), places), tuple(shape.astype(np.int64).tolist()))
+
+
+def _check_numbers(array: np.ndarray, name: str) -> None:
+    if array.dtype.kind not in "fiu" or not array.size or not is_finite(array):
+        raise ValueError(f"{name} is {array.dtype} {array.shape}; a map holds finite numbers: the file is damaged.")

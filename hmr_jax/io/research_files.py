@@ -5,6 +5,7 @@ have pickled objects inside npz files. All of these become NumPy arrays; what ca
 """
 
 import io
+import math
 import zipfile
 from pathlib import Path, PurePath
 from typing import Any
@@ -39,7 +40,11 @@ def read_contents(path: str | Path) -> Any:
     except safe_pickle.RefusedPickleError as error:
         raise safe_pickle.RefusedPickleError(f"{path} was not read: {error}") from None
     except Exception as error:  # damage can surface anywhere: in zip, zlib, NumPy or the indices of a matrix
-        raise ValueError(f"{path} is not a readable .pkl, .npz or .npy file: {error}") from error
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{path} is not a readable .pkl, .npz or .npy file: {reason}. If it should be "
+            "one, it is damaged or cut off: fetch it again."
+        ) from error
 
 
 def evaluate(item: Any, depth: int = 0) -> Any:
@@ -77,6 +82,7 @@ def _chumpy_value(state: dict, kind: str, depth: int) -> np.ndarray | None:
     return child("x") if "x" in state else None
 
 
+_LARGEST = 2**29  # entries of a dense matrix; SMPL-X's map has 2^26
 _SPARSE = ("csc", "csr", "coo", "lil", "dok", "bsr", "dia")
 
 
@@ -87,6 +93,8 @@ def _dense(matrix: Any) -> np.ndarray:
     rows, columns, values = _entries(matrix, state, shape)
     if len(values) and min(rows.min(), columns.min()) < 0:
         raise ValueError("a sparse matrix has negative indices.")
+    if math.prod(shape) > _LARGEST:
+        raise ValueError(f"a sparse matrix has the shape {shape}, which would fill the memory.")
     dense = np.zeros(shape, values.dtype)
     np.add.at(dense, (rows, columns), values)
     return dense

@@ -73,7 +73,8 @@ def load(
     except RefusedPickleError:
         raise
     except Exception as error:
-        raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {error}).") from error
+        reason = " ".join(str(error).split())  # it may quote lines of the file
+        raise ValueError(f"not a pickle, or a damaged or truncated one ({type(error).__name__}: {reason}).") from error
 
 
 def _check_memo(file: IO[bytes]) -> None:
