@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import browser
 import numpy as np
 import pytest
 
@@ -72,6 +73,30 @@ def test_a_page_holds_every_block_and_needs_no_network(tmp_path):
     assert '<td class="number">1.2</td>' in text
     assert '<td class="number">2</td>' in text
     assert path.stat().st_size < 3e6
+
+
+@pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium")
+def test_a_page_opens_from_the_disk_without_an_error(tmp_path):
+    body = load_body_model()
+    path = write_report(
+        tmp_path / "report.html",
+        "Title",
+        [Curves("Curves", ROWS, {"loss": ["train/loss"]}), Body("Body", body.v_template, body.faces)],
+    )
+    with browser.Browser(tmp_path / "browser") as page:
+        page.open(path.as_uri())
+        viewer = "document.querySelector('iframe').contentWindow"
+        page.wait(f"{viewer}.camera !== undefined")
+        start = page.run(f"{viewer}.camera.position.toArray()")
+        page.run(f"{viewer}.focus()")
+        page.key("ArrowRight")
+        turned = page.run(f"{viewer}.camera.position.toArray()")
+        page.key("0")
+        again = page.run(f"{viewer}.camera.position.toArray()")
+        assert page.errors == []
+    assert np.linalg.norm(turned) == pytest.approx(np.linalg.norm(start))
+    assert turned[0] < start[0] - 0.1, "the camera goes left, so that the body turns as if dragged to the right"
+    np.testing.assert_allclose(again, start, atol=1e-6)
 
 
 def test_a_page_that_fails_leaves_no_file(tmp_path):

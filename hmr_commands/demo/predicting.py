@@ -167,8 +167,7 @@ def body_page(result: Kept, which: int | None) -> str:
     if which is not None:
         color = PALETTE[[which % len(PALETTE)]]
         return viewer_page([vertices[which]], faces, color, follow_scheme=True)
-    placed = list(vertices + translations[:, None])
-    return viewer_page(placed, faces, PALETTE, distance=1.25, follow_scheme=True)
+    return viewer_page(list(vertices + translations[:, None]), faces, PALETTE, follow_scheme=True)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -68,6 +68,18 @@ def warm_up(predictor: Predictor, progress: Progress) -> dict[str, Any]:
     return {}
 
 
+def make_server(
+    predictor: Predictor, storage: Storage, worker: Worker, limits: Limits, host: str = "127.0.0.1"
+) -> uvicorn.Server:
+    """A server, for `run(sockets=[...])`; the arguments are those of `make_app`."""
+    config = uvicorn.Config(
+        make_app(predictor, storage, worker, limits, host), ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, proxy_headers=False, limit_concurrency=_OPEN_CONNECTIONS,
+        timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
 def serve(predictor: Predictor, made: socket.socket, host: str, limits: Limits, show: bool = False) -> None:
     """Serves until the process is interrupted, and deletes all files then.
 
@@ -81,11 +93,6 @@ def serve(predictor: Predictor, made: socket.socket, host: str, limits: Limits, 
     storage, worker = Storage(limits.images, limits.keep_seconds), Worker(limits.waiting)
     try:
         worker.submit(lambda progress: warm_up(predictor, progress))
-        config = uvicorn.Config(
-            make_app(predictor, storage, worker, limits, host), ws="none", lifespan="on", log_config=None,
-            access_log=False, server_header=False, proxy_headers=False, limit_concurrency=_OPEN_CONNECTIONS,
-            timeout_graceful_shutdown=3,
-        )  # fmt: skip
         url = address(made, host)
         print(f"The demo is at {url} (Ctrl-C stops it and deletes all uploaded files).", flush=True)
         if not is_loopback(host):
@@ -97,7 +104,7 @@ def serve(predictor: Predictor, made: socket.socket, host: str, limits: Limits, 
         if show:
             threading.Timer(0.5, webbrowser.open, [url]).start()
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[made])
+            make_server(predictor, storage, worker, limits, host).run(sockets=[made])
     finally:
         ended = worker.stop(_PATIENCE)
         storage.close()

@@ -11,7 +11,7 @@ from hmr_jax.rendering.export import AXES, body_mesh
 from hmr_jax.rendering.shading import CLAY
 
 _FIELD_OF_VIEW = 45.0  # degrees, vertical
-_DISTANCE = 0.95  # of the camera from the middle, in diagonals of the bounding box
+_DISTANCE = 0.95  # of the camera from the middle of one body, in diagonals of the bounding box
 _LIGHT = 0.6  # on the colours: the viewer has one strong light, which makes light ones white
 
 
@@ -19,7 +19,6 @@ def viewer_page(
     bodies: Sequence[np.ndarray],
     faces: np.ndarray,
     colors: np.ndarray | None = None,
-    distance: float = _DISTANCE,
     follow_scheme: bool = False,
 ) -> str:
     """A document that shows bodies from the front, and that needs no network.
@@ -30,7 +29,6 @@ def viewer_page(
         bodies: P arrays (V, 3) in camera axes (y down), metres, where they are to each other.
         faces: (F, 3) of each.
         colors: (n, 3) RGB in [0, 1] of the bodies; they repeat. None: clay.
-        distance: of the camera from the middle, in diagonals of the bounding box.
         follow_scheme: whether the background is dark where the reader prefers dark pages.
 
     Returns:
@@ -46,9 +44,11 @@ def viewer_page(
     scene = trimesh.Scene([
         body_mesh(body - middle, faces, palette[number % len(palette)]) for number, body in enumerate(upright)
     ])  # fmt: skip
-    extent = np.linalg.norm(np.ptp(corners, 0))
-    fov = (_FIELD_OF_VIEW, _FIELD_OF_VIEW)
-    scene.set_camera(angles=(0, 0, 0), distance=distance * extent, center=(0, 0, 0), fov=fov)
+    width, height, depth = size = np.ptp(corners, 0)
+    distance = _DISTANCE * np.linalg.norm(size)
+    if len(bodies) > 1:  # the nearest fits into a window that is as wide as high
+        distance = max(width, height) / 2 / np.tan(np.radians(_FIELD_OF_VIEW / 2)) + 0.5 * depth
+    scene.set_camera(angles=(0, 0, 0), distance=distance, center=(0, 0, 0), fov=(_FIELD_OF_VIEW, _FIELD_OF_VIEW))
     page = scene_to_html(scene)
     end = page.rindex("</body>")
     return f"{page[:end]}<script>{_KEYS}{_SCHEME if follow_scheme else ''}</script>{page[end:]}"
@@ -71,8 +71,8 @@ _KEYS = """
   const around = (angle) => rotate(camera.up.clone().normalize(), angle);
   const over = (angle) => rotate(sideways(), angle);
   const actions = {
-    ArrowLeft: () => around(-0.15), ArrowRight: () => around(0.15), ArrowUp: () => over(-0.15),
-    ArrowDown: () => over(0.15), "+": () => zoom(0.9), "=": () => zoom(0.9), "-": () => zoom(1 / 0.9),
+    ArrowLeft: () => around(0.15), ArrowRight: () => around(-0.15), ArrowUp: () => over(0.15),
+    ArrowDown: () => over(-0.15), "+": () => zoom(0.9), "=": () => zoom(0.9), "-": () => zoom(1 / 0.9),
     0: () => controls.reset(),
   };
   window.addEventListener("keydown", (event) => {

@@ -10,7 +10,7 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 export class BoxEditor {
   // stage: the element around the image, in which boxes are drawn; list: an ul; changed: called after every change.
   constructor(stage, list, changed) {
-    Object.assign(this, { stage, list, changed, boxes: [], width: 1, height: 1, most: 48 });
+    Object.assign(this, { stage, list, changed, boxes: [], width: 1, height: 1, most: 48, drawing: false });
     stage.addEventListener("pointerdown", (event) => this.#startDrawing(event));
   }
 
@@ -31,6 +31,13 @@ export class BoxEditor {
     const one = this.#create([0.35 * w, 0.15 * h, 0.65 * w, 0.85 * h]);
     this.#update();
     one.row.focus();
+  }
+
+  // Whether a finger on the image draws a box, and does not scroll the page.
+  setDrawing(on) {
+    this.drawing = on;
+    this.stage.classList.toggle("drawing", on);
+    this.onDrawing?.(on);
   }
 
   get values() {
@@ -99,7 +106,7 @@ export class BoxEditor {
       one.label.textContent = number + 1;
       one.name.textContent = `Person ${number + 1}`;
       const [w, h] = [Math.round(right - left), Math.round(bottom - top)];
-      const origin = one.score === null ? "drawn" : `score ${one.score.toFixed(2)}`;
+      const origin = one.score === null ? "by hand" : `score ${one.score.toFixed(2)}`;
       one.text.textContent = `${w} \u00d7 ${h} px, ${origin}`;
       const place = `${w} by ${h} pixels at ${Math.round(left)}, ${Math.round(top)}`;
       one.row.setAttribute("aria-label", `Person ${number + 1}: ${place}, ${origin}`);
@@ -186,6 +193,7 @@ export class BoxEditor {
 
   #startDrawing(event) {
     if (event.button || this.boxes.length >= this.most) return;
+    if (event.pointerType === "touch" && !this.drawing) return; // a finger scrolls
     const [x, y] = this.#position(event);
     let drawn = null;
     const least = (SMALLEST / this.stage.clientWidth) * this.width;
@@ -197,7 +205,10 @@ export class BoxEditor {
         if (!drawn) this.#select((drawn = this.#create(box)));
         this.#set(drawn, box);
       },
-      () => drawn?.row.focus({ preventScroll: true }),
+      () => {
+        drawn?.row.focus({ preventScroll: true });
+        if (drawn) this.setDrawing(false);
+      },
     );
   }
 }

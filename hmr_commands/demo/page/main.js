@@ -17,6 +17,7 @@ const editor = new BoxEditor($("stage"), $("boxes"), (count) => {
   $("predict").textContent = count === 1 ? "Predict 1 body" : `Predict ${count || ""} bodies`.replace("  ", " ");
 });
 editor.onEmpty = () => $("add").focus();
+editor.onDrawing = (on) => $("draw").setAttribute("aria-pressed", String(on));
 
 function say(text, busy = false) {
   $("status").textContent = text;
@@ -61,6 +62,7 @@ function open(blob) {
     image = said.image;
     $("shown").src = `/api/images/${image}/shown.jpg`;
     await $("shown").decode();
+    editor.setDrawing(false);
     editor.show(said.width, said.height, said.people);
     $("focal").value = "";
     $("focal").placeholder = String(Math.round(said.focal_length));
@@ -74,6 +76,7 @@ function open(blob) {
 }
 
 function predict() {
+  if (document.body.classList.contains("working")) return;
   attempt(async (tell, current) => {
     const typed = $("focal").value.trim().replace(",", ".");
     const focal = typed === "" ? null : Number(typed);
@@ -134,7 +137,7 @@ $("file").addEventListener("change", () => {
   open($("file").files[0]);
   $("file").value = "";
 });
-$("sample").addEventListener("click", async () => open(await (await fetch("/sample.jpg")).blob()));
+$("sample").addEventListener("click", () => server.sample().then(open, (error) => complain(error.message)));
 $("webcam").addEventListener("click", () => showCamera(true));
 $("stop").addEventListener("click", () => showCamera(false));
 $("snap").addEventListener("click", async () => {
@@ -143,6 +146,7 @@ $("snap").addEventListener("click", async () => {
   open(taken);
 });
 $("add").addEventListener("click", () => editor.add());
+$("draw").addEventListener("click", () => editor.setDrawing(!editor.drawing));
 $("predict").addEventListener("click", predict);
 $("focal").addEventListener("keydown", (event) => event.key === "Enter" && !$("predict").disabled && predict());
 $("again").addEventListener("click", restart);
@@ -162,6 +166,7 @@ window.addEventListener("drop", (event) => {
 window.addEventListener("paste", (event) => open([...event.clipboardData.files][0]));
 window.addEventListener("pagehide", () => image && fetch(`/api/images/${image}`, { method: "DELETE", keepalive: true }));
 
+$("draw").hidden = !matchMedia("(any-pointer: coarse)").matches;
 $("webcam").hidden = !camera.hasCamera();
 server.about().then(
   (said) => {

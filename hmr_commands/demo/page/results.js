@@ -3,9 +3,9 @@
 const $ = (id) => document.getElementById(id);
 const SOURCES = {
   given: "as given",
-  exif: "from the file's EXIF",
-  default: "not known: a field of view of 60\u00b0 over the diagonal is assumed",
-  hmr2: "HMR2.0's very long lens",
+  exif: "by the file's EXIF",
+  default: "assumed: a field of view of 60\u00b0 over the diagonal",
+  hmr2: "of HMR2.0's very long lens",
 };
 
 export const source = (name) => SOURCES[name] ?? name;
@@ -27,8 +27,8 @@ function row(person, number) {
   made.append(
     name,
     cell(`${person.distance.toFixed(2)}${error} m`),
-    cell(person.score === null ? "drawn" : person.score.toFixed(2)),
-    cell(person.box.map(Math.round).join(", ")),
+    cell(person.score === null ? "by hand" : person.score.toFixed(2)),
+    cell(person.box.map(Math.round).join(", "), "number box-column"),
   );
   return made;
 }
@@ -49,6 +49,14 @@ function tab(base, which, text) {
   button.addEventListener("click", () => showBody(base, which, button));
   return button;
 }
+
+// Figures beside each other are of one height.
+function share(event) {
+  const { naturalWidth, naturalHeight } = event.target;
+  event.target.closest("figure").style.flex = `${naturalWidth / naturalHeight} 1 0`;
+}
+$("overlay").addEventListener("load", share);
+$("views").addEventListener("load", share);
 
 // Shows what the server says of a prediction.
 export function show(said) {

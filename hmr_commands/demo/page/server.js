@@ -3,13 +3,16 @@
 const POLL = 400; // ms
 const LOST = "The server does not answer: is it still running?";
 
-async function ask(path, options = {}) {
-  let answer;
+async function reach(path, options) {
   try {
-    answer = await fetch(path, options);
+    return await fetch(path, options);
   } catch {
     throw new Error(LOST);
   }
+}
+
+async function ask(path, options = {}) {
+  const answer = await reach(path, options);
   if (answer.status === 204) return null;
   let said;
   try {
@@ -22,6 +25,8 @@ async function ask(path, options = {}) {
 }
 
 export const about = () => ask("/api/about");
+
+export const sample = async () => (await reach("/sample.jpg")).blob();
 
 export const remove = (image) => ask(`/api/images/${image}`, { method: "DELETE" });
 
