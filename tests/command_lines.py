@@ -83,6 +83,8 @@ def _python(arguments: list[str], mention: bool) -> None:
             raise WrongCommand(f"there is no script {arguments[0]}")
     if f"{module}.py" in SCRIPTS or module in MODULES:
         _hmr([SCRIPTS.get(f"{module}.py") or MODULES[module], *rest], mention)
+    elif module == "hmr_commands":
+        _hmr(rest, mention)
     elif module in ("pip", "pytest"):
         {"pip": _pip, "pytest": _pytest}[module](rest, mention)
     elif module == "http.server" or (module == "venv" and len(rest) == 1):

@@ -20,7 +20,7 @@ LIBRARY: list[dict[str, set[str]]] = [
     {"body": set(), "rendering": set(), "losses": {"body"}, "metrics": {"losses"}},
     {"models": set(), "protocols": set()},
     {"checkpoints": set(), "weights": {"checkpoints"}},
-    {"depth": set(), "detection": set(), "distributed": set()},
+    {"depth": set(), "detection": set(), "distributed": set(), "export": set()},
     {"evaluation": set(), "inference": set()},
     {"training": set(), "video": set()},
 ]
@@ -33,7 +33,8 @@ DATA: list[dict[str, set[str]]] = [
 ]
 # What records and generators need of the library: neither models nor training.
 DATA_MAY_IMPORT = {"batch", "config", "io", "geometry", "cli", "runtime", "body", "rendering", "depth", "checkpoints"}
-FOREIGN = {"tensorflow", "tensorflow_datasets", "torch", "chumpy"}  # never in the library
+FOREIGN = {"tensorflow", "tensorflow_datasets", "torch", "chumpy"}  # never in the library, but for
+WRITERS = {"hmr_jax/export/saved_model.py": {"tensorflow"}}  # what writes a framework's own format
 PACKAGES = ("hmr_jax", "data_pipelines")
 ABOVE = ("hmr_commands", "configs", "examples", "tools", "benchmarks", "tests")  # nothing imports these but themselves
 
@@ -108,7 +109,8 @@ def test_every_room_has_its_layer():
 def test_the_library_knows_neither_data_pipelines_nor_frameworks_that_it_does_not_need():
     for path in FILES["hmr_jax"]:
         roots = {name.split(".")[0] for name in IMPORTS[path]}
-        assert not roots & (FOREIGN | {"data_pipelines"}), path
+        allowed = WRITERS.get(path.relative_to(ROOT).as_posix(), set())
+        assert not roots & ((FOREIGN - allowed) | {"data_pipelines"}), path
 
 
 def test_data_pipelines_know_no_models():
@@ -195,7 +197,7 @@ def entries(folder: Path) -> list[str]:
 
 
 def test_rooms_stay_small():
-    assert len(entries(ROOT / "hmr_jax")) <= 22, entries(ROOT / "hmr_jax")
+    assert len(entries(ROOT / "hmr_jax")) <= 23, entries(ROOT / "hmr_jax")  # 22, and `export` beside `checkpoints`
     folders = {path.parent for path in FILES["data_pipelines"]}
     crowded = {str(folder): len(entries(folder)) for folder in folders if len(entries(folder)) > 12}
     assert not crowded

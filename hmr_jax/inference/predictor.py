@@ -22,14 +22,16 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 
-from hmr_jax.body import BodyModel, named_body
-from hmr_jax.checkpoints import SHIPPED_MODEL, describe, load_for_inference
+from hmr_jax.body import BodyModel
+from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
+from hmr_jax.export import ExportedNetwork
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
+from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
@@ -55,6 +57,7 @@ class Predictor:
         batch_size: int | None = None,
         upright: bool = True,
         camera: CameraKind = "perspective",
+        network: ExportedNetwork | None = None,
     ):
         """Builds the network.
 
@@ -68,6 +71,7 @@ class Predictor:
             camera: of images. "perspective": the camera that is given, or that of EXIF, or one with a field of view of
                 60 degrees over the diagonal; bodies are placed where they project to the network's own keypoints.
                 "hmr2": HMR2.0's, which without given intrinsics is a lens of 5,000 px for crops of 256 px.
+            network: exported, of this configuration and these parameters; None: it is built.
 
         Raises:
             ValueError: if the network predicts no bodies, or the camera is of no known kind.
@@ -80,7 +84,7 @@ class Predictor:
         self.crop_focal_length = config.model.focal_length if camera == "hmr2" else None
         """Of HMR2.0's default camera, see `camera_of`; None with perspective cameras."""
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
-        self.model = build_model(config.model)
+        self.model: Any = build_model(config.model) if network is None else network
         self.checkpoint: dict[str, Any] = {"name": None, "step": None}
         """Name and step of the checkpoint; written into result files."""
         self.detector: PersonDetector | None = None
@@ -89,7 +93,7 @@ class Predictor:
         self._params = jax.device_put(arrange_for_inference(params))
         self._step = jax.jit(self._predict)
         self.upright = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
-        encoder = EncoderAlone(config.model, self.model.dtype)
+        encoder = EncoderAlone(config.model, self.model.dtype) if network is None else network.encoder
         self._encode = jax.jit(lambda params, crops: encoder.apply(encoder_variables(params), crops))
 
     @classmethod
@@ -101,10 +105,10 @@ class Predictor:
         body: str | Path | None = None,
         camera: CameraKind = "perspective",
     ) -> "Predictor":
-        """Loads a run's folder, one of its checkpoints, an exported folder, or by default the shipped model.
+        """Loads a run's folder, one of its checkpoints, an exported folder or file, or by default the shipped model.
 
         Args:
-            directory: of the checkpoint.
+            directory: of the checkpoint, or a file that `hmr export CHECKPOINT --to stablehlo` wrote.
             batch_size: see the class.
             upright: see the class.
             body: file or folder of the checkpoint's body, if it is not where it was in training (or HMR_JAX_BODIES).
@@ -116,10 +120,9 @@ class Predictor:
         """
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
-        config, params = load_for_inference(directory)
-        config = dataclasses.replace(config, model=named_body(config.model, body))
-        predictor = cls(config, params, batch_size, upright, camera)
-        predictor.checkpoint = describe(directory)
+        config, params, network, checkpoint = load(directory, body)
+        predictor = cls(config, params, batch_size, upright, camera, network)
+        predictor.checkpoint = checkpoint
         return predictor
 
     @property

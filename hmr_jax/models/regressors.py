@@ -44,7 +44,7 @@ class TokenRegressor(nn.Module):
             identity = self.param("identity", nn.initializers.normal(0.02), (self.num_tokens, config.head_dim))
             x = x + identity.astype(self.dtype)
         else:
-            known = jnp.broadcast_to(jnp.asarray(positions, self.dtype), (len(x), *positions.shape))
+            known = jnp.broadcast_to(jnp.asarray(positions, self.dtype), (x.shape[0], *positions.shape))
             x = Dense(config.head_dim, dtype=self.dtype, name="place")(jnp.concatenate([x, known], -1))
 
         def norm(x, name):

@@ -8,7 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops.cpu import is_plain
+from hmr_jax.ops.cpu import is_plain, is_portable
 
 
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad: int = 0) -> jax.Array:
@@ -32,10 +32,12 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
         )
     if is_plain():
         return _grouped(x, kernel, stride, pad)
+    # On CPUs XLA's grouped convolution takes 20 times as long as either of the other two.
+    on_cpus = _by_taps if is_portable() else _by_kernel
     return jax.lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_by_kernel, stride=stride, pad=pad),  # XLA's grouped convolution takes 20 times as long
+        cpu=functools.partial(on_cpus, stride=stride, pad=pad),
         default=functools.partial(_grouped, stride=stride, pad=pad),
     )
 
@@ -44,6 +46,17 @@ def _by_kernel(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Ar
     from hmr_jax.ops.cpu.depthwise_kernels import depthwise_on_cpu  # Numba is loaded where it is needed
 
     return depthwise_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
+
+
+def _by_taps(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """A sum over the cells of the kernel, which XLA makes one loop of."""
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0), (0, 0)))
+    rows, columns = (side - len(kernel) + 1 for side in padded.shape[1:3])
+    y = jnp.zeros((), x.dtype)
+    for i in range(len(kernel)):
+        for j in range(len(kernel)):
+            y = y + kernel[i, j] * padded[:, i : i + rows : stride, j : j + columns : stride]
+    return y
 
 
 def _grouped(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:

@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.ops.cpu import is_plain
+from hmr_jax.ops.cpu import is_plain, is_portable
 from hmr_jax.ops.gathering import by_gather, corner
 
 
@@ -53,7 +53,7 @@ def sample_points(
         raise ValueError(f"padding must be 'zeros' or 'border', not {padding!r}.")
     features = jnp.asarray(features)
     maps = features.reshape(batch, height * width, groups, channels // groups)
-    if method == "matmul" and is_plain():
+    if method == "matmul" and (is_plain() or is_portable()):
         sampled = _by_matmul(maps, points, height, width)
     elif method == "matmul":
         sampled = jax.lax.platform_dependent(features, points, cpu=_by_kernel, default=_by_product)
