@@ -21,7 +21,7 @@ from hmr_commands import program
 from hmr_commands.demo.limits import Limits
 from hmr_commands.demo.server import bind
 from hmr_commands.demo.storage import Storage
-from hmr_commands.demo.worker import FAILED, QueueFull, Worker
+from hmr_commands.demo.worker import DELETED, FAILED, QueueFull, Worker
 
 ROOT = Path(__file__).parent.parent
 DRAWN = [30.0, 20.0, 80.0, 110.0]
@@ -119,13 +119,26 @@ def test_files_are_deleted_when_they_are_no_longer_used(predictor):
 
 def test_files_are_deleted_when_the_user_says_so(demo):
     image = demo.image(encoded())
-    result = demo.result(demo.predict(image, [DRAWN]))["result"]["result"]
+    earlier, result = (demo.result(demo.predict(image, [DRAWN]))["result"]["result"] for _ in range(2))
+    assert (demo.storage.folder / result).exists()
+    assert not (demo.storage.folder / earlier).exists()
+    assert demo.get(f"/api/images/{image}").status == 200
     assert demo.ask("DELETE", f"/api/images/{image}", headers={"Origin": "http://evil.example"}).status == 403
     assert (demo.storage.folder / image).exists()
     assert demo.ask("DELETE", f"/api/images/{image}").status == 204
     assert not (demo.storage.folder / image).exists()
     assert not (demo.storage.folder / result).exists()
     assert demo.predict(image, [DRAWN]).status == 404
+    assert demo.get(f"/api/images/{image}").status == 404
+
+
+def test_an_image_that_is_deleted_before_its_turn_is_no_failure(demo):
+    go = threading.Event()
+    demo.worker.submit(lambda progress: (go.wait(30), {})[-1])
+    started = demo.upload(encoded())
+    demo.storage.remove(started.json["image"])
+    go.set()
+    assert demo.result(started)["error"] == DELETED
 
 
 def test_the_oldest_upload_makes_room():
@@ -152,6 +165,9 @@ def test_a_failure_of_the_program_is_no_news_for_the_client(demo, image, monkeyp
     assert said["error"] == FAILED
     assert "secret" not in json.dumps(said)
     assert "RuntimeError: secret detail" in capsys.readouterr().err
+    monkeypatch.setattr(demo.storage, "get", broken)
+    answer = demo.get(f"/api/images/{image}")
+    assert (answer.status, answer.error) == (500, FAILED)
 
 
 def test_a_worker_does_one_thing_after_the_other_and_stops():

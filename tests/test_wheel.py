@@ -69,6 +69,9 @@ def test_the_wheel_holds_all_that_is_needed(wheel):
             assert path.relative_to(ROOT).as_posix() in names
     assets = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hmr_jax/assets").rglob("*") if path.is_file()}
     assert assets <= names
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hmr_commands/demo/page").iterdir()}
+    assert page
+    assert page <= names
     licenses = {Path(name).name for name in names if "/licenses/" in name}
     assert licenses == {"LICENSE", "NOTICE"}
     packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}

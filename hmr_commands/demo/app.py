@@ -149,6 +149,10 @@ def make_app(
         said = {"state": state, "stage": found.stage, "ahead": worker.ahead(found)}
         return said | ({"result": found.result} if state == "done" else {"error": found.error or None})
 
+    @app.get("/api/images/{name}")
+    def is_kept(name: str) -> dict[str, str]:
+        return {"image": kept(name).id}  # a page that is open asks now and then, which is a use
+
     @app.get("/api/images/{name}/shown.jpg")
     def shown(name: str) -> Response:
         return _file(kept(name).folder / "shown.jpg")

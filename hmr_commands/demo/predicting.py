@@ -27,14 +27,13 @@ RESULTS = {"people.json": "image.json", "people.npz": "image.npz", "people.glb":
 """Downloads, and the files that hold them."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SHOWN = 1280  # px of the longer side of the image that the page shows, and of the overlay
-_DELETED = "The image was deleted: choose it again."
 
 
 def name_by_content(path: Path) -> Path:
     """Gives an upload the suffix that `read_image` knows HEIF by, if it is that; returns its path."""
     with path.open("rb") as file:
-        start = file.read(12)
-    if start[4:8] != b"ftyp" or start[8:] not in _HEIF_BRANDS:
+        start = file.read(40)  # a brand, and those that the file is compatible with
+    if start[4:8] != b"ftyp" or start[8:12] not in _HEIF_BRANDS or b"avif" in start:
         return path
     return path.rename(path.with_suffix(".heic"))
 
@@ -129,8 +128,6 @@ def predict(
     count = len(boxes)
     progress(f"Predicting {count} {'person' if count == 1 else 'people'}")
     path: Path = upload.facts["path"]
-    if not path.exists():
-        raise ValueError(_DELETED)
     width, height = upload.facts["size"]
     camera = None if focal_length is None else (focal_length, focal_length, width / 2, height / 2)
     people = predictor([path], [boxes], [camera])

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import signal
 import socket
 import sys
@@ -37,7 +38,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError:
         raise OSError(f"--host {host}: this computer knows no such host.") from None
     made = socket.socket(family, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # elsewhere it lets two programs have one port
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind(address)
         made.listen(128)  # at once: only then a port that is in use is noticed

@@ -45,7 +45,7 @@ class Storage:
         return Path(self._directory.name)
 
     def new(self, parent: Kept | None = None) -> Kept:
-        """A new folder, of an upload or of its results; makes room for an upload by removing the oldest one.
+        """A new folder, of an upload or of its results, whose earlier results go; the oldest upload makes room.
 
         Raises:
             KeyError: the upload was deleted in the meantime.
@@ -53,8 +53,11 @@ class Storage:
         name = secrets.token_urlsafe(18)
         made = Kept(name, self.folder / name, None if parent is None else parent.id, time.monotonic())
         with self._lock:
-            if parent is not None and parent.id not in self._kept:
-                raise KeyError(parent.id)
+            if parent is not None:
+                if parent.id not in self._kept:
+                    raise KeyError(parent.id)
+                for earlier in [one.id for one in self._kept.values() if one.parent == parent.id]:
+                    self._remove(earlier)
             made.folder.mkdir(mode=0o700)
             self._kept[made.id] = made
             uploads = sorted((one for one in self._kept.values() if one.parent is None), key=lambda one: one.used)

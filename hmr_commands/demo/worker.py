@@ -12,6 +12,7 @@ from typing import Any, Literal
 Progress = Callable[[str], None]
 """Says what is being done."""
 Work = Callable[[Progress], dict[str, Any]]
+DELETED = "The image was deleted: choose it again."
 FAILED = "The server could not finish this image; its terminal says why."
 
 
@@ -117,8 +118,10 @@ class Worker:
         try:
             job.result = job.work(progress)
             state: Literal["done", "failed"] = "done"
-        except (ValueError, FileNotFoundError) as error:
+        except ValueError as error:
             job.error, state = str(error), "failed"
+        except FileNotFoundError:  # as after the user's own wish, or to make room
+            job.error, state = DELETED, "failed"
         except Exception:  # the client is told nothing of the program
             if not self._stopping:
                 traceback.print_exc()

@@ -11,7 +11,7 @@ from hmr_jax.rendering.export import AXES, body_mesh
 from hmr_jax.rendering.shading import CLAY
 
 _FIELD_OF_VIEW = 45.0  # degrees, vertical
-_DISTANCE = 0.95  # of the camera from the middle of one body, in diagonals of the bounding box
+_MARGIN = 1.05
 _LIGHT = 0.6  # on the colours: the viewer has one strong light, which makes light ones white
 
 
@@ -44,10 +44,9 @@ def viewer_page(
     scene = trimesh.Scene([
         body_mesh(body - middle, faces, palette[number % len(palette)]) for number, body in enumerate(upright)
     ])  # fmt: skip
-    width, height, depth = size = np.ptp(corners, 0)
-    distance = _DISTANCE * np.linalg.norm(size)
-    if len(bodies) > 1:  # the nearest fits into a window that is as wide as high
-        distance = max(width, height) / 2 / np.tan(np.radians(_FIELD_OF_VIEW / 2)) + 0.5 * depth
+    width, height, depth = np.ptp(corners, 0)
+    # So far that what is nearest fits into a window that is as wide as high.
+    distance = _MARGIN * max(width, height) / 2 / np.tan(np.radians(_FIELD_OF_VIEW / 2)) + depth / 2
     scene.set_camera(angles=(0, 0, 0), distance=distance, center=(0, 0, 0), fov=(_FIELD_OF_VIEW, _FIELD_OF_VIEW))
     page = scene_to_html(scene)
     end = page.rindex("</body>")
@@ -59,6 +58,8 @@ _KEYS = """
 (() => {
   const canvas = renderer.domElement;
   canvas.tabIndex = 0;
+  const style = document.head.appendChild(document.createElement("style"));
+  style.textContent = "canvas:focus-visible { outline: 3px solid #3b6fd4; outline-offset: -3px; }";
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "Bodies. Arrow keys rotate them, plus and minus zoom, 0 resets the view.");
   const rotate = (axis, angle) => {

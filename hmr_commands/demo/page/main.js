@@ -75,6 +75,19 @@ function open(blob) {
   });
 }
 
+// While the page is seen, the server keeps the image; afterwards it may be gone.
+async function keep() {
+  if (!image || document.hidden) return;
+  const asked = image;
+  try {
+    await server.keep(asked);
+  } catch (error) {
+    if (asked !== image) return;
+    restart();
+    complain(error.message);
+  }
+}
+
 function predict() {
   if (document.body.classList.contains("working")) return;
   attempt(async (tell, current) => {
@@ -166,6 +179,7 @@ window.addEventListener("drop", (event) => {
 window.addEventListener("paste", (event) => open([...event.clipboardData.files][0]));
 window.addEventListener("pagehide", () => image && fetch(`/api/images/${image}`, { method: "DELETE", keepalive: true }));
 
+document.addEventListener("visibilitychange", keep);
 $("draw").hidden = !matchMedia("(any-pointer: coarse)").matches;
 $("webcam").hidden = !camera.hasCamera();
 server.about().then(
@@ -176,6 +190,7 @@ server.about().then(
     $("limit").textContent = `${said.upload_bytes / 2 ** 20} MiB`;
     $("minutes").textContent = said.keep_minutes;
     $("sample").hidden = !said.has_sample;
+    setInterval(keep, (said.keep_minutes * 60e3) / 3);
   },
   (error) => complain(error.message),
 );

@@ -28,6 +28,9 @@ export const about = () => ask("/api/about");
 
 export const sample = async () => (await reach("/sample.jpg")).blob();
 
+// Fails if the server has no longer an image; else it keeps the image for longer.
+export const keep = (image) => ask(`/api/images/${image}`);
+
 export const remove = (image) => ask(`/api/images/${image}`, { method: "DELETE" });
 
 // Sends a Blob; the answer has the names of the image and of the job that looks at it.
