@@ -260,7 +260,7 @@ def test_acceleration_counts_frames_with_two_neighbours_of_their_sequence():
         ({"thetas": np.zeros(3)}, "holds 'thetas'"),
         ({"topology": np.array("smpl")}, "needs SMPL_NEUTRAL .*name the folder with --bodies"),
         ({"vertices": np.zeros((37, 10, 3), np.float32)}, r"\(10 vertices\), but the body is 'hmr-default' \(6890"),
-        ({"keys": np.array([{}] * 37)}, "without pickled objects"),
+        ({"keys": np.array([{}] * 37)}, "holds objects of Python"),
     ],
 )
 def test_wrong_prediction_files_are_refused_in_one_sentence(people_files, tmp_path, monkeypatch, change, message):

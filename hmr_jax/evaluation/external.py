@@ -59,7 +59,7 @@ class ExternalPredictions:
             raise ValueError(f"{path} has both 'pose' and 'rotations': leave one of them out.")
         self._check_values(arrays)
         if "pose" in arrays:
-            arrays["rotations"] = np.asarray(axis_angle_to_matrix(jnp.asarray(arrays.pop("pose"))))
+            arrays["rotations"] = np.asarray(axis_angle_to_matrix(jnp.asarray(arrays.pop("pose"), jnp.float32)))
         arrays.pop("pose", None)
         if "rotations" in arrays and "betas" not in arrays:
             raise ValueError(f"{path} has rotations but no betas: add 'betas'.")

@@ -168,7 +168,7 @@ def root_keypoints(protocol: Protocol) -> str:
 
 def check_finite(name: str, values: np.ndarray, keys: np.ndarray) -> None:
     """Raises ValueError, which names the samples, if errors of finite predictions are not finite."""
-    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+    bad = ~np.isfinite(values).all(tuple(range(1, values.ndim)))
     if bad.any():
         raise ValueError(
             f"'{name}' is not finite for samples {keys[bad].tolist()[:20]}, though their predictions are: "

@@ -10,20 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from hmr_jax.body.genders import GENDERS, parse_gender
+from hmr_jax.io.research_files import read_plain_npz
 
 
 def read_arrays(path: Path, shapes: dict[str, tuple[int | str, ...]], what: str) -> dict[str, np.ndarray]:
     """Arrays (N, ...) of a file, checked."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no {what} file {path}.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:
-        raise ValueError(
-            f"{path} is not a readable npz file without pickled objects, such as texts of h5py ({error}): save plain "
-            "arrays, keys with astype(str)."
-        ) from error
+    arrays = read_plain_npz(path)
     known = {*shapes, "keys", "topology", "gender"}
     if "keys" not in arrays:
         raise ValueError(f"{path} has no 'keys'; a {what} file holds keys and some of {', '.join(shapes)}.")
@@ -39,7 +33,7 @@ def read_arrays(path: Path, shapes: dict[str, tuple[int | str, ...]], what: str)
             arrays[name] = arrays[name].reshape(count, 24, 3)
         found = arrays[name].shape
         fits = len(found) == len(shape) + 1 and found[0] == count
-        fits &= all(want in ("V", have) for want, have in zip(shape, found[1:], strict=False))
+        fits &= 0 not in found and all(want in ("V", have) for want, have in zip(shape, found[1:], strict=False))
         if not fits or arrays[name].dtype.kind != "f":
             raise ValueError(f"'{name}' in {path} is {arrays[name].dtype}{found}; expected float ({count}, "
                              f"{', '.join(map(str, shape))}).")  # fmt: skip
@@ -60,10 +54,19 @@ def read_texts(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     if values.dtype.kind not in "Uiu":
         raise ValueError(f"'{name}' in {path} is {values.dtype}: give text.")
     texts = values.astype(str)
-    if texts.size and all(re.fullmatch(r"b(['\"]).*\1", text, re.DOTALL) for text in texts.flat):
-        decoded = [ast.literal_eval(text).decode("utf-8", "replace") for text in texts.flat]
-        texts = np.array(decoded).reshape(texts.shape)
-    return texts
+    decoded = [_written_bytes(text) for text in texts.flat]
+    return texts if None in decoded else np.array(decoded, str).reshape(texts.shape)
+
+
+def _written_bytes(text: str) -> str | None:
+    """The text in b'...', or None if it is no such text."""
+    if not re.fullmatch(r"b(['\"]).*\1", text, re.DOTALL):
+        return None
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
 
 
 def read_word(value: np.ndarray, name: str, path: Path) -> str:

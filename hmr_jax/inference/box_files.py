@@ -5,7 +5,6 @@ people are left out. A layout is recognised by what no other has, or refused.
 """
 
 import csv
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 
 from hmr_jax.io.images import upright_size
 from hmr_jax.io.json_files import load_json
+from hmr_jax.io.research_files import read_plain_npz
 
 Table = dict[str, Any]
 SUFFIXES = (".json", ".csv", ".npz", ".txt")
@@ -140,10 +140,9 @@ def _csv(path: Path) -> Table:
 
 def _npz(path: Path) -> Table:
     try:
-        with np.load(path) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an archive of arrays, one (n, 4) for each file name ({error}).") from None
+        return dict(read_plain_npz(path))
+    except ValueError as error:
+        raise ValueError(f"{error} It should hold an array (n, 4) for each file name.") from None
 
 
 def _lines(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ have pickled objects inside npz files. All of these become NumPy arrays; what ca
 import io
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -154,22 +155,62 @@ class _Dictionary(Opaque):
         self.items[key] = value
 
 
+def read_plain_npz(path: Path) -> dict[str, np.ndarray]:
+    """Reads an npz file of plain arrays, each compared with its checksum: where a damaged header asks for less than the
+    whole array, `numpy.load` does not.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is another kind of file, is damaged, or holds pickled objects.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with path.open("rb") as file:
+            for name, data in _members(file):
+                header = npy.read_header(data)
+                if header.dtype.hasobject:
+                    raise _ObjectsError(name)
+                arrays[name] = npy.read_data(data, header)
+    except _ObjectsError as error:
+        raise ValueError(
+            f"'{error}' in {path} holds objects of Python, such as texts of h5py: save plain arrays, texts with "
+            "astype(str)."
+        ) from None
+    except Exception as error:  # as in `read_contents`
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{path} is not a readable npz file: {reason}. If it should be one, it is damaged or cut off: fetch or "
+            "write it again."
+        ) from error
+    return arrays
+
+
+class _ObjectsError(Exception):
+    """An array of objects, by its name."""
+
+
 def _read_npz(file: Any) -> dict[str, Any]:
+    return {name: _read_npy(data) for name, data in _members(file)}
+
+
+def _members(file: Any) -> Iterator[tuple[str, io.BytesIO]]:
+    """Names and contents of the arrays in an archive, of which there must be some."""
     with zipfile.ZipFile(file) as archive:
-        contents: dict[str, Any] = {}
         names = archive.namelist()
         file.seek(-22, io.SEEK_END)
         end = file.read()  # of the archive, unless a comment follows; zipfile does not compare the number in it
         if end.startswith(b"PK\5\6") and int.from_bytes(end[10:12], "little") not in (len(names), 0xFFFF):
             raise ValueError("its list of arrays is damaged.")
-        for name in names:
-            # Whole, since zipfile compares names and checksums then only: a damaged header may ask for less.
-            data = archive.read(name)
-            if name.endswith(".npy"):
-                contents[name.removesuffix(".npy")] = _read_npy(io.BytesIO(data))
-        if not contents:
+        found = [name for name in names if name.endswith(".npy")]
+        if not found:
             raise ValueError("it is a zip archive without arrays.")
-        return contents
+        if len(set(found)) < len(found):
+            raise ValueError("it has several arrays of one name.")
+        for name in found:
+            # Whole, since zipfile compares names and checksums then only: a damaged header may ask for less.
+            yield name.removesuffix(".npy"), io.BytesIO(archive.read(name))
 
 
 def _read_npy(file: Any) -> Any:
