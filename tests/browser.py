@@ -123,6 +123,13 @@ class Browser:
         for kind, (x, y) in zip(kinds, [*points, points[-1]], strict=True):
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
+    def swipe(self, *points: tuple[float, float]) -> None:
+        """Puts a finger down at the first point and takes it away at the last."""
+        kinds = ["touchStart", *["touchMove"] * (len(points) - 1)]
+        for kind, (x, y) in zip(kinds, points, strict=True):
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def choose_file(self, selector: str, path: Path) -> None:
         """Gives a file to an input element."""
         root = self.send("DOM.getDocument")["root"]["nodeId"]

@@ -1,5 +1,6 @@
 """The demo's page in Chromium: no error in the console, usable with the keyboard alone, and with the mouse."""
 
+import base64
 import io
 import re
 import time
@@ -165,6 +166,25 @@ def test_bodies_are_turned_with_the_keyboard(page, photo, tmp_path):
     until(lambda shown: np.abs(shown - first).mean() > 0.1)
 
 
+@pytest.mark.parametrize(
+    "event",
+    ["new ClipboardEvent('paste', {clipboardData: data})", "new DragEvent('drop', {dataTransfer: data})"],
+    ids=["pasted", "dropped"],
+)
+def test_an_image_is_pasted_or_dropped(page, photo, event):
+    data = base64.b64encode(photo.read_bytes()).decode()
+    page.run(
+        f"""(() => {{
+          const bytes = Uint8Array.from(atob("{data}"), (letter) => letter.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], "photo.png", {{ type: "image/png" }}));
+          window.dispatchEvent({event});
+        }})()"""
+    )
+    page.wait("!document.getElementById('edit').hidden")
+    assert boxes(page) == [(40, 90, 20, 10)]
+
+
 def test_what_the_server_refuses_is_shown(page, tmp_path):
     path = tmp_path / "photo.jpg"
     path.write_text("no image")
@@ -187,6 +207,14 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(demo, photo, tmp_path
     with Browser(tmp_path / "browser", 360, 740, mobile=True, dark=dark) as phone:
         phone.open(demo.url)
         choose(phone, photo)
+        left, top, _, _ = frame(phone, "stage")
+        places = [(left + 150, top + 40), (left + 180, top + 70), (left + 200, top + 120)]
+        phone.swipe(*places)
+        assert len(boxes(phone)) == 1, "a finger scrolls"
+        phone.run("window.scrollTo(0, 0)")
+        phone.run("document.getElementById('draw').click()")
+        phone.swipe(*places)
+        assert len(boxes(phone)) == 2
         phone.run("document.getElementById('predict').click()")
         phone.wait("!document.getElementById('results').hidden")
         assert phone.run("document.documentElement.scrollWidth") == 360
