@@ -10,7 +10,7 @@ from hmr_jax import runtime
 
 def main(
     checkpoint: Positional[Annotated[str, arg(metavar="CHECKPOINT")]],
-    to: Literal["stablehlo", "savedmodel"],
+    to: Literal["stablehlo", "savedmodel", "onnx"],
     output: Path | None = None,
     body: Path | None = None,
 ) -> None:
@@ -18,8 +18,8 @@ def main(
 
     Args:
         checkpoint: a run's folder, one of its checkpoints, an exported folder, or "model" for the built-in one.
-        to: stablehlo: one file, which predict.py takes as --checkpoint; savedmodel: a folder for TensorFlow.
-            docs/howto/export.md describes them.
+        to: stablehlo: one file, which predict.py takes as --checkpoint; savedmodel: a folder for TensorFlow; onnx: one
+            file for onnxruntime. docs/howto/export.md describes them.
         output: the file or folder that is written; an earlier export of the same format is replaced. By default it is
             named after the checkpoint, in the working directory.
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default

@@ -54,9 +54,9 @@ def parameters_from_vertices(
 
 def _part_rotations(weights: jax.Array, fitted: jax.Array, vertices: jax.Array) -> jax.Array:
     """(n, J), (B, n, 3) twice -> (B, J, 3, 3): the best rotation of each joint's own vertices."""
-    means = [jnp.einsum("nj,bnc->bjc", weights, x) for x in (fitted, vertices)]
-    products = jnp.einsum("nj,bnc,bnd->bjcd", weights, vertices, fitted)
-    covariance = products - means[1][..., :, None] * means[0][..., None, :]
+    # Means are subtracted before the product: a part is small beside its distance from the origin.
+    about_mean = [x[:, None] - jnp.einsum("nj,bnc->bjc", weights, x)[:, :, None] for x in (vertices, fitted)]
+    covariance = jnp.einsum("nj,bjnc,bjnd->bjcd", weights, *about_mean)
     return nearest_rotation(covariance)
 
 

@@ -59,6 +59,12 @@ class Network:
         return finds_landmarks(self.config.model.encoder) and not needs_depth(self.config.model)
 
     @property
+    def fitted(self) -> tuple[str, ...]:
+        """Outputs that are not read from the network but fitted to the vertices that it predicts."""
+        d2a = self.config.model.name == "d2a_hmr" and self.config.model.d2a.head == "vertices"
+        return ("global_orient", "body_pose", "betas") if d2a else ()
+
+    @property
     def parameters_hash(self) -> str:
         """A hash of the parameters, that of `Predictor.parameters_hash` on CPUs."""
         return parameters_hash(self.params)

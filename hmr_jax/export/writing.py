@@ -26,6 +26,7 @@ class Format:
 FORMATS = {
     "stablehlo": Format("hmr_jax.export.stablehlo", ".stablehlo"),
     "savedmodel": Format("hmr_jax.export.saved_model", "_savedmodel", folder=True),
+    "onnx": Format("hmr_jax.export.onnx_file", ".onnx"),
 }
 
 

@@ -54,8 +54,9 @@ def _by_taps(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Arra
     rows, columns = (side - len(kernel) + 1 for side in padded.shape[1:3])
     y = jnp.zeros((), x.dtype)
     for i in range(len(kernel)):
+        row = jax.lax.slice_in_dim(padded, i, i + rows, stride, 1)  # an index would be a gather for symbolic batches
         for j in range(len(kernel)):
-            y = y + kernel[i, j] * padded[:, i : i + rows : stride, j : j + columns : stride]
+            y = y + kernel[i, j] * jax.lax.slice_in_dim(row, j, j + columns, stride, 2)
     return y
 
 
