@@ -50,10 +50,16 @@ function tab(base, which, text) {
   return button;
 }
 
-// Figures beside each other are of one height.
+// Figures beside each other are of one height, which the window has room for.
 function share(event) {
-  const { naturalWidth, naturalHeight } = event.target;
-  event.target.closest("figure").style.flex = `${naturalWidth / naturalHeight} 1 0`;
+  const figure = event.target.closest("figure");
+  const aspect = event.target.naturalWidth / event.target.naturalHeight;
+  figure.dataset.aspect = aspect;
+  figure.style.flex = `${aspect} 1 0`;
+  figure.style.minWidth = `min(100%, ${260 * aspect}px)`;
+  const shown = [...figure.parentElement.children].filter((one) => !one.hidden);
+  const sum = shown.reduce((total, one) => total + Number(one.dataset.aspect ?? 0), 0);
+  figure.parentElement.style.maxWidth = `max(300px, ${68 * sum}vh)`;
 }
 $("overlay").addEventListener("load", share);
 $("views").addEventListener("load", share);
