@@ -79,6 +79,7 @@ MAPS = {
     "columns of no vertices": ({"columns": TRUE_MAP["smplx2smpl_columns"] - 5}, "columns in .* are not places"),
     "rows between rows": ({"rows": TRUE_MAP["smplx2smpl_rows"] + 0.5}, "rows in .* are not places"),
     "a shape that would fill the memory": ({"shape": np.array([10**12, 10475])}, "map of the shape"),
+    "rows of one byte": ({"rows": np.zeros(13780, np.uint8)}, "do not sum to 1"),
     "a shape of one side": ({"shape": np.array([6890])}, "smplx2smpl_shape in .* has the shape"),
     "a shape by name": ({"shape": {"a": 6890}}, "smplx2smpl_shape in .* is object"),
     "rows that are too light": ({"values": TRUE_MAP["smplx2smpl_values"] / 2}, "do not sum to 1"),

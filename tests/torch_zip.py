@@ -1,4 +1,4 @@
-"""Writes checkpoints in the zip format of `torch.save` without PyTorch, also ones that it would never write."""
+"""Writes checkpoints in the formats of `torch.save` without PyTorch, also ones that it would never write."""
 
 import pickle
 import struct
@@ -12,7 +12,9 @@ import numpy as np
 
 _STORAGES = {
     np.dtype(np.float32): "FloatStorage", np.dtype(np.float16): "HalfStorage", np.dtype(np.int64): "LongStorage",
-    np.dtype(bool): "BoolStorage", np.dtype(ml_dtypes.bfloat16): "BFloat16Storage",
+    np.dtype(bool): "BoolStorage", np.dtype(np.float64): "DoubleStorage", np.dtype(np.int32): "IntStorage",
+    np.dtype(np.uint8): "ByteStorage", np.dtype(np.complex128): "ComplexDoubleStorage",
+    np.dtype(ml_dtypes.bfloat16): "BFloat16Storage",
 }  # fmt: skip
 
 
@@ -53,6 +55,17 @@ def write_torch_zip(
         archive.writestr("archive/version", b"3\n")
         for name, data in (extra or {}).items():
             archive.writestr(f"archive/{name}", data)
+    return path
+
+
+def write_torch_legacy(path: Path, content: Any) -> Path:
+    """Writes what `write_torch_zip` does in the format of before version 1.6."""
+    storages: list[np.ndarray] = []
+    opcodes = b"\x80\x02" + _pickled(content, storages) + b"."
+    parts = [pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2), pickle.dumps({"little_endian": True}, 2)]
+    parts += [opcodes, pickle.dumps([str(number) for number in range(len(storages))], 2)]
+    parts += [struct.pack("<q", array.size) + array.tobytes() for array in storages]
+    path.write_bytes(b"".join(parts))
     return path
 
 

@@ -188,7 +188,7 @@ def _sparse(contents: dict, path: str | Path) -> scipy.sparse.csr_matrix:
     if shape[0] != NUM_SMPL_VERTICES or not 1 <= shape[1] < _MANY_VERTICES:
         raise ValueError(f"{path} holds a map of the shape {shape.tolist()}, not one to SMPL's {NUM_SMPL_VERTICES}.")
     for name, indices, side in (("rows", rows, shape[0]), ("columns", columns, shape[1])):
-        if (indices != np.floor(indices)).any() or indices.min(initial=0) < 0 or indices.max(initial=-1) >= side:
+        if (indices != np.floor(indices)).any() or indices.min() < 0 or indices.max() >= side:
             raise ValueError(f"smplx2smpl_{name} in {path} are not places in a map of {side:g}: the file is damaged.")
     places = rows.astype(np.int64), columns.astype(np.int64)
     return scipy.sparse.csr_matrix((values.astype(np.float64), places), tuple(shape.astype(np.int64).tolist()))

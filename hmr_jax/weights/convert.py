@@ -32,6 +32,7 @@ from hmr_jax.models.backbones.resnet import ResNet
 from hmr_jax.models.depth_anything import DepthAnything
 from hmr_jax.models.encoders import build_encoder
 from hmr_jax.weights.blazepose import convert_blazepose
+from hmr_jax.weights.checksums import check_sums
 from hmr_jax.weights.detect import Converted, Options, convert_state
 from hmr_jax.weights.tflite_file import is_tflite, read_tflite
 from hmr_jax.weights.torch_files import Weights, checkpoint_files, read_torch_weights
@@ -54,8 +55,7 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
         KeyError: a tensor is missing.
     """
     check_new(out)
-    weights, converted = _read(source, options or Options())
-    check_shapes(converted)
+    weights, converted = read_converted(source, options or Options())
     checksums = {path.name: file_hash(path) for path in checkpoint_files(source)}
     described = {
         "kind": converted.kind,
@@ -71,8 +71,25 @@ def convert(source: Path, out: Path, options: Options | None = None) -> str:
     return report
 
 
+def read_converted(source: Path, options: Options) -> tuple[Weights, Converted]:
+    """The tensors of a checkpoint, and what they are converted to, checked to be those of the network; see `convert`.
+
+    Raises:
+        OSError, ValueError, KeyError: as `convert`; the message names the source.
+    """
+    try:
+        weights, converted = _read(source, options)
+        check_shapes(converted)
+    except KeyError as error:
+        raise KeyError(f"{source} cannot be converted. {error.args[0]}") from error
+    except ValueError as error:
+        if str(source) in str(error):
+            raise
+        raise ValueError(f"{source} cannot be converted. {error}") from error
+    return weights, converted
+
+
 def _read(source: Path, options: Options) -> tuple[Weights, Converted]:
-    """The tensors of a checkpoint, and what they are converted to."""
     if source.is_file() and is_tflite(_head(source)):
         variant, params = convert_blazepose(read_tflite(source))
         state = flax.traverse_util.flatten_dict(params, sep="/")
@@ -80,6 +97,7 @@ def _read(source: Path, options: Options) -> tuple[Weights, Converted]:
             f"BlazePose ({variant})", {"name": f"blazepose_{variant}"}, {"encoder": params}
         )
     weights = read_torch_weights(source, options.prefix)
+    check_sums(source)
     return weights, convert_state(weights.state, replace(options, prefix=weights.prefix), _hints(source))
 
 

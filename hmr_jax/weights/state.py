@@ -70,7 +70,10 @@ class StrictState:
     def running(self, name: str) -> dict:
         """A BatchNorm's running statistics; their number of batches is not needed."""
         self.drop(f"{name}.num_batches_tracked", "counter of a batch normalisation")
-        return {"mean": self.take(f"{name}.running_mean", -1), "var": self.take(f"{name}.running_var", -1)}
+        found = {"mean": self.take(f"{name}.running_mean", -1), "var": self.take(f"{name}.running_var", -1)}
+        if (found["var"] < 0).any():
+            raise ValueError(f"'{self._prefix}{name}.running_var' holds negative variances: the file is damaged.")
+        return found
 
     def drop(self, start: str, reason: str) -> None:
         """Drops the tensors whose names start with `start`, which are not needed for `reason`."""
