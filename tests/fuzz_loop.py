@@ -1,4 +1,4 @@
-"""The command of the fuzzers that draw an example from a seed: fuzz_inputs.py, fuzz_labels.py and fuzz_configs.py."""
+"""The command of the fuzzers that draw an example from a seed: all but fuzz.py."""
 
 import argparse
 import time
@@ -20,8 +20,10 @@ def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--kinds", default="", help="those to check, with commas between them; all, if not given")
     parser.add_argument("--first", type=int, default=FIRST, help="first seed")
-    given, kinds = parser.parse_args(), list(kinds)
-    kinds = given.kinds.split(",") if given.kinds else kinds
+    given, known = parser.parse_args(), list(kinds)
+    kinds = given.kinds.split(",") if given.kinds else known
+    if unknown := set(kinds) - set(known):
+        parser.error(f"there is no kind {', '.join(sorted(unknown))}; choose some of {', '.join(known)}")
     end, seed, results = time.time() + 60 * given.minutes, given.first, Counter[str]()
     while time.time() < end:
         for kind in kinds:

@@ -16,6 +16,13 @@ def test_random_files_break_no_reader():
     fuzz.run(400)
 
 
+def test_the_kinds_of_files_can_be_chosen(monkeypatch):
+    seen = set()
+    monkeypatch.setattr(fuzz, "check", lambda kind, data: seen.add(kind))
+    fuzz.run(50, kinds=["tar", "npz"])
+    assert seen == {"tar", "npz"}
+
+
 def test_the_fuzzer_notices_code_that_runs():
     class Attack:
         def __reduce__(self):
