@@ -44,6 +44,8 @@ class Graph:
         self._inputs: list[tuple[str, Tensor]] = []
         self._outputs: list[Tensor] = []
         self._batch_length: Tensor | None = None
+        self._reshaped: dict[str, Tensor] = {}
+        """Results of "Reshape", and what was reshaped."""
 
     def input(self, name: str, shape: Sequence[Dim], dtype: Any) -> Tensor:
         """Adds an input, whose first side is the batch."""
@@ -81,12 +83,16 @@ class Graph:
             return value
         if isinstance(value, np.ndarray):
             return value.reshape(shape)
+        if value.name in self._reshaped:
+            return self.reshape(self._reshaped[value.name], shape)
         target = np.array([side if isinstance(side, int) else -1 for side in shape], np.int64)
         if (target < 0).sum() > 1:
             raise ValueError(
                 f"The shape {shape} has more than one side that depends on the batch: it has no ONNX form."
             )
-        return self.node("Reshape", [value, target], shape, value.dtype)
+        result = self.node("Reshape", [value, target], shape, value.dtype)
+        self._reshaped[result.name] = value
+        return result
 
     def transpose(self, value: Value, order: Sequence[int]) -> Value:
         """A value with its axes in another order."""
@@ -95,7 +101,11 @@ class Graph:
             return value
         if isinstance(value, np.ndarray):
             return np.transpose(value, order)
-        return self.node("Transpose", [value], [value.shape[axis] for axis in order], value.dtype, perm=order)
+        shape = [value.shape[axis] for axis in order]
+        moved = [axis for axis in order if not _is_one(value.shape[axis])]
+        if moved == sorted(moved):  # only sides of one change their places
+            return self.reshape(value, shape)
+        return self.node("Transpose", [value], shape, value.dtype, perm=order)
 
     def sides(self, shape: Sequence[Dim]) -> Value:
         """A shape as a value: int64, one axis."""
@@ -169,7 +179,7 @@ def broadcast(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
     result = []
     for sides in zip(*padded, strict=True):
-        longer = [side for side in sides if not (isinstance(side, int) and side == 1)]
+        longer = [side for side in sides if not _is_one(side)]
         result.append(longer[0] if longer else 1)
     return tuple(result)
 
@@ -177,6 +187,10 @@ def broadcast(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
 def size(sides: Sequence[Dim]) -> Dim:
     """The number of cells."""
     return math.prod(sides)
+
+
+def _is_one(side: Dim) -> bool:
+    return isinstance(side, int) and side == 1
 
 
 def _exact_half(array: np.ndarray) -> np.ndarray | None:

@@ -45,6 +45,9 @@ def convert(graph: Graph, jaxpr: Any, constants: list[np.ndarray], values: list[
 
 def _convert_equation(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
     name = equation.primitive.name
+    if equation.params.get("name") == "relu6":  # as one operation, which onnxruntime joins with a convolution
+        limits = [np.array(limit, values[0].dtype) for limit in (0, 6)]
+        return [graph.node("Clip", [*values, *limits], values[0].shape, values[0].dtype)]
     if name in _INLINED:
         inner = equation.params[_INLINED[name]]
         return convert(graph, getattr(inner, "jaxpr", inner), list(getattr(inner, "consts", [])), values)
