@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fuzz_scores import COUNT, KEYS, evaluated, poses, predictions, reference, truth
 
+from hmr_jax.depth import read_depth
 from hmr_jax.evaluation.plausibility import check_finite
 from hmr_jax.evaluation.scoring_files import read_texts
 from hmr_jax.inference.box_files import read_table
@@ -81,6 +82,9 @@ def test_an_array_whose_header_asks_for_less_is_not_read_in_silence(tmp_path):
         assert silent["pose"].shape == (90, 24, 3)
     with pytest.raises(ValueError, match=r"a\.npz is not a readable npz file: Bad CRC-32 for file 'pose\.npy'"):
         read_plain_npz(path)
+    depth = damaged_type(tmp_path / "depth.npz", "depth", np.ones((90, 80), np.float32))
+    with pytest.raises(ValueError, match=r"depth\.npz cannot be read as a depth map, .*: Bad CRC-32"):
+        read_depth(depth)
     boxes = damaged_type(tmp_path / "boxes.npz", "a.jpg", np.ones((1, 4), np.float32))
     with pytest.raises(ValueError, match=r"boxes\.npz is not a readable npz file: Bad CRC-32"):
         read_table(boxes, [tmp_path / "a.jpg"])

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from hmr_jax.io import atomic
+from hmr_jax.io import atomic, npy
+from hmr_jax.io.research_files import plain_arrays
 
 Kind = Literal["inverse", "metric"]
 KINDS: tuple[Kind, ...] = ("inverse", "metric")
@@ -166,15 +167,15 @@ class _NoDepth(Exception):
 
 
 def _read_numpy(path: Path) -> tuple[np.ndarray, str | None]:
-    with path.open("rb") as file:  # opened here, as NumPy leaves damaged archives open
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            if "depth" not in loaded:
-                names = ", ".join(loaded.files) or "nothing"
-                raise _NoDepth(f"holds {names}; expected 'depth' and, if metric, 'kind'.")
-            return loaded["depth"], str(loaded["kind"]) if "kind" in loaded else None
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+        file.seek(0)
+        if not zipped:
+            return npy.read_data(file, npy.read_header(file)), None
+        arrays = plain_arrays(file)
+    if "depth" not in arrays:
+        raise _NoDepth(f"holds {', '.join(arrays)}; expected 'depth' and, if metric, 'kind'.")
+    return arrays["depth"], str(arrays["kind"]) if "kind" in arrays else None
 
 
 def _read_png(path: Path) -> tuple[np.ndarray, None]:

@@ -9,7 +9,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -156,8 +156,7 @@ class _Dictionary(Opaque):
 
 
 def read_plain_npz(path: Path) -> dict[str, np.ndarray]:
-    """Reads an npz file of plain arrays, each compared with its checksum: where a damaged header asks for less than the
-    whole array, `numpy.load` does not.
+    """Reads an npz file of plain arrays, see `plain_arrays`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -165,17 +164,12 @@ def read_plain_npz(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
-    arrays: dict[str, np.ndarray] = {}
     try:
         with path.open("rb") as file:
-            for name, data in _members(file):
-                header = npy.read_header(data)
-                if header.dtype.hasobject:
-                    raise _ObjectsError(name)
-                arrays[name] = npy.read_data(data, header)
+            return plain_arrays(file)
     except _ObjectsError as error:
         raise ValueError(
-            f"'{error}' in {path} holds objects of Python, such as texts of h5py: save plain arrays, texts with "
+            f"'{error.name}' in {path} holds objects of Python, such as texts of h5py: save plain arrays, texts with "
             "astype(str)."
         ) from None
     except Exception as error:  # as in `read_contents`
@@ -184,11 +178,28 @@ def read_plain_npz(path: Path) -> dict[str, np.ndarray]:
             f"{path} is not a readable npz file: {reason}. If it should be one, it is damaged or cut off: fetch or "
             "write it again."
         ) from error
+
+
+def plain_arrays(file: IO[bytes]) -> dict[str, np.ndarray]:
+    """The arrays of an npz file without pickled objects; raises exceptions of many classes for what it cannot read.
+
+    Each array is compared with its checksum. `numpy.load` does not where a damaged header asks for less than all of it.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, data in _members(file):
+        header = npy.read_header(data)
+        if header.dtype.hasobject:
+            raise _ObjectsError(name)
+        arrays[name] = npy.read_data(data, header)
     return arrays
 
 
 class _ObjectsError(Exception):
-    """An array of objects, by its name."""
+    """An array holds objects."""
+
+    def __init__(self, name: str):
+        super().__init__(f"'{name}' holds objects of Python.")
+        self.name = name
 
 
 def _read_npz(file: Any) -> dict[str, Any]:
