@@ -119,7 +119,7 @@ def stored(array: Any, rng: random.Random, chumpy: Any) -> Any:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or not array.ndim:
         return array
     form = rng.randrange(8)
-    if form == 0 and array.ndim == 2:
+    if form == 0 and array.ndim == 2 and max(array.shape) < 1000:  # a dia_matrix of a long row takes gigabytes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             layout = f"{rng.choice(LAYOUTS)}_{rng.choice(('matrix', 'array'))}"
