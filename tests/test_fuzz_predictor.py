@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hmr_jax.depth import DepthMap
+from hmr_jax.inference import Predictor
 
 IMAGE = np.zeros((60, 40, 3), np.uint8)
 BOX = [5, 5, 30, 50]
@@ -35,3 +36,10 @@ def test_calls_that_once_broke_it_are_refused(name):
     given, words = WRONG[name]
     with pytest.raises(ValueError, match=words):
         fuzz_predictor.predictor("depth", 1)(**({"images": IMAGE, "boxes": BOX} | given))
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "2"])
+def test_batches_of_no_person_are_refused(size):
+    made = fuzz_predictor.predictor("perspective", 1)
+    with pytest.raises(ValueError, match=rf"batch_size is {size}: give a whole number"):
+        Predictor(made.config, {}, size)

@@ -15,7 +15,7 @@ import functools
 import importlib
 import warnings
 from collections.abc import Iterator, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -74,8 +74,10 @@ class Predictor:
             network: exported, of this configuration and these parameters; None: it is built.
 
         Raises:
-            ValueError: if the network predicts no bodies, or the camera is of no known kind.
+            ValueError: if the network predicts no bodies, the camera is of no known kind, or batches hold nothing.
         """
+        if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
+            raise ValueError(f"batch_size is {batch_size}: give a whole number from 1 on, or None.")
         if camera not in CAMERA_KINDS:
             raise ValueError(f"There is no camera '{camera}': give {' or '.join(CAMERA_KINDS)}.")
         if config.model.name == "dense":
