@@ -9,6 +9,7 @@ import pytest
 from fuzz_scores import COUNT, KEYS, evaluated, poses, predictions, reference, truth
 
 from hmr_jax.depth import read_depth
+from hmr_jax.evaluation.commands import Settings, run
 from hmr_jax.evaluation.plausibility import check_finite
 from hmr_jax.evaluation.scoring_files import read_texts
 from hmr_jax.inference.box_files import read_table
@@ -55,6 +56,14 @@ def test_half_precision_axis_angle_is_scored_as_what_it_says(tmp_path):
     result = evaluated("rich-24-hips", tmp_path / "p.npz", tmp_path / "t.npz")
     assert result.metrics["mpjpe"] < 0.01
     assert reference(get_protocol("rich-24-hips"), plain, true)["mpjpe"] < 0.01
+
+
+@pytest.mark.parametrize(("batch_size", "examples"), [(0, 0), (-1, 0), (4, -1)])
+def test_batches_of_nothing_do_not_run_for_ever(tmp_path, batch_size, examples):
+    predicted, true = written(tmp_path)
+    settings = Settings(str(true), "", examples, batch_size, None, False, tmp_path / "out.json", False)
+    with pytest.raises(ValueError, match="there is nothing to score"):
+        run([], [predicted], ["synthetic"], settings, lambda *_: None)
 
 
 def test_errors_of_no_sample_are_finite():

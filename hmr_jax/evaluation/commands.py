@@ -72,6 +72,8 @@ def run(
     """
     if not checkpoints and not predictions:
         raise ValueError("Name a --checkpoint, a file of --predictions, or two results to --compare.")
+    if settings.batch_size < 1 or settings.examples < 0:
+        raise ValueError(f"Batches of {settings.batch_size}, {settings.examples} examples: there is nothing to score.")
     chosen = [_parse(text) for text in protocols]
     distributed.initialize()
     # What is missing for the last result is said before the first is computed.
@@ -202,13 +204,9 @@ def _evaluate_checkpoint(path: Path, plan: _Plan, params: Params | None, setting
         "flip_test": settings.flip_test,
     }  # fmt: skip
     hashes = {"checkpoint": hash_params(params), "config": hash_json(summary["config"])}
-    identity = {
-        **hashes,
-        "protocol": protocol.name,
-        "split": plan.split,
-        "examples": settings.examples,
-        "flip": settings.flip_test,
-    }
+    identity = hashes | {
+        "protocol": protocol.name, "split": plan.split, "examples": settings.examples, "flip": settings.flip_test,
+    }  # fmt: skip
     partial = PartialResults(plan.output.with_suffix(".partial"), identity)
     result = evaluate(
         plan.model, arrange_for_inference(params), plan.source, baseline=protocol.name == "synthetic",
