@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hmr_jax.export import export_network, load_network, parity, saved_model
+from hmr_jax.export import export_network, load_network, parity, saved_model, writing
 
 tf = pytest.importorskip("tensorflow")
 
@@ -44,7 +44,8 @@ def test_the_folder_says_what_it_is(written, network):
 
 def test_an_earlier_export_is_replaced_and_another_folder_is_not(written, network, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "write", lambda path, network: (path / "new").touch())
-    monkeypatch.setattr(saved_model, "check", lambda path, network: {})
+    monkeypatch.setattr(saved_model, "load", lambda path: None)
+    monkeypatch.setattr(writing, "measure", lambda *_: {})
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError, match="is no savedmodel of hmr_jax: choose another --output"):
         export_network(network, "savedmodel", tmp_path / "mine")

@@ -105,11 +105,11 @@ class Network:
 
     def reference(self) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
         """The Flax network itself, with this machine's own kernels: for comparisons."""
-        forward = jax.jit(self._whole_as_it_is())
+        forward, params = jax.jit(self._whole_as_it_is()), jax.device_put(self.params)
 
         def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             with jax.default_matmul_precision(FULL_PRECISION):
-                return jax.device_get(forward(self.params, dict(inputs)))
+                return jax.device_get(forward(params, dict(inputs)))
 
         return run
 

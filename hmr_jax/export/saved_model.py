@@ -56,16 +56,16 @@ def write(path: Path, network: Network) -> None:
     write_json(path / _ABOUT, header | about.about(network, _outputs(concrete)))
 
 
-def check(path: Path, network: Network) -> parity.Parity:
-    """Compares a folder with the network that it was made of; raises as `parity.measure` does."""
+def load(path: Path) -> parity.Run:
+    """A folder as a function from crops to bodies and landmarks."""
     tf, _ = _tensorflow()
-    model = tf.saved_model.load(str(path))  # the function lives as long as the model
-    predict = model.signatures["serving_default"]
+    model = tf.saved_model.load(str(path))
 
     def run(inputs: Any) -> dict[str, np.ndarray]:
-        return {name: array.numpy() for name, array in predict(**inputs).items()}
+        # The signature is read from the model each time, as it lives no longer than the model.
+        return {name: array.numpy() for name, array in model.signatures["serving_default"](**inputs).items()}
 
-    return parity.measure(network, run)
+    return run
 
 
 def is_own(path: Path) -> bool:

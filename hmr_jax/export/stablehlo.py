@@ -158,8 +158,8 @@ def read_network(path: str | Path) -> ExportedNetwork:
     return ExportedNetwork(header, functions, params, body)
 
 
-def check(path: Path, network: Network) -> parity.Parity:
-    """Compares a file with the network that it was made of; raises as `parity.measure` does."""
+def load(path: Path) -> parity.Run:
+    """A file as a function from crops to bodies and landmarks, compiled for each size of batch."""
     read_back = read_network(path)
     variables, encoder = to_variables(jax.device_put(read_back.params)), read_back.encoder
 
@@ -170,7 +170,7 @@ def check(path: Path, network: Network) -> parity.Parity:
         encoded = encoder.apply(variables, inputs["image"])._asdict()
         return vars(read_back.apply(variables, encoded)) | {"landmarks": encoded["landmarks"]}
 
-    return parity.measure(network, lambda inputs: run(variables, dict(inputs)))
+    return lambda inputs: run(variables, dict(inputs))
 
 
 def is_own(path: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hmr_jax.export.network import Network
-from hmr_jax.export.parity import Parity
+from hmr_jax.export.parity import Parity, Run, measure
 from hmr_jax.io import atomic
 
 
@@ -16,11 +16,15 @@ class Format:
     """A format of exported networks."""
 
     module: str
-    """Has `write`, `check` and `is_own`, and imports what only this format needs."""
+    """Has `write`, `load` and `is_own`, and imports what only this format needs."""
     ending: str
     """Of names."""
     folder: bool = False
     """Whether it is a folder."""
+
+    def load(self, path: Path) -> Run:
+        """What was written, as a function from crops to bodies and landmarks."""
+        return importlib.import_module(self.module).load(path)
 
 
 FORMATS = {
@@ -63,11 +67,11 @@ def export_network(network: Network, to: str, output: Path | None = None) -> Wri
     if not form.folder:
         with atomic.writing(path) as part:
             module.write(part, network)
-            parity = module.check(part, network)
+            parity = measure(network, module.load(part))
         return Written(path, parity)
     with atomic.writing_folder(path) as part:
         module.write(part, network)
-        parity = module.check(part, network)
+        parity = measure(network, module.load(part))
         if path.exists():
             shutil.rmtree(path)
     return Written(path, parity)
