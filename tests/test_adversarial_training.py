@@ -85,7 +85,12 @@ def test_natural_bodies_depend_on_the_examples_number_alone(tmp_path):
         ({"poses": np.zeros((5, 72, 1)), "betas": np.zeros(10)}, "holds poses of shape"),
         ({"poses": np.zeros((5, 63)), "betas": np.zeros(10)}, "holds poses of shape"),
         ({"poses": np.full((5, 156), 90.0), "betas": np.zeros(10)}, "in radians"),
-        ({"poses": np.full((5, 156), np.nan), "betas": np.zeros(10)}, "holds poses of shape"),
+        ({"poses": np.full((5, 156), np.nan), "betas": np.zeros(10)}, "are not finite"),
+        ({"poses": np.zeros((5, 156)), "betas": np.full(10, np.inf)}, "are not finite"),
+        ({"poses": np.zeros((5, 156)), "mocap_framerate": np.array(0.0)}, "are not finite"),
+        ({"poses": np.zeros((5, 156)), "mocap_framerate": np.array([])}, "that are no numbers"),
+        ({"poses": np.array([["a"] * 156]), "betas": np.zeros(10)}, "that are no numbers"),
+        ({"poses": np.zeros((0, 156)), "betas": np.zeros(10)}, "holds poses of shape"),
     ],
 )
 def test_motion_of_another_form_is_named(tmp_path, arrays, message):

@@ -63,14 +63,20 @@ def _read(file: Path) -> tuple[np.ndarray, np.ndarray] | None:
     arrays = read_contents(file)
     if "poses" not in arrays:
         return None
-    poses, betas = np.asarray(arrays["poses"]), np.asarray(arrays.get("betas", np.zeros(10)), np.float32).ravel()[:10]
-    if poses.ndim != 2 or poses.shape[1] < _BODY.stop or not np.isfinite(poses).all() or len(betas) < 10:
+    try:
+        poses = np.asarray(arrays["poses"], np.float32)
+        betas = np.asarray(arrays.get("betas", np.zeros(10)), np.float32).ravel()[:10]
+        rate = next((float(arrays[name]) for name in ("mocap_framerate", "mocap_frame_rate") if name in arrays), RATE)
+    except (TypeError, ValueError):
+        raise ValueError(f"{file} holds poses, betas or a frame rate that are no numbers, unlike AMASS.") from None
+    if not (np.isfinite(poses).all() and np.isfinite(betas).all() and 0 < rate < np.inf):
+        raise ValueError(f"{file} holds poses, betas or a frame rate that are not finite: it is damaged.")
+    if poses.ndim != 2 or not len(poses) or poses.shape[1] < _BODY.stop or len(betas) < 10:
         raise ValueError(
             f"{file} holds poses of shape {poses.shape} and {len(betas)} betas: AMASS has (F, 156) or (F, 165), and at "
             "least 10."
         )
     if np.abs(poses).max() > 4 * np.pi:
         raise ValueError(f"The poses of {file} reach {np.abs(poses).max():.3g}: they must be axis-angle in radians.")
-    rate = next((float(arrays[name]) for name in ("mocap_framerate", "mocap_frame_rate") if name in arrays), RATE)
     kept = poses[:: max(1, round(rate / RATE)), _BODY].reshape(-1, 21, 3)
     return np.pad(kept, ((0, 0), (0, 2), (0, 0))).astype(np.float32), betas
