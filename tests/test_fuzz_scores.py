@@ -19,9 +19,9 @@ from hmr_jax.protocols import get_protocol
 
 @pytest.mark.parametrize("kind", fuzz_scores.KINDS)
 def test_random_files_give_right_scores_or_a_sentence(kind, monkeypatch):
-    monkeypatch.setattr(fuzz_scores, "PROTOCOLS", ("rich-24-hips", "coco-pck"))
-    results = [fuzz_scores.one(kind, seed) for seed in range(15)]
-    assert 0 < sum(results) < 15
+    monkeypatch.setattr(fuzz_scores, "PROTOCOLS", ("rich-24-hips",))
+    results = [fuzz_scores.one(kind, seed) for seed in range(10)]
+    assert 0 < sum(results) < 10
 
 
 def written(tmp_path, predicted=None, true=None):
