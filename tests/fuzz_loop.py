@@ -1,6 +1,7 @@
 """The command of the fuzzers that draw an example from a seed: all but fuzz.py."""
 
 import argparse
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -9,7 +10,7 @@ FIRST = 10**6  # no seed of the tests
 
 
 def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable[[str, int], bool]) -> None:
-    """Checks examples of each kind until the time is over, and prints how many had a result.
+    """Checks examples of each kind until the time is over, and prints how many had a result, and how memory grew.
 
     Args:
         description: of the command.
@@ -24,6 +25,7 @@ def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable
     kinds = given.kinds.split(",") if given.kinds else known
     if unknown := set(kinds) - set(known):
         parser.error(f"there is no kind {', '.join(sorted(unknown))}; choose some of {', '.join(known)}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     end, seed, results = time.time() + 60 * given.minutes, given.first, Counter[str]()
     while time.time() < end:
         for kind in kinds:
@@ -31,4 +33,5 @@ def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable
         seed += 1
     count = seed - given.first
     shares = ", ".join(f"{kind} {found / count:.0%}" for kind, found in results.items())
-    print(f"{count} examples of each kind; with a result: {shares}")
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    print(f"{count} examples of each kind; with a result: {shares}; memory grew by {grown:.0f} MiB")
