@@ -1,5 +1,7 @@
 """The deformable layer reproduces DAT, and ordinary attention where its offsets are zero."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from hmr_jax.models.decoder import Decoder
 from hmr_jax.models.deformable import DeformableCrossAttention, reference_grid
 from hmr_jax.models.heads import MULTI_TOKENS, SMPLHead
 from hmr_jax.ops import depthwise_convolution
+from hmr_jax.ops.cpu import portable
 from hmr_jax.weights import convert_hmr2_head
 
 
@@ -257,12 +260,14 @@ def test_the_convolution_of_cpus_equals_that_of_accelerators_with_gradients(monk
     x = jax.random.normal(jax.random.key(0), (2, 8, 6, 3, 4))
     weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 1, 4))
     results = []
-    for plain in ("0", "1"):  # the kernel, and the code for accelerators
+    for plain, exported in (("0", False), ("0", True), ("1", False)):  # the kernel, exported code, that of accelerators
         monkeypatch.setenv("HMR_JAX_PLAIN", plain)
-        y, backward = jax.vjp(lambda x, w: depthwise_convolution(x, w, stride, pad), x, weights)
-        results.append((y, *backward(jax.random.normal(jax.random.key(2), y.shape))))
-    for mine, reference in zip(*results, strict=True):
+        with portable() if exported else contextlib.nullcontext():
+            y, backward = jax.vjp(lambda x, w: depthwise_convolution(x, w, stride, pad), x, weights)
+            results.append((y, *backward(jax.random.normal(jax.random.key(2), y.shape))))
+    for mine, exported_one, reference in zip(*results, strict=True):
         np.testing.assert_allclose(mine, reference, atol=2e-4)
+        np.testing.assert_allclose(exported_one, reference, atol=2e-4)
 
 
 def test_a_kernel_of_other_channels_is_refused():

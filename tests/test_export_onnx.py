@@ -15,7 +15,7 @@ from hmr_jax.batch import zeros
 from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.checkpoints import export as export_folder
 from hmr_jax.config import DataConfig, EncoderConfig
-from hmr_jax.export import export_network, load_network, onnx_file, parity
+from hmr_jax.export import export_network, load_network, onnx_file, onnx_graph, parity
 from hmr_jax.export.onnx_graph import Graph
 from hmr_jax.export.onnx_jaxpr import convert
 from hmr_jax.models import build_model
@@ -233,6 +233,13 @@ def test_an_operation_without_a_counterpart_is_named(tmp_path):
     ):
         export_network(network, "onnx", tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_more_parameters_than_a_file_holds_are_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "_LARGEST", 1000)
+    with pytest.raises(ValueError, match="more than 2 GB, which no ONNX file holds: export to stablehlo"):
+        export_network(network, "onnx", tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -16,6 +16,8 @@ Dim = Any
 """A side of an array: an int, or an expression of `jax.export.symbolic_shape` in the batch size."""
 _HALF_FROM = 1024
 """Constants with at least so many numbers are stored as float16 where that is exact."""
+_LARGEST = 2**31 - 2**24
+"""Bytes of constants; protobuf's limit, less room for the rest."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,10 @@ class Graph:
         ]  # fmt: skip
         nodes, needed = self._needed()
         constants = [tensor for constant, tensor in self.constants.items() if constant in needed]
+        if sum(len(tensor.raw_data) for tensor in constants) > _LARGEST:
+            raise ValueError(
+                "The network's parameters take more than 2 GB, which no ONNX file holds: export to stablehlo."
+            )
         graph = helper.make_graph(nodes, name, *infos, constants)
         opsets = [helper.make_opsetid("", opset)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, producer_name="hmr_jax")

@@ -155,7 +155,10 @@ def read_network(path: str | Path) -> ExportedNetwork:
             f"{path} was written by {header['written_by']}, whose functions jax {jax.__version__} cannot read: export "
             "the checkpoint again."
         ) from error
-    return ExportedNetwork(header, functions, params, body)
+    try:
+        return ExportedNetwork(header, functions, params, body)
+    except ValueError as error:
+        raise ValueError(f"{path} was written by {header['written_by']}, for another version: {error}") from error
 
 
 def load(path: Path) -> parity.Run:
