@@ -41,7 +41,8 @@ def main(
             number, or a .txt file of MOT Challenge.
         detector: finds the people where no boxes are given: "builtin", or an ONNX file of YOLOX, YOLOv8 and later,
             RTMDet, D-FINE or RT-DETR; docs/detection.md.
-        checkpoint: a run's folder, one of its checkpoints, or an exported folder; by default the built-in model.
+        checkpoint: a run's folder, one of its checkpoints, an exported folder, or a file of hmr export --to stablehlo;
+            by default the built-in model.
         output: folder of the results; those of an earlier run for the same images are replaced, or kept if they are
             of the same request.
         intrinsics: fx,fy,cx,cy in pixels of the images, or a JSON file {file name: [fx, fy, cx, cy]}; by default the
