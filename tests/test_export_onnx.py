@@ -96,6 +96,15 @@ CASES = {
     "other types": (lambda x: (10 * x).astype(jnp.int32).astype(jnp.float32) + (x > 0).astype(jnp.float32), (20,)),
     "stacks, transposes and moved axes": (lambda x: jnp.stack([x, 2 * x], 1).swapaxes(1, 2).reshape(-1, 3), (4, 3)),
     "enlarged maps": (lambda x: jax.image.resize(x, (x.shape[0], 6, 8, 2), "linear"), (3, 4, 2)),
+    "loops over rows": (
+        lambda x: jax.lax.scan(
+            lambda c, row: (c * 0.5 + row[0] @ row[1], c[:, :2]), x, (jnp.stack([x, 2 * x]), np.ones((2, 4, 4), "f"))
+        ),
+        (4,),
+    ),
+    "loops from the end": (
+        lambda x: jax.lax.scan(lambda c, row: (c * row, c + row), x, np.float32([[1], [2], [3]]), reverse=True), (4,)
+    ),
     "softmax": (lambda x: jax.nn.softmax(3 * x, -1), (4, 7)),
     "what holds on other platforms": (
         lambda x: jax.lax.platform_dependent(x, cpu=lambda x: x + 1, default=lambda x: x + 2), (3,)
@@ -200,6 +209,9 @@ VARIANTS = {
     ),
     "ResNet": config(
         "unused", model=dataclasses.replace(MODEL, encoder=EncoderConfig(name="resnet50", image_size=(32, 32)))
+    ),
+    "one stream for depth and images": d2a_config(
+        "unused", model=dataclasses.replace(D2A, d2a=dataclasses.replace(D2A.d2a, head="smpl", depth_stream="shared"))
     ),
     "depth, with body parameters": d2a_config(
         "unused", model=dataclasses.replace(D2A, d2a=dataclasses.replace(D2A.d2a, head="smpl"))

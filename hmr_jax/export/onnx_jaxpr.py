@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hmr_jax.export.onnx_graph import Graph, Value
-from hmr_jax.export.onnx_operations import OPERATIONS, shape_of
+from hmr_jax.export.onnx_operations import OPERATIONS, row, shape_of, stack
 from hmr_jax.export.onnx_products import PRODUCTS
 
 _INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr",
@@ -51,6 +51,8 @@ def _convert_equation(graph: Graph, equation: Any, values: list[Value]) -> list[
     if name in _INLINED:
         inner = equation.params[_INLINED[name]]
         return convert(graph, getattr(inner, "jaxpr", inner), list(getattr(inner, "consts", [])), values)
+    if name == "scan":
+        return _scan(graph, equation, values)
     if name == "platform_index":  # ONNX is none of JAX's platforms: what holds for the others
         return [np.array([one is None for one in equation.params["platforms"]].index(True), np.int32)]
     if name == "cond" and isinstance(values[0], np.ndarray):
@@ -66,6 +68,26 @@ def _convert_equation(graph: Graph, equation: Any, values: list[Value]) -> list[
         raise ValueError(f"The network has the operation '{name}', which has no ONNX form here: export to stablehlo.")
     result = operation(graph, equation, values)
     return result if isinstance(result, list) else [result]
+
+
+def _scan(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
+    """A loop over the first axis of some inputs, turn by turn."""
+    parameters = equation.params
+    length, fixed, carried = parameters["length"], parameters["num_consts"], parameters["num_carry"]
+    constants, carry, sequences = values[:fixed], values[fixed : fixed + carried], values[fixed + carried :]
+    body = parameters["jaxpr"]
+    turns: list[list[Value]] = []
+    for number in range(length):
+        at = length - 1 - number if parameters["reverse"] else number
+        rows = [row(graph, one, at) for one in sequences]
+        results = convert(graph, body.jaxpr, list(body.consts), [*constants, *carry, *rows])
+        carry = results[:carried]
+        turns.append(results[carried:])
+    stacked = []
+    for place, variable in enumerate(equation.outvars[carried:]):
+        parts = [turn[place] for turn in (turns[::-1] if parameters["reverse"] else turns)]
+        stacked.append(stack(graph, parts, variable, 0))
+    return [*carry, *stacked]
 
 
 def _is_fixed(equation: Any) -> bool:

@@ -120,11 +120,24 @@ def _concatenate(graph: Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _stack(graph: Graph, equation: Any, values: list[Value]) -> Value:
-    (result,) = equation.outvars
-    axis = int(equation.params["axis"])
-    parts = exact(graph, equation, values)
-    parts = [graph.reshape(part, (*part.shape[:axis], 1, *part.shape[axis:])) for part in parts]
-    return graph.node("Concat", parts, shape_of(result), dtype_of(result), axis=axis)
+    return stack(graph, values, equation.outvars[0], int(equation.params["axis"]))
+
+
+def stack(graph: Graph, values: list[Value], result: Any, axis: int) -> Value:
+    """Values beside each other on a new axis, as the variable `result` of a jaxpr."""
+    shape = shape_of(result)
+    part = (*shape[:axis], *shape[axis + 1 :])
+    parts = [graph.reshape(graph.expand(value, part), (*part[:axis], 1, *part[axis:])) for value in values]
+    return graph.node("Concat", parts, shape, dtype_of(result), axis=axis)
+
+
+def row(graph: Graph, value: Value, number: int) -> Value:
+    """One element along the first axis, without the axis."""
+    shape = tuple(value.shape)
+    start, limit = [0] * len(shape), list(shape)
+    start[0], limit[0] = number, number + 1
+    part = cut(graph, value, shape, start, limit) if shape[0] != 1 else value
+    return graph.reshape(part, shape[1:])
 
 
 def _iota(graph: Graph, equation: Any, values: list[Value]) -> Value:

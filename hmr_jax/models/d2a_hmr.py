@@ -82,7 +82,8 @@ class D2AHMR(nn.Module):
             # One call, so that BatchNorm's statistics are those of images and depth maps together.
             both = {"image": jnp.concatenate([batch["image"], maps])}
             features, _ = encode(both, config, self.dtype, self.unroll, training)
-            return features[:count], features[count:], has_depth
+            image, depth = features.reshape(2, count, *features.shape[1:])
+            return image, depth, has_depth
         features, _ = encode(batch, config, self.dtype, self.unroll, training)
         if maps is None:
             return features, None, has_depth
