@@ -10,6 +10,7 @@ from fuzz_scores import COUNT, KEYS, evaluated, poses, predictions, reference, t
 
 from hmr_jax.depth import read_depth
 from hmr_jax.evaluation.commands import Settings, run
+from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.plausibility import check_finite
 from hmr_jax.evaluation.scoring_files import read_texts
 from hmr_jax.inference.box_files import read_table
@@ -97,6 +98,18 @@ def test_an_array_whose_header_asks_for_less_is_not_read_in_silence(tmp_path):
     boxes = damaged_type(tmp_path / "boxes.npz", "a.jpg", np.ones((1, 4), np.float32))
     with pytest.raises(ValueError, match=r"boxes\.npz is not a readable npz file: Bad CRC-32"):
         read_table(boxes, [tmp_path / "a.jpg"])
+
+
+def test_rows_of_an_interrupted_evaluation_that_were_damaged_are_computed_again(tmp_path):
+    for damaged in (False, True):
+        partial = PartialResults(tmp_path / str(damaged), {"protocol": "synthetic"})
+        partial.load()
+        partial.save(0, 2, {"pred_points": np.ones((90, 24, 3), np.float32)})
+        if damaged:
+            file = tmp_path / "True" / "00000000_00000002.npz"
+            file.write_bytes(file.read_bytes().replace(b"'<f4'", b"'<f2'"))
+        step, parts = PartialResults(tmp_path / str(damaged), {"protocol": "synthetic"}).load()
+        assert (step, len(parts)) == ((0, 0) if damaged else (2, 1))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

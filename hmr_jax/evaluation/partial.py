@@ -14,6 +14,7 @@ import numpy as np
 
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.io.research_files import plain_arrays
 
 Rows = dict[str, np.ndarray]
 
@@ -45,8 +46,8 @@ class PartialResults:
         while step in chunks:
             last, path = chunks[step]
             try:
-                with np.load(path, allow_pickle=False) as arrays:
-                    parts.append({name: arrays[name] for name in arrays.files})
+                with path.open("rb") as file:
+                    parts.append(plain_arrays(file))
             except Exception:  # zip, zlib and NumPy each raise their own errors for a damaged file
                 break
             step = last

@@ -20,6 +20,7 @@ from hmr_jax.evaluation.plausibility import check_finite, check_labels, count_ro
 from hmr_jax.evaluation.statistics import bootstrap_interval, group_means, group_names
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import read_json, write_json
+from hmr_jax.io.research_files import plain_arrays
 from hmr_jax.protocols import MOTION, Protocol
 
 SCHEMA = 1
@@ -287,7 +288,7 @@ def read_result(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not beside.is_file():
         raise FileNotFoundError(f"{beside} is missing: it holds the samples of {path}.")
     try:
-        with np.load(beside, allow_pickle=False) as arrays:
-            return summary, {name: arrays[name] for name in arrays.files}
+        with beside.open("rb") as file:
+            return summary, plain_arrays(file)
     except Exception as error:
         raise ValueError(f"{beside} cannot be read; was it damaged or cut off? ({error})") from error
