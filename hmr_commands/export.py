@@ -1,6 +1,5 @@
 """Writes a checkpoint's network in another format, and compares what it gives with the network."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +29,6 @@ def main(
     from hmr_jax.export.parity import BATCHES, table
 
     runtime.set_up(inference=True)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notices, if it is needed
     network = load_network(checkpoint, body)
     written = export_network(network, to, output)
     print(written.path)
