@@ -36,6 +36,11 @@ def written(tmp_path, predicted=None, true=None):
 NO_VERTICES = np.zeros((COUNT, 0, 3), np.float32)
 WRONG = {
     "meshes without vertices": ({}, {"vertices": NO_VERTICES}, r"'vertices' in .*t\.npz is float32\(5, 0, 3\)"),
+    "meshes of another body": (
+        {},
+        {"vertices": np.tile(np.eye(44, 3, dtype=np.float32), (COUNT, 1, 1))},
+        r"'vertices' in .*t\.npz are 44 for",
+    ),
     "keys that only look like bytes": ({"keys": np.array(["b'a', b'c'"] * COUNT)}, {}, "keys more than once"),
     "bytes that are not closed": ({"keys": np.array([f"b'{i}\\'" for i in range(COUNT)])}, {}, "None of the 5 keys"),
 }

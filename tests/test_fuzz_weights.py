@@ -73,3 +73,9 @@ def test_the_writer_of_the_old_format_writes_what_pytorch_wrote(tmp_path):
     assert list(found) == list(wanted)
     for name, array in wanted.items():
         np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_list_of_no_parts_is_refused(tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(ValueError, match=r"cannot be read: model\.safetensors\.index\.json is not a list"):
+        convert(tmp_path, tmp_path / "out", OPTIONS)

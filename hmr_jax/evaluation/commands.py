@@ -229,10 +229,7 @@ def _plan_predictions(
     source: Any
     if settings.data.endswith(".npz"):
         source = TruthFile(Path(settings.data), settings.batch_size, settings.examples)
-        if source.topology != body.topology:
-            raise ValueError(
-                f"{settings.data} has poses of a '{source.topology}' body, but the predictions are '{body.topology}'."
-            )
+        source.check_body(body)
         predictions.check_keys(source.all_keys, settings.data)
     else:
         synthetic = settings.data == "synthetic"

@@ -179,6 +179,7 @@ class TruthFile:
             FileNotFoundError: if there is no file.
             ValueError: if it is damaged, has arrays of another shape, an unknown gender, or repeats a key.
         """
+        self.path = path
         arrays = read_arrays(path, LABELLED, "truth")
         self.topology = read_word(arrays.pop("topology", np.array("smpl")), "topology", path)
         self._keys = read_texts(arrays.pop("keys"), "keys", path)
@@ -202,6 +203,19 @@ class TruthFile:
         self._batch_size, self.examples = batch_size, min(examples or count, count)
         # Sorted by gender, so that few batches need the bodies of several.
         self._order = np.argsort(self._gender[: self.examples], kind="stable")
+
+    def check_body(self, body: BodyModel) -> None:
+        """Raises ValueError if the labels are of another body than the predictions, whose body is given."""
+        if self.topology != body.topology:
+            raise ValueError(
+                f"{self.path} has poses of a '{self.topology}' body, but the predictions are '{body.topology}'."
+            )
+        vertices = self._arrays.get("vertices")
+        if vertices is not None and vertices.shape[1] != body.num_vertices:
+            raise ValueError(
+                f"'vertices' in {self.path} are {vertices.shape[1]} for each person, but the predictions' body "
+                f"'{body.topology}' has {body.num_vertices}."
+            )
 
     def _checked(self, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
         """The labels, with zeros where there are none.

@@ -100,7 +100,7 @@ def checkpoint_files(path: str | Path) -> list[Path]:
             return [path / name]
         try:
             parts = sorted(set(json.loads((path / name).read_text())["weight_map"].values()))
-            valid = all(Path(part).name == part for part in parts)
+            valid = bool(parts) and all(Path(part).name == part for part in parts)
         except (ValueError, KeyError, TypeError, AttributeError):
             valid = False
         if not valid:
