@@ -58,8 +58,8 @@ print(f"the body is between {in_camera[:, 2].min():.1f} and {in_camera[:, 2].max
 
 # %% [markdown]
 # How far depends on the focal length. Without intrinsics and EXIF it is that of a field of view of 60 degrees. With the
-# camera's true intrinsics the distance has the right size. The generator counts pixels from the corner of the first one,
-# predictions from its centre.
+# camera's true intrinsics the distance has the right size. The generator counts pixels from the corner of the first
+# one, predictions from its centre.
 
 # %%
 intrinsics = truth["intrinsics"][0] - np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])

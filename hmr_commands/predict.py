@@ -53,7 +53,8 @@ def main(
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default
             HMR_JAX_BODIES is searched.
         camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
-        only: what is written, of json,npz,glb,overlay,details,obj,ply,html; by default the first five.
+        only: what is written, of json,npz,glb,overlay,details,obj,ply,html; by default the first five. Of videos
+            json,npz,glb,bvh,overlay,usd,pkl,html; by default the first five, and always json.
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
@@ -67,13 +68,14 @@ def main(
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images, is_video
+    from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VIDEO_KINDS
 
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    kinds = parse_kinds(only, overlay)
     videos = [path for path in images if is_video(path)]
-    if videos and (len(videos) < len(images) or only or depth or again):
-        raise ValueError("Videos are predicted by themselves, without images, --only, --depth and --again.")
+    kinds: Any = parse_kinds(only, overlay, *((VIDEO_KINDS, DEFAULT_VIDEO_KINDS) if videos else ()))
+    if videos and (len(videos) < len(images) or depth or again):
+        raise ValueError("Videos are predicted by themselves, without images, --depth and --again.")
     paths = videos or find_images(images, recursive)
     people: Any = read_video_boxes(boxes) if videos else read_boxes(boxes, paths)
     cameras = read_intrinsics(intrinsics, paths)
@@ -82,7 +84,7 @@ def main(
     predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
     predictor.detector = finder
     if videos:
-        for path in _of_videos(predictor, videos, output, people, cameras, overlay, smooth, axes):
+        for path in _of_videos(predictor, videos, output, people, cameras, kinds, smooth, axes):
             print(path)
         return
     stages = Stages()
@@ -92,17 +94,17 @@ def main(
         print(stages.summary(), file=sys.stderr)
 
 
-def _of_videos(predictor, videos, output: Path, boxes, cameras, overlay: bool, smooth: bool, axes) -> Iterator[Path]:
+def _of_videos(predictor, videos, output: Path, boxes, cameras, kinds, smooth: bool, axes) -> Iterator[Path]:
     """The files written of some videos."""
     from hmr_jax.geometry.intrinsics import intrinsics_of_each
     from hmr_jax.inference.result_files import result_names
     from hmr_jax.video import predict_video
-    from hmr_jax.video.results import overlay_file
+    from hmr_jax.video.files import video_file
 
     names, inputs = result_names(videos), {path.resolve() for path in videos}
     for path, name in zip(videos, names, strict=True):
-        if (file := overlay_file(output, name)).resolve() in inputs:
+        if (file := video_file(output, name, "overlay")).resolve() in inputs:
             raise ValueError(f"{file} would be overwritten by the overlay of {path}: choose another --output.")
     for path, name, camera in zip(videos, names, intrinsics_of_each(cameras, len(videos)), strict=True):
-        result = predict_video(predictor, path, output, boxes, camera, overlay, smooth, name=name, axes=axes)
+        result = predict_video(predictor, path, output, boxes, camera, kinds, smooth, name=name, axes=axes)
         yield from result.files

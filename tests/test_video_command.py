@@ -40,9 +40,7 @@ def test_a_video_becomes_motions_and_an_overlay(predict, clip, tiny_checkpoint, 
     assert summary["camera"]["focal_length"] == [300, 300]
 
 
-@pytest.mark.parametrize(
-    "more", [("--only", "json"), ("--again",), ("--depth", "maps"), ("a.jpg",)], ids=lambda more: more[0]
-)
+@pytest.mark.parametrize("more", [("--again",), ("--depth", "maps"), ("a.jpg",)], ids=lambda more: more[0])
 def test_what_does_not_go_with_videos_is_refused(predict, clip, tiny_checkpoint, tmp_path, more):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg")
     more = [tmp_path / part if part == "a.jpg" else part for part in more]

@@ -53,7 +53,7 @@ def test_two_people_who_cross_become_two_files_a_summary_and_an_overlay(tmp_path
 
 
 def test_smoothed_bodies_have_one_shape_and_stay_where_they_were_seen(tmp_path):
-    result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, overlay=False)
+    result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, kinds=("npz", "glb", "bvh"))
     motion, before = result.people[0].motion, result.people[0].unsmoothed
     assert np.ptp(motion.betas, 0).max() == 0
     means = (track.keypoints_image.mean(0) for track in (motion, before))
@@ -62,7 +62,7 @@ def test_smoothed_bodies_have_one_shape_and_stay_where_they_were_seen(tmp_path):
 
 
 def test_without_smoothing_predictions_stay_as_they_are(tmp_path):
-    result = run(clips.clip(tmp_path / "a.mp4", 12), tmp_path, overlay=False, smooth=False)
+    result = run(clips.clip(tmp_path / "a.mp4", 12), tmp_path, kinds=("npz", "glb", "bvh"), smooth=False)
     motion = result.people[0].motion
     np.testing.assert_array_equal(motion.rotations, result.people[0].unsmoothed.rotations)
     with np.load(tmp_path / "out" / "a_person_0.npz") as file:
@@ -73,7 +73,7 @@ def test_frames_without_the_person_are_interpolated_and_flagged(tmp_path):
     images = [clips.draw(frame, people=0 if 10 <= frame < 20 else 1) for frame in range(30)]
     path = clips.write(tmp_path / "a.mp4", images)
     predictor = clips.FakePredictor()
-    result = run(path, tmp_path, predictor, overlay=False, detect_every=1)
+    result = run(path, tmp_path, predictor, kinds=("npz", "glb", "bvh"), detect_every=1)
     (person,) = result.people
     assert np.flatnonzero(~person.motion.predicted).tolist() == list(range(10, 20))
     assert np.isfinite(person.motion.rotations).all()
@@ -83,11 +83,11 @@ def test_frames_without_the_person_are_interpolated_and_flagged(tmp_path):
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "PART", 8)
     path = clips.clip(tmp_path / "a.mp4", 30)
-    whole = run(path, tmp_path / "whole", overlay=False)
+    whole = run(path, tmp_path / "whole", kinds=("npz", "glb", "bvh"))
     with pytest.raises(KeyboardInterrupt):
-        run(path, tmp_path, clips.FakePredictor(fails_at=20), overlay=False)
+        run(path, tmp_path, clips.FakePredictor(fails_at=20), kinds=("npz", "glb", "bvh"))
     again = clips.FakePredictor()
-    result = run(path, tmp_path, again, overlay=False)
+    result = run(path, tmp_path, again, kinds=("npz", "glb", "bvh"))
     assert again.searched == 0
     assert again.predicted == 14
     np.testing.assert_allclose(result.people[0].motion.rotations, whole.people[0].motion.rotations)
@@ -98,9 +98,9 @@ def test_other_options_do_not_go_on_with_old_work(tmp_path, monkeypatch):
     monkeypatch.setattr(passes, "PART", 8)
     path = clips.clip(tmp_path / "a.mp4", 20)
     with pytest.raises(KeyboardInterrupt):
-        run(path, tmp_path, clips.FakePredictor(fails_at=17), overlay=False)
+        run(path, tmp_path, clips.FakePredictor(fails_at=17), kinds=("npz", "glb", "bvh"))
     again = clips.FakePredictor()
-    run(path, tmp_path, again, overlay=False, detect_every=5)
+    run(path, tmp_path, again, kinds=("npz", "glb", "bvh"), detect_every=5)
     assert (again.searched, again.predicted) == (4, 20)
 
 
@@ -132,7 +132,7 @@ def test_irregular_times_are_kept(tmp_path):
 def test_results_of_an_earlier_run_are_replaced(tmp_path):
     path = clips.clip(tmp_path / "a.mp4", 8, people=2)
     run(path, tmp_path)
-    run(clips.clip(path, 8), tmp_path, overlay=False)
+    run(clips.clip(path, 8), tmp_path, kinds=("npz", "glb", "bvh"))
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "a_person_0.bvh", "a_person_0.glb", "a_person_0.npz", "a_video.json",
     ]  # fmt: skip
@@ -142,11 +142,11 @@ def test_given_boxes_are_taken_as_they_are(tmp_path):
     path = clips.clip(tmp_path / "a.mp4", 12)
     predictor = clips.FakePredictor()
     boxes = [clips.person_box(frame)[None] for frame in range(12)]
-    result = run(path, tmp_path, predictor, boxes=boxes, overlay=False)
+    result = run(path, tmp_path, predictor, boxes=boxes, kinds=("npz", "glb", "bvh"))
     assert predictor.searched == 0
     np.testing.assert_allclose(result.people[0].motion.boxes, np.concatenate(boxes), atol=1e-3)
     sparse = {frame: boxes[frame] for frame in (0, 5, 11)}
-    result = run(path, tmp_path, boxes=sparse, overlay=False)
+    result = run(path, tmp_path, boxes=sparse, kinds=("npz", "glb", "bvh"))
     np.testing.assert_allclose(result.people[0].motion.boxes, np.concatenate(boxes), atol=1e-3)
 
 

@@ -37,24 +37,26 @@ _NOT_WRITTEN = (
 )  # fmt: skip
 
 
-def parse_kinds(only: str, overlay: bool = True) -> tuple[Kind, ...]:
-    """Kinds of files from "json,npz"; `DEFAULT_KINDS` for "". Without overlay no image is drawn.
+def parse_kinds(
+    only: str, overlay: bool = True, known: Sequence[str] = KINDS, default: Sequence[str] = DEFAULT_KINDS
+) -> tuple[str, ...]:
+    """Kinds of files from "json,npz"; the default for "". Without overlay no image is drawn.
 
     Raises:
         ValueError: there is no such kind, or none is left.
     """
-    wanted = [part.strip() for part in only.split(",")] if only else list(DEFAULT_KINDS)
-    check_kinds(wanted)
-    kinds = tuple(kind for kind in KINDS if kind in wanted and (overlay or kind not in ("overlay", "details")))
+    wanted = [part.strip() for part in only.split(",")] if only else list(default)
+    check_kinds(wanted, known)
+    kinds = tuple(kind for kind in known if kind in wanted and (overlay or kind not in ("overlay", "details")))
     if not kinds:
         raise ValueError(f"--only {only} with --no-overlay leaves nothing to write: leave one of them out.")
     return kinds
 
 
-def check_kinds(kinds: Collection[str]) -> None:
-    """Raises ValueError if there is no such kind of results."""
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"'{unknown[0]}' is no kind of result; give some of {','.join(KINDS)}.")
+def check_kinds(kinds: Collection[str], known: Sequence[str] = KINDS) -> None:
+    """Raises ValueError if one of the kinds of results is not known."""
+    if unknown := [kind for kind in kinds if kind not in known]:
+        raise ValueError(f"'{unknown[0]}' is no kind of result; give some of {','.join(known)}.")
 
 
 def write_results(

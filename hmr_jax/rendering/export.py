@@ -29,7 +29,7 @@ AXES: dict[str, np.ndarray] = {
 
 def contents(header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What `write_json` writes, as dictionaries, lists, numbers and text."""
-    return _plain({"schema": SCHEMA, **header, "people": list(people)})
+    return plain({"schema": SCHEMA, **header, "people": list(people)})
 
 
 def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]]) -> None:
@@ -42,7 +42,7 @@ def write_json(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[s
 def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[str, Any]], **shared: np.ndarray) -> None:
     """Writes one array (P, ...) per field of the people, `shared` arrays, and `header`, a JSON string."""
     fields = {name: np.stack([person[name] for person in people]) for name in (people[0] if people else ())}
-    text = np.array(json.dumps(_plain({"schema": SCHEMA, **header}), allow_nan=False))
+    text = np.array(json.dumps(plain({"schema": SCHEMA, **header}), allow_nan=False))
     atomic.write_npz(path, {"header": text, **shared, **fields})
 
 
@@ -119,16 +119,16 @@ def body_mesh(vertices: np.ndarray, faces: np.ndarray, color: np.ndarray) -> "tr
 
 def _object(fields: Mapping[str, Any]) -> str:
     """A JSON object with one line per field, so that matrices do not spread over hundreds of lines."""
-    lines = [f"{json.dumps(name)}: {json.dumps(_plain(value), allow_nan=False)}" for name, value in fields.items()]
+    lines = [f"{json.dumps(name)}: {json.dumps(plain(value), allow_nan=False)}" for name, value in fields.items()]
     return "{\n" + ",\n".join(lines) + "\n}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy values as JSON's, floats with 6 significant digits."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -86,7 +86,9 @@ def write_usd(
             now = offsets.astype(np.float32)
             now[0] += translation
             moves.Set(Vt.Vec3fArray.FromNumpy(now), float(code))
-            turns.Set(Vt.QuatfArray([Gf.Quatf(float(w), float(x), float(y), float(z)) for x, y, z, w in joints]), float(code))
+            turns.Set(
+                Vt.QuatfArray([Gf.Quatf(float(w), float(x), float(y), float(z)) for x, y, z, w in joints]), float(code)
+            )
         UsdSkel.BindingAPI.Apply(skeleton.GetPrim()).CreateAnimationSourceRel().SetTargets([animation.GetPath()])
 
         mesh = UsdGeom.Mesh.Define(stage, "/person/body")

@@ -11,7 +11,7 @@ Shapes: T frames of the video, n boxes of a frame.
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,23 @@ from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
-from hmr_jax.video import results
 from hmr_jax.video.boxes import BoxTrack, box_track, shots_of
 from hmr_jax.video.cuts import find_cuts
+from hmr_jax.video.files import (
+    check_video_kinds,
+    remove_old,
+    video_file,
+    write_page,
+    write_person,
+    write_pickle,
+    write_summary,
+)
 from hmr_jax.video.frames import VideoInfo, read_frames, read_info
+from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VideoKind
 from hmr_jax.video.motion import Motion, filled, smoothed
 from hmr_jax.video.mp4 import writing_mp4
 from hmr_jax.video.passes import GivenBoxes, predict, progress, search
-from hmr_jax.video.posing import Posing, mean_shape
+from hmr_jax.video.posing import Posing, mean_shape, rig_of
 from hmr_jax.video.results import PersonTrack, VideoResult
 from hmr_jax.video.smoothing import HALF_WIDTH
 from hmr_jax.video.tracks import GAP, SHORTEST, follow
@@ -48,7 +57,7 @@ def predict_video(
     output: str | Path,
     boxes: GivenBoxes = None,
     intrinsics: Any = None,
-    overlay: bool = True,
+    kinds: Collection[VideoKind] = DEFAULT_VIDEO_KINDS,
     smooth: bool = True,
     detect_every: int | None = None,
     gap: float = GAP,
@@ -57,8 +66,8 @@ def predict_video(
     name: str | None = None,
     axes: Axes = "opengl",
 ) -> VideoResult:
-    """Predicts the people of a video, and writes `NAME_person_0.npz`, .glb and .bvh, ..., `NAME_video.json` and
-    `NAME_overlay.mp4`.
+    """Predicts the people of a video, and writes files of each, `NAME_person_0.npz`, .glb, .bvh, and of the whole,
+    `NAME_video.json` and `NAME_overlay.mp4`.
 
     An interrupted run goes on where it was when it is called again with the same arguments.
 
@@ -69,14 +78,14 @@ def predict_video(
         boxes: left, top, right, bottom in px of the upright frame: (n, 4) of every frame, or by frame number, where
             frames without an entry are interpolated. None: the people are found.
         intrinsics: (3, 3), or fx, fy, cx, cy in px of the upright frame. None: the default of `PersonPrediction`.
-        overlay: whether the video with bodies drawn over it is written.
+        kinds: of files that are written, see `hmr_jax.video.kinds`.
         smooth: whether tracks are smoothed and get one shape each. Otherwise they are as predicted frame by frame.
         detect_every: frames from one search for people to the next. None: about 10 searches a second.
         gap: seconds for which a person may be unseen and is still the same.
         shortest: seconds below which tracks that the detector found are dropped as false.
         smoothing: seconds on each side of a frame that smoothing takes into account.
         name: of the files, without ending. None: that of the video.
-        axes: of the .glb and .bvh files.
+        axes: of the .glb, .bvh and .usdc files.
 
     Returns:
         The people.
@@ -84,13 +93,14 @@ def predict_video(
     Raises:
         FileNotFoundError: there is no such video.
         ValueError: it cannot be read or is cut off, or boxes, intrinsics or another argument cannot be used.
-        ImportError: PyAV is not installed.
+        ImportError: PyAV, or what a kind of files needs, is not installed.
     """
     path, output, name = Path(path), Path(output), name or Path(path).stem
     if is_too_long(name):
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
     if not (gap >= 0 and shortest >= 0 and smoothing > 0):
         raise ValueError(f"gap {gap}, shortest {shortest} and smoothing {smoothing} must be seconds, not negative.")
+    check_video_kinds(kinds, axes)
     info = read_info(path)
     camera = None
     if intrinsics is not None:
@@ -100,7 +110,6 @@ def predict_video(
         raise ValueError(f"detect_every is {detect_every}: give 1 or more frames.")
     boxes = _checked(boxes, path)
     output.mkdir(parents=True, exist_ok=True)
-    about = _header(predictor, path, info)
     common = what_is_common(
         predictor, video=file_identity(path), camera=camera, boxes=_digest(boxes), every=every, gap=gap,
         shortest=shortest,
@@ -114,11 +123,13 @@ def predict_video(
     people = []
     for number, motion in enumerate(_motions(work, tracks, times)):
         whole = filled(motion, posing)
-        people.append(PersonTrack(number, smoothed(whole, posing, smoothing) if smooth else whole, whole))
+        shown = smoothed(whole, posing, smoothing) if smooth else whole
+        betas = mean_shape(shown.betas, shown.predicted.astype(float))
+        people.append(PersonTrack(number, shown, whole, betas, rig_of(predictor.body, betas)))
     if not people:
         warnings.warn(f"No people were found in {path.name}.", stacklevel=2)
-    result = VideoResult(info, times, shots, people)
-    _write(result, predictor, path, output, name, about, overlay, posing, axes)
+    result = VideoResult(info, times, shots, people, _header(predictor, path, info, len(times)))
+    _write(result, predictor, path, output, name, kinds, posing, axes)
     work.remove()
     return result
 
@@ -144,7 +155,7 @@ def _digest(boxes: GivenBoxes) -> str:
     return digest.hexdigest()
 
 
-def _header(predictor: Predictor, path: Path, info: VideoInfo) -> dict[str, Any]:
+def _header(predictor: Predictor, path: Path, info: VideoInfo, frames: int) -> dict[str, Any]:
     """First fields of the summary."""
     return {
         "version": __version__,
@@ -152,7 +163,7 @@ def _header(predictor: Predictor, path: Path, info: VideoInfo) -> dict[str, Any]
         "topology": predictor.body.topology,
         "axes": "opencv",
         "video": {
-            "file": path.name, "width": info.width, "height": info.height, "frames": info.frames,
+            "file": path.name, "width": info.width, "height": info.height, "frames": frames,
             "rate": float(info.rate), "rotation": info.rotation, "sound": info.sound,
         },
     }  # fmt: skip
@@ -228,40 +239,27 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
 
 
 def _write(
-    result: VideoResult, predictor: Predictor, path: Path, output: Path, name: str, about: dict, overlay: bool,
+    result: VideoResult, predictor: Predictor, path: Path, output: Path, name: str, kinds: Collection[VideoKind],
     posing: Posing, axes: Axes,
 ) -> None:  # fmt: skip
-    """Writes all files, and lists them in the result."""
-    overlay = overlay and bool(result.people)
-    source = {
-        "checkpoint": str(about["checkpoint"]["name"]), "topology": about["topology"], "axes": about["axes"],
-        "video": path.name, "version": about["version"],
-    }  # fmt: skip
-    shapes = []
+    """Writes all files, the summary last, and lists them in the result."""
+    files = result.files
     for person in result.people:
-        motion = person.motion
-        shapes.append(mean_shape(motion.betas, motion.predicted.astype(float)))
-        file = results.person_file(output, name, person.number)
-        results.write_person(file, person, shapes[-1], float(result.info.rate), source)
-        animation = results.animation_files(output, name, person.number)
-        results.write_animation(animation, predictor.body, person, shapes[-1], axes)
-        result.files.extend([file, *animation])
-    if overlay:
-        file = results.overlay_file(output, name)
-        _draw(result, predictor, path, file, posing)
-        result.files.append(file)
-    results.remove_old(output, name, len(result.people), overlay)
-    video = about["video"] | {"frames": len(result.times)}
-    camera = None
-    if result.people:
-        motion = result.people[0].motion
-        camera = {
-            "focal_length": motion.focal_length.tolist(), "principal_point": motion.principal_point.tolist(),
-            "source": motion.camera_source,
-        }  # fmt: skip
-    file = results.summary_file(output, name)
-    results.write_summary(file, about | {"video": video, "camera": camera}, result, shapes, name)
-    result.files.append(file)
+        files.extend(write_person(output, name, person, result, kinds, axes))
+    overlay = None
+    if "overlay" in kinds and result.people:
+        overlay = video_file(output, name, "overlay")
+        _draw(result, predictor, path, overlay, posing)
+        files.append(overlay)
+    if "pkl" in kinds:
+        write_pickle(video_file(output, name, "pkl"), result, posing)
+        files.append(video_file(output, name, "pkl"))
+    if "html" in kinds:
+        write_page(video_file(output, name, "html"), result, overlay)
+        files.append(video_file(output, name, "html"))
+    remove_old(output, name, files)
+    write_summary(video_file(output, name, "json"), name, result, kinds)
+    files.append(video_file(output, name, "json"))
 
 
 def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, posing: Posing) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
+from hmr_jax.body.joints import SMPL_24
+from hmr_jax.rendering.animation import Rig
 
 _BATCH = 64  # frames per call
 
@@ -64,3 +66,11 @@ def _matrices(rotations: np.ndarray) -> np.ndarray:
 def mean_shape(betas: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted mean (10,) of betas (F, 10), weights (F,)."""
     return np.average(betas, axis=0, weights=weights)
+
+
+def rig_of(body: BodyModel, betas: np.ndarray) -> Rig:
+    """The body of a shape, betas (10,), in its rest pose, for animation tools."""
+    betas = np.pad(betas, (0, body.num_betas - len(betas)))
+    vertices = np.asarray(body.v_template) + np.asarray(body.shapedirs) @ betas
+    joints = np.asarray(body.joint_regressor) @ vertices
+    return Rig(vertices, body.faces, joints, body.parents, np.asarray(body.skinning_weights), SMPL_24)

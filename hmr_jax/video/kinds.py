@@ -1,0 +1,10 @@
+"""The kinds of files that are written of a video."""
+
+from typing import Literal, get_args
+
+VideoKind = Literal["json", "npz", "glb", "bvh", "overlay", "usd", "pkl", "html"]
+VIDEO_KINDS: tuple[VideoKind, ...] = get_args(VideoKind)
+"""The summary, which is always written; arrays, an animated mesh and a skeleton of each person; the video with the
+bodies; a USD file of each person, a pickle as VIBE writes it, and a page with a time slider."""
+DEFAULT_VIDEO_KINDS: tuple[VideoKind, ...] = VIDEO_KINDS[:5]
+"""What is written if nothing else is asked for."""
