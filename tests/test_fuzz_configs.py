@@ -3,14 +3,11 @@
 import dataclasses
 
 import fuzz_configs
-import jax
 import pytest
 import tiny
 
-from hmr_jax.batch import zeros
 from hmr_jax.config import check_training
 from hmr_jax.models import build_model
-from hmr_jax.models.parameters import init_shapes
 
 
 def test_random_values_give_a_network_or_a_sentence():
@@ -46,11 +43,11 @@ def test_values_that_once_broke_a_run_or_did_nothing_are_refused(path):
     assert str(error.value).startswith(".".join(path[:-1]))
 
 
-def test_an_encoder_with_a_finer_map_than_the_dense_ones_is_refused():
+def test_patches_that_dense_maps_do_not_divide_are_refused():
     config = tiny.config("out", model=fuzz_configs.BASES["dense"])
     config = fuzz_configs.replaced(config, ("model", "encoder", "patch_size"), 2)
-    with pytest.raises(ValueError, match="Dense maps of 8 rows do not divide into the encoder's 16"):
-        init_shapes(build_model(config.model), jax.random.key(0), zeros(1, config.data.crop_size))
+    with pytest.raises(ValueError, match=r"model\.encoder\.patch_size is 2, but with dense maps"):
+        check_training(config)
 
 
 def test_a_back_end_of_attention_that_is_not_there_is_refused():

@@ -127,6 +127,12 @@ def check_ranges(config: Any, name: str = "") -> None:
     if isinstance(config, D2AConfig):
         _check_multiple(config, name, "dim", "num_heads")
         _check_multiple(config, name, "head_dim", "head_heads")
+    if isinstance(config, ModelConfig) and (config.name == "dense" or config.dense_targets):
+        encoder = config.encoder
+        if encoder.name == "vit" and encoder.patch_size % 4:  # dense maps have cells of 4 px
+            raise ValueError(
+                f"{name}encoder.patch_size is {encoder.patch_size}, but with dense maps it must be a multiple of 4."
+            )
     if isinstance(config, ModelConfig) and config.focal_length <= 0:
         raise ValueError(f"{name}focal_length is {config.focal_length}, but must be positive.")
 

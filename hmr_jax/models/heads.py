@@ -89,12 +89,7 @@ class DenseHead(nn.Module):
         s is the number of columns that the encoder sees.
         """
         batch, height, width, _ = features.shape
-        cells, left = divmod(self.dense_size, height)
-        if left or not cells:
-            raise ValueError(
-                f"Dense maps of {self.dense_size} rows do not divide into the encoder's {height}: choose a "
-                "model.encoder.patch_size of 4, 8 or 16."
-            )
+        cells = self.dense_size // height
         channels = {"heatmaps": len(KEYPOINTS_44), "parts": NUM_SMPL_JOINTS + 1, "depth": 1}
         x = Dense(cells * cells * sum(channels.values()), dtype=self.dtype, name="cells")(features)
         x = x.astype(jnp.float32).reshape(batch, height, width, cells, cells, -1)
