@@ -39,6 +39,27 @@ def scored_against(people_files, path, protocol=SYNTHETIC):
     return summarize(protocol, loop.collect(step, {}, predictions, mesh, truth.keys))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_samples_of_one_or_two_points_have_no_aligned_error(people_files, scored, tmp_path, count):
+    """A similarity transform takes two points anywhere: the aligned error was 0, and made the mean better."""
+    keypoints = dict(np.load(people_files[0]))["keypoints_3d"].copy()
+    root, others = (
+        SYNTHETIC.keypoint_root,
+        [point for point in SYNTHETIC.keypoints if point not in SYNTHETIC.keypoint_root],
+    )
+    keypoints[3, :, 3] = 0
+    keypoints[3, [*root, *others[: count - len([point for point in root if point in SYNTHETIC.keypoints])]], 3] = 1
+    result = scored_against(people_files, truth_with(people_files, tmp_path / "t.npz", keypoints_3d=keypoints))
+    assert result.per_sample["points"][3] == count
+    assert np.isfinite(result.per_sample["mpjpe"][3])
+    assert np.isnan(result.per_sample["pa_mpjpe"][3]) == (count < 3)
+    rest = np.delete(np.arange(len(KEYS)), 3)
+    expected = scored.result.per_sample["pa_mpjpe"][rest]
+    np.testing.assert_allclose(result.per_sample["pa_mpjpe"][rest], expected, rtol=1e-5)
+    if count < 3:
+        assert result.metrics["pa_mpjpe"] == pytest.approx(expected.mean(), rel=1e-5)
+
+
 @pytest.mark.parametrize("junk", JUNK)
 def test_a_point_without_label_counts_nowhere(people_files, scored, tmp_path, junk):
     """Zeros in its place once made a row of 165 mm of a prediction that equals the truth, and NaN an error."""

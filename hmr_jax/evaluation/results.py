@@ -25,6 +25,8 @@ from hmr_jax.protocols import MOTION, Protocol
 
 SCHEMA = 1
 _BODY_METRICS = ("pve", "pa_pve")
+_ALIGNED = ("pa_mpjpe", "pa_mpjpe_z")
+_FEWEST_ALIGNED = 3  # points: a similarity transform takes any one or two exactly to their place
 _LABELLED = "labelled/"  # before the name of a metric: whether a sample has its label
 # Rows of a network without a body that are not errors. "picture" is the fingerprint of the image.
 _OTHER = {"index", "key", "labels", "picture"}
@@ -142,6 +144,8 @@ def sample_weights(protocol: Protocol, samples: dict[str, np.ndarray], metric: s
     weight = (samples["has_truth"] > 0).astype(np.float64)
     if metric in _BODY_METRICS:
         weight *= samples["has_body"] > 0
+    if metric in _ALIGNED and "points" in samples:
+        weight *= samples["points"] >= _FEWEST_ALIGNED
     if metric in MOTION:
         weight *= np.isfinite(samples[metric])
     if metric in ("pck", "auc") and protocol.pck_joints:

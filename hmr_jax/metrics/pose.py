@@ -27,7 +27,10 @@ def mpjpe(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) 
 
 
 def pa_mpjpe(pred: jax.Array, target: jax.Array, weights: jax.Array | None = None) -> jax.Array:
-    """MPJPE after the best similarity transform of each sample: (B, N, 3) metres twice -> (B,) millimetres."""
+    """MPJPE after the best similarity transform of each sample: (B, N, 3) metres twice -> (B,) millimetres.
+
+    Two points or fewer always have an error of 0, which says nothing; evaluation does not count such samples.
+    """
     return mpjpe(similarity_align(_counted(pred, weights), target, weights), target, weights)
 
 
