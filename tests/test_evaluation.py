@@ -24,7 +24,7 @@ from hmr_jax.evaluation.external import ExternalPredictions, TruthFile, predict_
 from hmr_jax.evaluation.partial import PartialResults
 from hmr_jax.evaluation.results import read_result, summarize
 from hmr_jax.evaluation.scores import make_score_step
-from hmr_jax.evaluation.tables import text_table
+from hmr_jax.evaluation.tables import text_table, warnings_of
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.models import build_model
 from hmr_jax.models.parameters import init_params
@@ -98,6 +98,9 @@ def test_gendered_truth_is_the_same_on_one_device_and_eight_and_in_any_batch(peo
     assert found[0]["key"].tolist() == found[1]["key"].tolist() == KEYS.tolist()
     for name in ("mpjpe", "pa_mpjpe", "pve", "pa_pve"):
         np.testing.assert_allclose(found[0][name], found[1][name], rtol=1e-6, atol=1e-3, err_msg=name)
+    result = summarize(protocol, found[0])
+    assert result.genderless == 12  # a third of 37
+    assert any(text.startswith("12 samples have no gender") for text in warnings_of(result))
 
 
 def test_two_processes_agree_with_one_and_share_the_samples(people_files, scored, tmp_path):

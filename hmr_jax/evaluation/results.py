@@ -31,7 +31,7 @@ _LABELLED = "labelled/"  # before the name of a metric: whether a sample has its
 # Rows of a network without a body that are not errors. "picture" is the fingerprint of the image.
 _OTHER = {"index", "key", "labels", "picture"}
 # Rows of `score` that `summarize` reads and no result keeps.
-_READ = ("damaged", "extent", "has_root", "pred_points", "true_points", "labelled")
+_READ = ("damaged", "extent", "has_root", "pred_points", "true_points", "labelled", "neutral")
 _SHARE = "share"  # row of a 2-D protocol: the weight of a sample in its means
 
 
@@ -64,6 +64,8 @@ class Evaluation:
     """Number of samples without truth, which do not count."""
     rootless: int = 0
     """Number of those of them that lack only the label of the root."""
+    genderless: int = 0
+    """Number of samples whose truth is the neutral body although the protocol's is that of the labelled gender."""
 
 
 def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baseline: dict[str, float] | None = None,
@@ -106,6 +108,7 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
     if protocol.space == "2d":
         samples |= _mean_over_keypoints(protocol, samples)
     rootless = count_rootless(samples)
+    genderless = int((has_truth & samples["neutral"]).sum()) if "neutral" in samples else 0
     samples = {name: rows for name, rows in samples.items() if name not in _READ}
 
     means, intervals, without_failures = {}, {}, {}
@@ -135,7 +138,7 @@ def summarize(protocol: Protocol | None, samples: dict[str, np.ndarray], baselin
                  if n}  # fmt: skip
     return Evaluation(
         means, per_joint, samples, count, baseline or {}, protocol, intervals, groups,
-        tuple(samples["key"][failed].tolist()), without_failures, int((~has_truth).sum()), rootless,
+        tuple(samples["key"][failed].tolist()), without_failures, int((~has_truth).sum()), rootless, genderless,
     )  # fmt: skip
 
 

@@ -99,6 +99,8 @@ def make_score_step(
         rows = {"has_truth": truth.exists.astype(jnp.float32), "has_body": has_body(batch)} | conditions(batch)
         if truth.rooted is not None:
             rows["has_root"] = truth.rooted
+        if protocol.truth == "body" and protocol.gender == "gendered" and "vertices" not in batch:
+            rows["neutral"] = batch["gender"] == 0 if "gender" in batch else jnp.ones(len(batch["index"]), bool)
         if labels:
             rows |= {f"label/{name}": batch[name] for name in LABELS}
         return truth, rows | {"index": batch["index"], "valid": batch["valid"]}

@@ -25,6 +25,11 @@ def warnings_of(result: Evaluation) -> list[str]:
         if protocol is not None and result.rootless:
             lacking = f" {result.rootless:,} of them lack only the root ({root_keypoints(protocol)})."
         warnings.append(f"{result.unlabelled:,} samples have no truth and do not count.{lacking}")
+    if protocol is not None and result.genderless:
+        warnings.append(
+            f"{result.genderless:,} samples have no gender: their truth is the neutral body, not the gendered one of "
+            f"protocol {protocol.name}."
+        )
     missing = [name for name in protocol.joint_names if name not in result.per_joint] if protocol is not None else []
     if protocol is not None and protocol.space == "3d" and missing:
         warnings.append(
