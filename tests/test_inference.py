@@ -358,7 +358,7 @@ def test_depth_that_does_not_fit_is_refused(deep, predictor, images):
     good = DepthMap(np.ones(images[0].shape[:2], np.float32))
     with pytest.raises(ValueError, match="depth map of image 1 is 100x120 but its image 200x150"):
         deep(images, BOXES, depth=[good, good])
-    with pytest.raises(ValueError, match="2 images but 1 depth maps"):
+    with pytest.raises(ValueError, match="2 images but depth maps of 1"):
         deep(images, BOXES, depth=good)
     with pytest.raises(ValueError, match="network, deforhmr, takes no depth: leave the depth out"):
         predictor(images, BOXES, depth=[good, None])

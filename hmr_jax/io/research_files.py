@@ -219,9 +219,12 @@ def _members(file: Any) -> Iterator[tuple[str, io.BytesIO]]:
             raise ValueError("it is a zip archive without arrays.")
         if len(set(found)) < len(found):
             raise ValueError("it has several arrays of one name.")
-        for name in found:
-            # Whole, since zipfile compares names and checksums then only: a damaged header may ask for less.
-            yield name.removesuffix(".npy"), io.BytesIO(archive.read(name))
+        for name in names:
+            # Whole and every one, since zipfile compares names and checksums then only: a damaged header may ask for
+            # less, and a damaged name may lack its suffix.
+            data = archive.read(name)
+            if name.endswith(".npy"):
+                yield name.removesuffix(".npy"), io.BytesIO(data)
 
 
 def _read_npy(file: Any) -> Any:
