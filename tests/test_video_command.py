@@ -10,6 +10,8 @@ pytest.importorskip("av")
 import video_clips as clips
 from PIL import Image
 
+from hmr_jax.export import export_network, load_network
+
 pytestmark = pytest.mark.slow
 
 
@@ -78,3 +80,16 @@ def test_a_video_is_not_overwritten_by_the_overlay_of_another(predict, clip, tin
     assert code == 2
     assert "walk_overlay.mp4 would be overwritten by the overlay of" in messages
     assert other.read_bytes() == clip.read_bytes()
+
+
+def test_an_exported_network_predicts_the_same(predict, clip, tiny_checkpoint, tmp_path):
+    file = tmp_path / "tiny.stablehlo"
+    export_network(load_network(tiny_checkpoint), "stablehlo", file)
+    found = []
+    for number, checkpoint in enumerate((tiny_checkpoint, file)):
+        out = tmp_path / str(number)
+        options = ("--boxes", boxes_of(tmp_path / "boxes.json", 3), "--only", "npz", "--output", out)
+        assert predict(clip, *options, "--checkpoint", checkpoint)[0] == 0
+        found.append(dict(np.load(out / "walk_person_0.npz")))
+    for name in ("poses", "betas", "trans", "keypoints_image"):
+        np.testing.assert_allclose(found[1][name], found[0][name], atol=1e-4, rtol=1e-4)
