@@ -39,7 +39,10 @@ def test_the_fuzzer_notices_code_that_runs():
         fuzz.READERS.update(readers)
 
 
+EMPTY_OBJECTS = pickle.dumps(np.array([1, None], object), 2).replace(b"(K\x01Ne", b"")
+"""An array of two objects whose list is empty: NumPy read what lies behind it, which ended the process."""
 BROKE = {
+    "fewer objects than an array has": ("pickle", EMPTY_OBJECTS),
     "ten bytes that ask for gigabytes of places in the memo": (
         "pickle", b"\x80\x02Nr" + (2**30).to_bytes(4, "little") + b".",
     ),

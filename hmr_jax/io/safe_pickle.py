@@ -8,6 +8,7 @@ the only dependency.
 
 import io
 import itertools
+import math
 import pickle
 import pickletools
 import re
@@ -155,6 +156,9 @@ class _Array(np.ndarray):
         shape, kind, fortran, data = state[-4:]
         if kind.dtype.hasobject != isinstance(data, list):
             raise RefusedPickleError("The pickle holds an array whose data do not match its type.")
+        # NumPy reads lists of objects without a look at their length.
+        if isinstance(data, list) and not (isinstance(shape, tuple) and len(data) == math.prod(shape)):
+            raise RefusedPickleError(f"The pickle holds an array of shape {shape} with {len(data)} objects.")
         super().__setstate__((1, shape, kind.dtype, fortran, _bytes(data)))
 
 
