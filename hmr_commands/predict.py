@@ -53,8 +53,8 @@ def main(
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default
             HMR_JAX_BODIES is searched.
         camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
-        only: what is written, of json,npz,glb,overlay,details,obj,ply,html; by default the first five. Of videos
-            json,npz,glb,bvh,overlay,usd,pkl,html; by default the first five, and always json.
+        only: what is written, of json,npz,glb,overlay,details,obj,ply,html,turntable; by default the first five. Of
+            videos json,npz,glb,bvh,overlay,usd,pkl,html; by default the first five, and always json.
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.

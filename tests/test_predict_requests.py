@@ -66,8 +66,8 @@ def test_only_what_is_asked_for_is_written(ask, tmp_path, monkeypatch):
 
 
 def test_meshes_for_other_programs_and_a_page(ask, tmp_path):
-    written = ask("--only", "npz,obj,ply,html", "--axes", "blender")[0]
-    assert {name.partition(".")[2] for name in written} == {"npz", "obj", "ply", "html"}
+    written = ask("--only", "npz,obj,ply,html,turntable", "--axes", "blender")[0]
+    assert {name.partition(".")[2] for name in written} == {"npz", "obj", "ply", "html", "webp"}
     with np.load(tmp_path / "out" / "a.npz") as arrays:
         x, y, z = np.moveaxis(arrays["vertices"][0] + arrays["translation"][0], -1, 0)
     for kind in ("obj", "ply"):

@@ -8,7 +8,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 
 _LONGEST = 220  # bytes of a name, of the 255 that file systems allow; the rest is for endings
-_ENDINGS = (".json", ".npz", ".glb", ".obj", ".ply", ".html", "_overlay.png")
+_ENDINGS = (".json", ".npz", ".glb", ".obj", ".ply", ".html", "_overlay.png", "_turntable.webp")
 _KINDS = ("sampling", "details")  # one file, or one a person: NAME_sampling.png, or NAME_sampling_0.png, ...
 _RESULT = re.compile(rf"{'|'.join(map(re.escape, _ENDINGS))}|_({'|'.join(_KINDS)})(_\d+)?\.png")
 

@@ -24,11 +24,12 @@ from hmr_jax.rendering.export import Axes, write_glb, write_json, write_mesh, wr
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.page import Block, Body, Gallery, Table, write_report
 from hmr_jax.rendering.plots import draw_sampling
+from hmr_jax.rendering.turntable import write_turntable
 
-Kind = Literal["json", "npz", "glb", "overlay", "details", "obj", "ply", "html"]
+Kind = Literal["json", "npz", "glb", "overlay", "details", "obj", "ply", "html", "turntable"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Of files: numbers, arrays with vertices, meshes, the image with the bodies, what else the network says, meshes for
-other programs, and a page with bodies that the mouse rotates."""
+other programs, a page with bodies that the mouse rotates, and an animated image of bodies that turn."""
 DEFAULT_KINDS: tuple[Kind, ...] = KINDS[:5]
 """What is written if nothing else is asked for."""
 _PNG_LEVEL = 1  # of compression: a quarter of the default's time, files 7 % larger
@@ -99,6 +100,8 @@ def write_results(
             if kind in kinds and people:
                 placed = [person.vertices + person.translation for person in people]
                 write_mesh(part / f"{name}.{kind}", placed, origin.faces, PALETTE, axes)
+        if "turntable" in kinds and people:
+            write_turntable(part / f"{name}_turntable.webp", [p.vertices + p.translation for p in people], origin.faces)
         if "html" in kinds and overlay is not None:
             write_page(part / f"{name}.html", origin, [(photo, people, overlay)])
         panels = [("overlay", overlay)] if "overlay" in kinds and overlay is not None else []
