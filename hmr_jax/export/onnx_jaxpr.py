@@ -51,7 +51,7 @@ def _convert_equation(graph: Graph, equation: Any, values: list[Value]) -> list[
     if name in _INLINED:
         inner = equation.params[_INLINED[name]]
         return convert(graph, getattr(inner, "jaxpr", inner), list(getattr(inner, "consts", [])), values)
-    if name == "scan":
+    if name == "scan" and "num_consts" in equation.params:  # jax 0.11 describes loops in another way
         return _scan(graph, equation, values)
     if name == "platform_index":  # ONNX is none of JAX's platforms: what holds for the others
         return [np.array([one is None for one in equation.params["platforms"]].index(True), np.int32)]

@@ -131,13 +131,18 @@ def stack(graph: Graph, values: list[Value], result: Any, axis: int) -> Value:
     return graph.node("Concat", parts, shape, dtype_of(result), axis=axis)
 
 
-def row(graph: Graph, value: Value, number: int) -> Value:
-    """One element along the first axis, without the axis."""
+def row(graph: Graph, value: Value, number: int, axis: int = 0) -> Value:
+    """One element along an axis, without the axis."""
     shape = tuple(value.shape)
     start, limit = [0] * len(shape), list(shape)
-    start[0], limit[0] = number, number + 1
-    part = cut(graph, value, shape, start, limit) if shape[0] != 1 else value
-    return graph.reshape(part, shape[1:])
+    start[axis], limit[axis] = number, number + 1
+    part = cut(graph, value, shape, start, limit) if shape[axis] != 1 else value
+    return graph.reshape(part, (*shape[:axis], *shape[axis + 1 :]))
+
+
+def _unstack(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
+    axis = int(equation.params["axis"])
+    return [row(graph, values[0], number, axis) for number in range(len(equation.outvars))]
 
 
 def _iota(graph: Graph, equation: Any, values: list[Value]) -> Value:
@@ -265,6 +270,7 @@ OPERATIONS: dict[str, Operation] = {
     "transpose": _transpose,
     "concatenate": _concatenate,
     "stack": _stack,
+    "unstack": _unstack,
     "iota": _iota,
     "pad": _pad,
     "slice": _slice,

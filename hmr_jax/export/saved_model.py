@@ -33,7 +33,7 @@ def write(path: Path, network: Network) -> None:
     tf, jax2tf = _tensorflow()
     forward, variables = network.whole()
     leaves, tree = jax.tree.flatten(variables)
-    inputs = network.inputs(None)
+    inputs = network.inputs(1)
     shapes = {name: f"(b{', _' * (len(one.shape) - 1)})" for name, one in inputs.items()}
     converted = jax2tf.convert(
         lambda leaves, given: forward(jax.tree.unflatten(tree, leaves), given),
@@ -47,7 +47,7 @@ def write(path: Path, network: Network) -> None:
     def predict(**given: Any) -> dict[str, Any]:
         return converted(module.parameters, given)
 
-    signature = {name: tf.TensorSpec(one.shape, one.dtype, name=name) for name, one in inputs.items()}
+    signature = {name: tf.TensorSpec((None, *one.shape[1:]), one.dtype, name=name) for name, one in inputs.items()}
     module.predict = tf.function(predict, autograph=False)
     concrete = module.predict.get_concrete_function(**signature)
     tf.saved_model.save(module, str(path), signatures={"serving_default": concrete})
@@ -63,7 +63,16 @@ def load(path: Path) -> parity.Run:
 
     def run(inputs: Any) -> dict[str, np.ndarray]:
         # The signature is read from the model each time, as it lives no longer than the model.
-        return {name: array.numpy() for name, array in model.signatures["serving_default"](**inputs).items()}
+        try:
+            found = model.signatures["serving_default"](**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            if "deserialize" not in str(error):
+                raise
+            raise ValueError(
+                f"TensorFlow {tf.__version__} cannot read what jax {jax.__version__} writes: install jax 0.10, or "
+                "export to stablehlo or onnx."
+            ) from error
+        return {name: array.numpy() for name, array in found.items()}
 
     return run
 
