@@ -11,8 +11,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from hmr_commands.saved_model import FORMATS
 from hmr_jax import runtime
-from hmr_jax.export import FORMATS, export_network, load_network
+from hmr_jax.export import export_network, load_network
 from hmr_jax.export.parity import sample_inputs
 
 
@@ -30,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.to:
             start = time.perf_counter()
-            path = export_network(network, name, Path(folder) / name).path
+            path = export_network(network, name, Path(folder) / name, FORMATS).path
             files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
             size = sum(one.stat().st_size for one in files) / 1e6
             print(f"{name}: {size:.1f} MB, written and compared in {time.perf_counter() - start:.0f} s", flush=True)

@@ -25,12 +25,13 @@ def main(
         body: file or folder of the checkpoint's body, if it is not where it was in training; by default
             HMR_JAX_BODIES is searched.
     """
+    from hmr_commands.saved_model import FORMATS
     from hmr_jax.export import export_network, load_network
     from hmr_jax.export.parity import BATCHES, table
 
     runtime.set_up(inference=True)
     network = load_network(checkpoint, body)
-    written = export_network(network, to, output)
+    written = export_network(network, to, output, FORMATS)
     print(written.path)
     sizes = ", ".join(map(str, BATCHES[:-1]))
     print(f"Largest difference from the checkpoint at batches of {sizes} and {BATCHES[-1]}, over the largest value:")

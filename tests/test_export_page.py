@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from hmr_commands import program
+from hmr_commands.saved_model import FORMATS
 from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.export import export_network, load_network, writing
 from hmr_jax.geometry import upright
@@ -17,12 +18,13 @@ BLOCKS = [block for block in documented.every_block() if block.page == PAGE and 
 def test_the_examples_of_the_page_run(tiny_checkpoint, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
+    folder = tmp_path / "quickstart_savedmodel"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(writing, "measure", lambda *_: {})
     network = load_network(SHIPPED_MODEL)
     for to in ("stablehlo", "onnx"):
         export_network(network, to)
-    export_network(load_network(tiny_checkpoint), "savedmodel", tmp_path / "quickstart_savedmodel")
+    export_network(load_network(tiny_checkpoint), "savedmodel", folder, FORMATS)
     for block in BLOCKS:
         exec(compile(block.text, f"{PAGE}:{block.line}", "exec"), {"__name__": "example"})
     said = capsys.readouterr().out.splitlines()

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from hmr_jax.export import export_network, load_network, parity, saved_model, writing
+from hmr_commands import saved_model
+from hmr_commands.saved_model import FORMATS
+from hmr_jax.export import export_network, load_network, parity, writing
 
 tf = pytest.importorskip("tensorflow")
 
@@ -25,13 +27,13 @@ NEW_JAX = jax.__version_info__ >= (0, 11)
 def written(network, tmp_path_factory):
     if NEW_JAX:
         pytest.skip("TensorFlow may be older than what jax 0.11 writes")
-    return export_network(network, "savedmodel", tmp_path_factory.mktemp("exported") / "tiny_savedmodel")
+    return export_network(network, "savedmodel", tmp_path_factory.mktemp("exported") / "tiny_savedmodel", FORMATS)
 
 
 @pytest.mark.skipif(not NEW_JAX, reason="TensorFlow reads what this jax writes")
 def test_what_tensorflow_cannot_read_is_one_sentence_and_no_folder(network, tmp_path):
     try:
-        export_network(network, "savedmodel", tmp_path / "a")
+        export_network(network, "savedmodel", tmp_path / "a", FORMATS)
     except ValueError as error:
         assert re.fullmatch(r"TensorFlow [\d.]+ cannot read what jax [\d.]+ writes: install .*", str(error))  # noqa: PT017
         assert not list(tmp_path.iterdir())
@@ -64,16 +66,16 @@ def test_an_earlier_export_is_replaced_and_another_folder_is_not(written, networ
     monkeypatch.setattr(writing, "measure", lambda *_: {})
     (tmp_path / "mine").mkdir()
     with pytest.raises(FileExistsError, match="is no savedmodel of hmr_jax: choose another --output"):
-        export_network(network, "savedmodel", tmp_path / "mine")
+        export_network(network, "savedmodel", tmp_path / "mine", FORMATS)
     earlier = tmp_path / "earlier"
     (earlier / "assets.extra").mkdir(parents=True)
     (earlier / "assets.extra" / "hmr_jax.json").write_text('{"format": "hmr_jax savedmodel"}')
-    export_network(network, "savedmodel", earlier)
+    export_network(network, "savedmodel", earlier, FORMATS)
     assert [path.name for path in earlier.iterdir()] == ["new"]
 
 
 def test_a_missing_tensorflow_is_one_sentence(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(ImportError, match=r"A SavedModel needs TensorFlow: `pip install 'hmr_jax\[train\]'`"):
-        export_network(network, "savedmodel", tmp_path / "a")
+        export_network(network, "savedmodel", tmp_path / "a", FORMATS)
     assert list(tmp_path.iterdir()) == []

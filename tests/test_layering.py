@@ -33,8 +33,7 @@ DATA: list[dict[str, set[str]]] = [
 ]
 # What records and generators need of the library: neither models nor training.
 DATA_MAY_IMPORT = {"batch", "config", "io", "geometry", "cli", "runtime", "body", "rendering", "depth", "checkpoints"}
-FOREIGN = {"tensorflow", "tensorflow_datasets", "torch", "chumpy"}  # never in the library, but for
-WRITERS = {"hmr_jax/export/saved_model.py": {"tensorflow"}}  # what writes a framework's own format
+FOREIGN = {"tensorflow", "tensorflow_datasets", "torch", "chumpy"}  # never in the library
 PACKAGES = ("hmr_jax", "data_pipelines")
 ABOVE = ("hmr_commands", "configs", "examples", "tools", "benchmarks", "tests")  # nothing imports these but themselves
 
@@ -109,8 +108,7 @@ def test_every_room_has_its_layer():
 def test_the_library_knows_neither_data_pipelines_nor_frameworks_that_it_does_not_need():
     for path in FILES["hmr_jax"]:
         roots = {name.split(".")[0] for name in IMPORTS[path]}
-        allowed = WRITERS.get(path.relative_to(ROOT).as_posix(), set())
-        assert not roots & ((FOREIGN - allowed) | {"data_pipelines"}), path
+        assert not roots & (FOREIGN | {"data_pipelines"}), path
 
 
 def test_data_pipelines_know_no_models():

@@ -1,4 +1,4 @@
-"""Networks exported to other formats, and read back: StableHLO, TensorFlow's SavedModel, ONNX.
+"""Networks exported to other formats, and read back: StableHLO and ONNX.
 
 Every format takes crops of any batch size, and says what it takes and gives (`hmr_jax.export.about`).
 """

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,6 @@ class Format:
 
 FORMATS = {
     "stablehlo": Format("hmr_jax.export.stablehlo", ".stablehlo"),
-    "savedmodel": Format("hmr_jax.export.saved_model", "_savedmodel", folder=True),
     "onnx": Format("hmr_jax.export.onnx_file", ".onnx"),
 }
 
@@ -43,13 +43,16 @@ class Written:
     """By how much it differs from the network, see `hmr_jax.export.parity`."""
 
 
-def export_network(network: Network, to: str, output: Path | None = None) -> Written:
+def export_network(
+    network: Network, to: str, output: Path | None = None, formats: Mapping[str, Format] = FORMATS
+) -> Written:
     """Writes a network, and compares what was written with it.
 
     Args:
         network: what is exported.
-        to: one of `FORMATS`.
+        to: one of the formats.
         output: the file or folder; None: named after the checkpoint, in the working directory.
+        formats: by name.
 
     Raises:
         ValueError: there is no such format; the network has an operation that the format lacks; or what was written
@@ -57,9 +60,9 @@ def export_network(network: Network, to: str, output: Path | None = None) -> Wri
         FileExistsError: `output` is something else than an earlier export of this format.
         ImportError: a package is missing.
     """
-    if to not in FORMATS:
-        raise ValueError(f"There is no format '{to}': export to {', '.join(FORMATS)}.")
-    form = FORMATS[to]
+    if to not in formats:
+        raise ValueError(f"There is no format '{to}': export to {', '.join(formats)}.")
+    form = formats[to]
     module = importlib.import_module(form.module)
     path = Path(f"{network.checkpoint['name']}{form.ending}") if output is None else output
     _check_place(path, module, to)

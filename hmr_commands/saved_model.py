@@ -1,7 +1,8 @@
 """A folder with a network as TensorFlow's SavedModel, for TensorFlow and TensorFlow Serving.
 
 The signature "serving_default" takes inputs and gives outputs by name. What they are stands in the file
-assets.extra/hmr_jax.json (`hmr_jax.export.about`). Only this module imports TensorFlow, and only when it exports.
+assets.extra/hmr_jax.json (`hmr_jax.export.about`). TensorFlow is imported when something is exported. This module
+stands outside of `hmr_jax`, which knows no TensorFlow.
 """
 
 from pathlib import Path
@@ -12,9 +13,13 @@ import numpy as np
 
 from hmr_jax.export import about, parity
 from hmr_jax.export.network import Network
+from hmr_jax.export.writing import FORMATS as FORMATS_OF_JAX
+from hmr_jax.export.writing import Format
 from hmr_jax.io.json_files import load_json, write_json
 
 FORMAT = "hmr_jax savedmodel"
+FORMATS = FORMATS_OF_JAX | {"savedmodel": Format("hmr_commands.saved_model", "_savedmodel", folder=True)}
+"""All that `hmr export` writes."""
 PLATFORMS = ("cpu", "cuda", "tpu")
 """For which the network is lowered."""
 _ABOUT = Path("assets.extra") / "hmr_jax.json"
