@@ -28,6 +28,7 @@ from hmr_jax.inference.results import (
     draw_overlay,
     header,
     person_record,
+    without_mesh,
     write_page,
     write_results,
 )
@@ -108,7 +109,7 @@ class People(list[PersonPrediction]):
         """By the name of each image, what its JSON file has: only dictionaries, lists, numbers and text."""
         return {
             name: contents(
-                header(self.origin, photo), [person_record(person, ("vertices",)) for person in self.of(number)]
+                header(self.origin, photo), [without_mesh(person_record(person)) for person in self.of(number)]
             )
             for number, (name, photo) in enumerate(zip(self.names, self.photos, strict=True))
         }

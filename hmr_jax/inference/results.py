@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -86,13 +86,14 @@ def write_results(
         The files written.
     """
     about = header(origin, photo, request)
+    records = [person_record(person) for person in people] if {"json", "npz"} & set(kinds) else []
     overlay = draw_overlay(origin, people, photo) if {"overlay", "html"} & set(kinds) else None
     with tempfile.TemporaryDirectory(dir=output, prefix=".part-") as folder:
         part = Path(folder)
         if "json" in kinds:
-            write_json(part / f"{name}.json", about, [person_record(person, ("vertices",)) for person in people])
+            write_json(part / f"{name}.json", about, [without_mesh(record) for record in records])
         if "npz" in kinds:
-            write_npz(part / f"{name}.npz", about, [person_record(person) for person in people], faces=origin.faces)
+            write_npz(part / f"{name}.npz", about, records, faces=origin.faces)
         if "glb" in kinds and people:
             bodies, translations = [p.vertices for p in people], np.stack([p.translation for p in people])
             write_glb(part / f"{name}.glb", bodies, origin.faces, translations, PALETTE, axes)
@@ -185,19 +186,18 @@ def _detail_images(person: PersonPrediction, seen_width: float) -> Iterator[tupl
         )  # fmt: skip
 
 
-def person_record(person: PersonPrediction, left_out: Collection[str] = ()) -> dict[str, Any]:
-    """A prediction as docs/outputs.md describes it, with the pose also as axis-angle.
-
-    Args:
-        person: the prediction.
-        left_out: fields that are not wanted.
-    """
+def person_record(person: PersonPrediction) -> dict[str, Any]:
+    """A prediction as docs/outputs.md describes it, with the pose also as axis-angle."""
     fields = {field.name: getattr(person, field.name) for field in dataclasses.fields(person)}
-    unwanted = {*_NOT_WRITTEN, *left_out}
-    record = {name: value for name, value in fields.items() if name not in unwanted and value is not None}
+    record = {name: value for name, value in fields.items() if name not in _NOT_WRITTEN and value is not None}
     rotations = jnp.concatenate([person.global_orient, person.body_pose])
     record["pose_axis_angle"] = np.asarray(matrix_to_axis_angle(rotations))
     return record
+
+
+def without_mesh(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A person's record as JSON has it: the npz and mesh files have the vertices."""
+    return {name: value for name, value in record.items() if name != "vertices"}
 
 
 def header(origin: Origin, photo: Photo, request: str | None = None) -> dict[str, Any]:

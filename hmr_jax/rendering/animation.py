@@ -55,7 +55,7 @@ class Animation(NamedTuple):
 def write_animated_glb(
     path: Path, rig: Rig, motion: Animation, color: Sequence[float] = (0.6, 0.65, 0.75), axes: Axes = "opengl"
 ) -> None:
-    """Writes a skinned mesh, its skeleton and the motion.
+    """Writes `animated_glb`.
 
     Args:
         path: of the file.
@@ -64,6 +64,14 @@ def write_animated_glb(
         color: RGB in [0, 1].
         axes: of the file; glTF's own are "opengl".
     """
+    with atomic.writing(path) as part:
+        part.write_bytes(animated_glb(rig, motion, color, axes))
+
+
+def animated_glb(
+    rig: Rig, motion: Animation, color: Sequence[float] = (0.6, 0.65, 0.75), axes: Axes = "opengl"
+) -> bytes:
+    """A GLB file with a skinned mesh, its skeleton and the motion; for arguments see `write_animated_glb`."""
     buffers = _Buffers()
     joints, weights = _strongest(rig.weights)
     bind = np.tile(np.eye(4, dtype=np.float32), (len(rig.joints), 1, 1))
@@ -124,8 +132,7 @@ def write_animated_glb(
         struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(data)),
         struct.pack("<I4s", len(text), b"JSON"), text, struct.pack("<I4s", len(data), b"BIN\0"), data,
     ]  # fmt: skip
-    with atomic.writing(path) as part:
-        part.write_bytes(b"".join(parts))
+    return b"".join(parts)
 
 
 def write_bvh(path: Path, rig: Rig, motion: Animation, axes: Axes = "opengl") -> None:

@@ -142,10 +142,27 @@ def _panel(
     if fitting < scale:
         scale, row = fitting, (height - 1) / 2
     wide = int(np.clip(2 * scale * reach[0], min(width, 0.4 * height), width))
+    return draw_from_afar(bodies, faces, scale, row, (height, wide), **style)
+
+
+def draw_from_afar(
+    bodies: Sequence[np.ndarray], faces: np.ndarray, scale: float, row: float, size: tuple[int, int], **style: Any
+) -> np.ndarray:
+    """Bodies around the origin, in the axes of the view, drawn without perspective.
+
+    Args:
+        bodies: P arrays (V, 3): right, down and forward, metres.
+        faces: (F, 3) of each.
+        scale: px per metre.
+        row: of the origin, px; its column is the middle.
+        size: rows and columns.
+        style: as for `draw_bodies`; bodies are opaque.
+    """
+    height, width = size
     focal = scale * _FAR
-    intrinsics = np.array([[focal, 0, (wide - 1) / 2], [0, focal, row], [0, 0, 1]])
+    intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, row], [0, 0, 1]])
     far = [body + np.array([0, 0, _FAR]) for body in bodies]
-    return draw_bodies(np.broadcast_to(PANEL, (height, wide, 3)), far, faces, intrinsics, **{**style, "opacity": 1.0})
+    return draw_bodies(np.broadcast_to(PANEL, (height, width, 3)), far, faces, intrinsics, **{**style, "opacity": 1.0})
 
 
 def _shrink(image: np.ndarray, intrinsics: np.ndarray, max_side: int) -> tuple[np.ndarray, np.ndarray]:

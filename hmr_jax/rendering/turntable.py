@@ -11,12 +11,11 @@ import numpy as np
 from PIL import Image
 
 from hmr_jax.io import atomic
-from hmr_jax.rendering.overlay import PALETTE, PANEL, draw_bodies
+from hmr_jax.rendering.overlay import PALETTE, draw_from_afar
 
 FRAMES = 36
 _SIDE = 400  # px
 _SECONDS = 3.0
-_FAR = 200.0  # metres to the camera: so far that perspective is not visible
 _MARGIN = 0.05  # of the side
 
 
@@ -40,14 +39,12 @@ def draw_turntable(
     middle = (corners.min(0) + corners.max(0)) / 2
     across = np.hypot(*(corners - middle)[:, [0, 2]].T).max()
     extent = max(2 * across, np.ptp(corners[:, 1]))
-    focal, center = (1 - 2 * _MARGIN) * side / extent * _FAR, (side - 1) / 2
-    matrix = np.array([[focal, 0, center], [0, focal, center], [0, 0, 1]])
-    empty, views = np.tile(PANEL, (side, side, 1)), []
+    scale, views = (1 - 2 * _MARGIN) * side / extent, []
     for angle in 2 * np.pi * np.arange(frames) / frames:
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-        seen = [(body - middle) @ turn.T + np.array([0, 0, _FAR]) for body in bodies]
-        views.append(draw_bodies(empty, seen, faces, matrix, opacity=1.0, colors=colors))
+        seen = [(body - middle) @ turn.T for body in bodies]
+        views.append(draw_from_afar(seen, faces, scale, (side - 1) / 2, (side, side), colors=colors))
     return views
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.geometry.intrinsics import DEFAULT_FIELD_OF_VIEW
 from hmr_jax.inference.results import check_kinds
 from hmr_jax.io import atomic
 from hmr_jax.io.json_files import write_json
-from hmr_jax.rendering.animation import write_animated_glb, write_bvh
+from hmr_jax.rendering.animation import animated_glb, write_animated_glb, write_bvh
 from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE
 from hmr_jax.rendering.player import Model, player_page
@@ -129,19 +130,15 @@ def write_page(path: Path, result: VideoResult, overlay: Path | None) -> None:
         result: what is shown.
         overlay: the video, which is left out where it is too large for a page.
     """
-    models = []
+    models, fov = [], DEFAULT_FIELD_OF_VIEW
     for person in result.people:
-        glb, times = path.with_name(f".{path.name}.glb"), person.motion.times
-        try:
-            write_animated_glb(glb, person.rig, person.animation, PALETTE[person.number % len(PALETTE)])
-            models.append(Model(glb.read_bytes(), float(times[0]), float(times[-1])))
-        finally:
-            glb.unlink(missing_ok=True)
+        glb = animated_glb(person.rig, person.animation, PALETTE[person.number % len(PALETTE)])
+        models.append(Model(glb, float(person.motion.times[0]), float(person.motion.times[-1])))
+        # The camera is one for all.
+        fov = float(np.degrees(2 * np.arctan2(result.info.height / 2, person.motion.focal_length[1])))
     video = b""
     if overlay is not None and overlay.stat().st_size <= _LARGEST_SHOWN:
         video = overlay.read_bytes()
-    height, focal = result.info.height, float(result.people[0].motion.focal_length[1]) if result.people else 1.0
-    fov = float(np.degrees(2 * np.arctan2(height / 2, focal))) if result.people else 50.0
     duration = float(result.times[-1]) if len(result.times) else 0.0
     title = result.about["video"]["file"]
     atomic.write_text(path, player_page(title, models, duration, float(result.info.rate), fov, video))
