@@ -99,6 +99,24 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def demo_predictor(tiny_checkpoint):
+    """Of the tiny checkpoint, with a detector that finds what it is told to."""
+    from demo_server import tiny_predictor
+
+    return tiny_predictor(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def demo(demo_predictor):
+    """A server of the demo page, and its detector."""
+    from demo_server import running
+
+    with running(demo_predictor) as server:
+        server.detector = demo_predictor.detector
+        yield server
+
+
 @pytest.fixture
 def photos(tmp_path) -> Path:
     """A folder with two images of noise, 90x120 and 200x100 pixels."""
@@ -110,6 +128,12 @@ def photos(tmp_path) -> Path:
     for name, shape in (("a.jpg", (120, 90, 3)), ("b.png", (100, 200, 3))):
         Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
     return folder
+
+
+@pytest.fixture
+def whole(tiny_checkpoint, tmp_path) -> tuple:
+    """Options of predict.py: each image is one person's box, the tiny checkpoint, results in `tmp_path / "out"`."""
+    return "--boxes", "whole", "--checkpoint", tiny_checkpoint, "--output", tmp_path / "out"
 
 
 @pytest.fixture

@@ -24,6 +24,8 @@ BINARY = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
 FOUND = (20.0, 10.0, 60.0, 100.0)
 """The box that `Finder` finds."""
+DRAWN = [30.0, 20.0, 80.0, 110.0]
+"""A box that is drawn by hand."""
 
 
 class Finder:

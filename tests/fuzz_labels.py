@@ -25,7 +25,7 @@ from fuzz import mutate
 from fuzz_changes import changes
 from fuzz_label_kinds import FOLDER, KINDS
 from fuzz_label_truth import CHECKS
-from fuzz_loop import run_for_minutes
+from fuzz_loop import answer, run_for_minutes
 
 from data_pipelines.builders import load_builder
 from data_pipelines.builders.report import Report
@@ -93,12 +93,7 @@ def one(kind: str, seed: int) -> bool:
     """Checks an example; returns whether there were records."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            data = example(kind, seed)
-            return data is not None and check(kind, data)
-        except BaseException:
-            print(f"{kind}, seed {seed}", file=sys.stderr)
-            raise
+        return answer(kind, seed, lambda: (data := example(kind, seed)) is not None and check(kind, data), ())[0]
 
 
 def main() -> None:

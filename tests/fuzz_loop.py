@@ -2,11 +2,36 @@
 
 import argparse
 import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Any
 
 FIRST = 10**6  # no seed of the tests
+
+
+def answer(
+    kind: str, seed: int, call: Callable[[], Any], errors: tuple[type[Exception], ...] = (ValueError, FileNotFoundError)
+) -> tuple[Any, str]:
+    """The result of an example and "", or None and the sentence with which it was refused.
+
+    Args:
+        kind: of the example.
+        seed: of the example; both are printed before any other error is raised.
+        call: gives the result.
+        errors: that refuse.
+    """
+    try:
+        return call(), ""
+    except errors as error:
+        message = str(error.args[0] if isinstance(error, KeyError) else error)
+    except BaseException:
+        print(f"{kind}, seed {seed}", file=sys.stderr)
+        raise
+    assert message, (kind, seed)
+    assert "\n" not in message, (kind, seed, message)
+    return None, message
 
 
 def run_for_minutes(description: str | None, kinds: Iterable[str], one: Callable[[str, int], bool]) -> None:

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from by_rule import made_by_rule
 from fuzz import mutate
 from fuzz_changes import change_array
-from fuzz_loop import run_for_minutes
+from fuzz_loop import answer, run_for_minutes
 from fuzz_weight_files import write
 from tflite_skeleton import fill
 
@@ -222,14 +222,9 @@ def one(kind: str, seed: int) -> bool:
     """Checks an example; returns whether there was a result rather than an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return CHECKS[kind](random.Random(seed))
-        except (ValueError, KeyError) as error:
-            message = str(error.args[0])
-        except BaseException:
-            print(f"{kind}, seed {seed}", file=sys.stderr)
-            raise
-    assert "\n" not in message, (kind, seed, message)
+        result, message = answer(kind, seed, lambda: CHECKS[kind](random.Random(seed)), (ValueError, KeyError))
+    if not message:
+        return result
     assert kind == "resnet" or str(FOLDER / "weights") in message, (kind, seed, message)
     return False
 

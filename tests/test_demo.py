@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_server import BINARY, FOUND, encoded, running, tiny_predictor
+from demo_server import BINARY, DRAWN, FOUND, encoded, running
 from PIL import Image
 
 from hmr_commands import program
@@ -24,18 +24,6 @@ from hmr_commands.demo.storage import Storage
 from hmr_commands.demo.worker import DELETED, FAILED, QueueFull, Worker
 
 ROOT = Path(__file__).parent.parent
-DRAWN = [30.0, 20.0, 80.0, 110.0]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_checkpoint):
-    return tiny_predictor(tiny_checkpoint)
-
-
-@pytest.fixture(scope="module")
-def demo(predictor):
-    with running(predictor) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +92,8 @@ def test_bodies_are_shown_by_a_document_that_reaches_nothing(demo, said):
         assert demo.get(f"/api/results/{said['result']}/bodies/{which}").status == 404
 
 
-def test_files_are_deleted_when_they_are_no_longer_used(predictor):
-    with running(predictor, Limits(keep_seconds=0.5)) as demo:
+def test_files_are_deleted_when_they_are_no_longer_used(demo_predictor):
+    with running(demo_predictor, Limits(keep_seconds=0.5)) as demo:
         image = demo.image(encoded())
         result = demo.result(demo.predict(image, [DRAWN]))["result"]["result"]
         assert len(list(demo.storage.folder.iterdir())) == 2

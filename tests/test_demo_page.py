@@ -9,19 +9,11 @@ import browser
 import numpy as np
 import pytest
 from browser import SHIFT, Browser
-from demo_server import FOUND, running, tiny_predictor
+from demo_server import FOUND
 from PIL import Image
 
 pytestmark = pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium")
 WIDTH, HEIGHT = 200, 160
-
-
-@pytest.fixture(scope="module")
-def demo(tiny_checkpoint):
-    predictor = tiny_predictor(tiny_checkpoint)
-    with running(predictor) as server:
-        server.detector = predictor.detector
-        yield server
 
 
 @pytest.fixture(scope="module")

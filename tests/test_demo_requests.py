@@ -8,23 +8,10 @@ import time
 import zlib
 
 import pytest
-from demo_server import JSON, encoded, running, tiny_predictor
+from demo_server import DRAWN, JSON, encoded, running
 
 from hmr_commands.demo.guard import Guard, is_loopback
 from hmr_commands.demo.limits import Limits
-
-DRAWN = [30.0, 20.0, 80.0, 110.0]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_checkpoint):
-    return tiny_predictor(tiny_checkpoint)
-
-
-@pytest.fixture(scope="module")
-def demo(predictor):
-    with running(predictor) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +46,8 @@ def test_what_is_no_image_is_refused_with_a_sentence(demo, data, expected):
     assert demo.predict(started.json["image"], [DRAWN]).error.startswith("The image is not read yet")
 
 
-def test_uploads_are_measured_while_they_arrive(predictor):
-    with running(predictor, Limits(upload_bytes=50_000)) as demo:
+def test_uploads_are_measured_while_they_arrive(demo_predictor):
+    with running(demo_predictor, Limits(upload_bytes=50_000)) as demo:
         before = list(demo.storage.folder.iterdir())
         with socket.create_connection(("127.0.0.1", demo.port), timeout=20) as connection:
             announced = f"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1:{demo.port}\r\n"
@@ -85,8 +72,8 @@ def test_uploads_are_measured_while_they_arrive(predictor):
         assert demo.ask("POST", "/api/images/x/people", b" " * 70_000, JSON).status == 413
 
 
-def test_an_upload_that_takes_too_long_ends(predictor):
-    with running(predictor, Limits(upload_seconds=0.2)) as demo:
+def test_an_upload_that_takes_too_long_ends(demo_predictor):
+    with running(demo_predictor, Limits(upload_seconds=0.2)) as demo:
         with socket.create_connection(("127.0.0.1", demo.port), timeout=20) as connection:
             head = f"POST /api/images HTTP/1.1\r\nHost: 127.0.0.1:{demo.port}\r\n"
             connection.sendall(f"{head}Content-Type: image/png\r\nContent-Length: 9\r\n\r\nabc".encode())
@@ -155,8 +142,8 @@ def test_every_answer_has_the_headers(demo, image):
         assert "server" not in answer.headers
 
 
-def test_requests_of_a_client_are_counted(predictor):
-    with running(predictor, Limits(requests_per_minute=3)) as demo:
+def test_requests_of_a_client_are_counted(demo_predictor):
+    with running(demo_predictor, Limits(requests_per_minute=3)) as demo:
         assert [demo.upload(b"").status for _ in range(5)] == [400, 400, 400, 429, 429]
         answer = demo.upload(b"")
         assert answer.error.startswith("More than 3 requests within a minute: wait ")
@@ -164,8 +151,8 @@ def test_requests_of_a_client_are_counted(predictor):
         assert demo.get("/api/about").status == 200
 
 
-def test_a_full_queue_takes_no_more(predictor):
-    with running(predictor, Limits(waiting=1)) as demo:
+def test_a_full_queue_takes_no_more(demo_predictor):
+    with running(demo_predictor, Limits(waiting=1)) as demo:
         image = demo.image(encoded())
         go, started = threading.Event(), threading.Event()
         demo.worker.submit(lambda progress: (started.set(), go.wait(30), {})[-1])

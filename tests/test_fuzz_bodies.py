@@ -41,14 +41,6 @@ BODIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_bodies_that_were_once_read_as_if_they_were_right_are_refused(tmp_path, name):
-    change, words = BODIES[name]
-    np.savez(tmp_path / "b.npz", **(SMPL | change))
-    with pytest.raises(ValueError, match=words):
-        load_body_model(tmp_path / "b.npz")
-
-
 SMPLX_BODIES = {
     "faces that are none": ({"f": np.array([[0, 1, 999]])}, "Faces in"),
     "faces of two corners": ({"f": SMPLX["f"][:, :2]}, r"f in .* is int64 \(50, 2\)"),
@@ -59,12 +51,13 @@ SMPLX_BODIES = {
 }
 
 
-@pytest.mark.parametrize("name", SMPLX_BODIES)
-def test_smplx_bodies_that_once_broke_the_reader_are_refused(tmp_path, name):
-    change, words = SMPLX_BODIES[name]
-    np.savez(tmp_path / "x.npz", **(SMPLX | change))
+@pytest.mark.parametrize("name", [*BODIES, *SMPLX_BODIES])
+def test_bodies_that_were_once_read_as_if_they_were_right_or_broke_the_reader_are_refused(tmp_path, name):
+    read, whole, cases = (load_body_model, SMPL, BODIES) if name in BODIES else (read_smplx, SMPLX, SMPLX_BODIES)
+    change, words = cases[name]
+    np.savez(tmp_path / "b.npz", **(whole | change))
     with pytest.raises(ValueError, match=words):
-        read_smplx(tmp_path / "x.npz")
+        read(tmp_path / "b.npz")
 
 
 def test_smplx_of_lists_is_read_as_smpl_is(tmp_path):

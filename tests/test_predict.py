@@ -208,23 +208,13 @@ def test_results_beside_the_images_are_never_taken_for_images(predict, photos, t
     assert predict(photos / "a.jpg", *command)[0] == 0  # its own results are replaced
 
 
-def test_folders_hold_more_than_images(predict, photos, tiny_checkpoint, tmp_path):
+def test_folders_hold_more_than_images(predict, photos, whole, tmp_path):
     (photos / "folder.jpg").mkdir()
     (photos / "._a.jpg").write_bytes(b"notes of a file manager")
     (photos / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     name = "n" * 247 + ".png"
     Image.new("RGB", (20, 20)).save(photos / name)
-    command = (
-        photos,
-        photos / "a.jpg",
-        "--boxes",
-        "whole",
-        "--checkpoint",
-        tiny_checkpoint,
-        "--output",
-        tmp_path / "out",
-    )
-    code, lines, errors = predict(*command)
+    code, lines, errors = predict(photos, photos / "a.jpg", *whole)
     assert code == 2
     assert {Path(line).name for line in lines if line.endswith(".json")} == {"a.json", "b.json"}
     assert "There is no image" in errors
@@ -260,18 +250,9 @@ def test_a_map_is_found_however_the_accents_of_its_name_are_written(tmp_path):
     assert DiskDepth(str(tmp_path)).find("\u00e9") is not None
 
 
-def test_intrinsics_that_do_not_fit_an_image_leave_out_that_image(predict, photos, tiny_checkpoint, tmp_path):
+def test_intrinsics_that_do_not_fit_an_image_leave_out_that_image(predict, photos, whole):
     Image.new("RGB", (3000, 40)).save(photos / "wide.png")
-    command = (
-        photos,
-        "--boxes",
-        "whole",
-        "--checkpoint",
-        tiny_checkpoint,
-        "--output",
-        tmp_path / "out",
-        "--intrinsics",
-    )
+    command = (photos, *whole, "--intrinsics")
     code, lines, errors = predict(*command, "150,160,45,60")
     assert code == 2
     assert "3000x40 they are too small for pixels" in errors

@@ -12,21 +12,11 @@ from hmr_jax.inference.results import parse_kinds
 
 
 @pytest.fixture
-def ask(predict, photos, tiny_checkpoint, tmp_path):
+def ask(predict, photos, whole):
     """Predicts the photos into one folder, and returns the files written and the messages."""
 
     def program(*arguments) -> tuple[list[str], str]:
-        command = (
-            photos,
-            "--boxes",
-            "whole",
-            "--checkpoint",
-            tiny_checkpoint,
-            "--output",
-            tmp_path / "out",
-            *arguments,
-        )
-        code, lines, messages = predict(*command)
+        code, lines, messages = predict(photos, *whole, *arguments)
         assert code == 0, messages
         return [Path(line).name for line in lines], messages
 
