@@ -14,7 +14,7 @@ import video_clips as clips
 from PIL import Image
 
 from hmr_jax.video import predict_video
-from hmr_jax.video.files import fit_weak_perspective
+from hmr_jax.video.files import fit_weak_perspective, write_page
 from hmr_jax.video.posing import Posing
 
 FRAMES = 12
@@ -150,3 +150,17 @@ def test_the_page_plays_in_a_browser(made, tmp_path):
         page.key("Enter")
         page.wait(f"{time} > 0.4 && document.getElementById('play').textContent === 'Play'")  # to its end
         assert page.errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.PROGRAM is None, reason="no Chromium")
+def test_bodies_play_where_the_browser_cannot_play_the_video(made, tmp_path):
+    pytest.importorskip("websockets")
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    write_page(tmp_path / "a.html", made[0], tmp_path / "a.mp4")
+    with browser.Browser(tmp_path / "browser") as page:
+        page.open((tmp_path / "a.html").as_uri())
+        page.wait("document.documentElement.dataset.ready === '2' && document.getElementById('video').error !== null")
+        page.run("document.getElementById('play').click()")
+        page.wait("Number(document.getElementById('time').value) > 0.4", 20)
+        page.wait("document.getElementById('play').textContent === 'Play'", 20)

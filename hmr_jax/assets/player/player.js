@@ -96,7 +96,8 @@
 
   function tick(now) {
     if (!playing) return;
-    const next = video && !video.paused && !video.ended ? video.currentTime : time + (now - before) / 1000;
+    const leads = video && !video.paused && !video.ended && !video.error; // a browser may lack the codec
+    const next = leads ? video.currentTime : time + (now - before) / 1000;
     before = now;
     show(next);
     if (time >= scene.duration) play(false); else requestAnimationFrame(tick);
