@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hmr_jax.batch import Prediction
-from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.geometry.crops import CropInTurns, extract_crop
 from hmr_jax.geometry.upright import rotation_z, tilt
 from hmr_jax.inference.upright import find_turns, look_upright, turn_back
 
@@ -83,6 +83,16 @@ def test_a_prediction_is_turned_back_exactly():
     for name in ("body_pose", "betas", "keypoints_2d"):
         np.testing.assert_array_equal(getattr(back, name), getattr(upright, name))
     np.testing.assert_array_equal(back.camera[:, 0], upright.camera[:, 0])
+
+
+@pytest.mark.parametrize("side", [20.0, 90.0, 400.0])
+@pytest.mark.parametrize("size", [32, 33])
+def test_a_square_that_is_sampled_once_gives_the_crop_of_every_turn(side, size):
+    image = np.random.default_rng(4).integers(0, 256, (90, 120, 3), np.uint8)
+    square = CropInTurns(image, np.array([70.3, 40.9]), side, size)
+    for degrees in (0.0, 11.0, -75.0):
+        np.testing.assert_array_equal(square(degrees), extract_crop(image, np.array([70.3, 40.9]), side, size, degrees))
+    assert (square(0.0) != square(11.0)).any()
 
 
 @pytest.mark.parametrize("degrees", [90.0, -90.0, 180.0])

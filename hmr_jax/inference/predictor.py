@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import importlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +29,8 @@ from hmr_jax.depth import DepthMap, crop_depth
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.export import ExportedNetwork
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
-from hmr_jax.geometry.crops import extract_crop
+from hmr_jax.geometry.crops import CropInTurns, extract_crop
+from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
 from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
@@ -199,8 +200,8 @@ class Predictor:
             enlarge = 1.0  # an image has room around the person
         boxes = one_per_image(boxes, len(photos), "boxes", "one array of boxes per image")
         people = list(self._people(photos, boxes, enlarge))  # every box is checked before the first batch
-        with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
-            return People(self._run(arrays, people, depth), photos, self.origin)
+        predicted = in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
+        return People(predicted, photos, self.origin)
 
     def video(self, path: str | Path, output: str | Path, **options: Any) -> Any:
         """The people of a video and their motion: `hmr_jax.video.predict_video`, which has the options."""
@@ -242,45 +243,42 @@ class Predictor:
                     "principal_point": photo.camera.principal_point, "camera_source": photo.camera.source,
                 }  # fmt: skip
 
-    def _run(self, images, people: list[dict], depth) -> Iterator[PersonPrediction]:
-        """Runs the network batch by batch; cuts the crops of a batch while the devices compute the previous one."""
-        previous: tuple = ()
-        for start in range(0, len(people), self.batch_size):
-            batch = people[start : start + self.batch_size]
-            crops, inputs = self._inputs(images, batch, depth)
-            geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
-            inputs = {name: _pad(array, self.batch_size) for name, array in inputs.items()}
-            fields = self._step(self._params, inputs, *(_pad(array, self.batch_size) for array in geometry))
-            if previous:
-                yield from _unbatch(*previous)
-            previous = batch, crops, fields
-        if previous:
-            yield from _unbatch(*previous)
+    def _run(self, images, batch: Sequence[dict], depth) -> list[PersonPrediction]:
+        """Runs the network on a batch."""
+        crops, inputs = self._inputs(images, batch, depth)
+        geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
+        inputs = {name: pad(array, self.batch_size) for name, array in inputs.items()}
+        fields = self._step(self._params, inputs, *(pad(array, self.batch_size) for array in geometry))
+        arrays = jax.device_get(fields)
+        return [
+            PersonPrediction(**person, crop=crop, **{name: array[i] for name, array in arrays.items()})
+            for i, (person, crop) in enumerate(zip(batch, crops, strict=True))
+        ]
 
-    def _inputs(self, images, batch: list[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _inputs(self, images, batch: Sequence[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""
         if self.upright:
-            turns, crops, encoded = look_upright(
-                lambda number, turn: self._crop(images, batch[number] | {"box_turn": turn}), self._encoded, len(batch)
-            )
+            squares = [self._square(images, person, CropInTurns) for person in batch]
+            turns, crops, encoded = look_upright(lambda number, turn: squares[number](turn), self._encoded, len(batch))
             for person, turn in zip(batch, turns, strict=True):
                 person["box_turn"] = float(turn)
             return crops, encoded
         for person in batch:
             person["box_turn"] = 0.0
-        crops = np.stack([self._crop(images, person) for person in batch])
+        crops = np.stack([self._square(images, person, extract_crop) for person in batch])
         return crops, {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
 
     def _encoded(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         """What the encoder says of at most a batch of crops."""
-        found: Any = jax.device_get(self._encode(self._params, _pad(crops, self.batch_size)))
+        found: Any = jax.device_get(self._encode(self._params, pad(crops, self.batch_size)))
         return {name: array[: len(crops)] for name, array in found._asdict().items()}
 
-    def _crop(self, images, person: dict) -> np.ndarray:
-        image, size = images[person["image_index"]], self.config.data.crop_size
-        return extract_crop(image, person["box_center"], person["box_size"], size, person["box_turn"])
+    def _square(self, images, person: dict, cut: Callable) -> Any:
+        """What `cut`, of `geometry.crops`, makes of the person's square."""
+        center, side = person["box_center"], person["box_size"]
+        return cut(images[person["image_index"]], center, side, self.config.data.crop_size)
 
-    def _crop_depths(self, depth, batch: list[dict]) -> dict[str, np.ndarray]:
+    def _crop_depths(self, depth, batch: Sequence[dict]) -> dict[str, np.ndarray]:
         """Depth maps of the crops; the people of a batch may be from several images."""
         size = self.config.data.crop_size
         cut = [
@@ -306,14 +304,3 @@ class Predictor:
 
 
 _GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")
-
-
-def _pad(array: np.ndarray, size: int) -> np.ndarray:
-    """Repeats the last row, as padding with zeros could give numbers that are not finite."""
-    return np.concatenate([array, np.repeat(array[-1:], size - len(array), 0)])
-
-
-def _unbatch(people: list[dict], crops: np.ndarray, fields: dict[str, jax.Array]) -> Iterator[PersonPrediction]:
-    arrays = jax.device_get(fields)
-    for i, (person, crop) in enumerate(zip(people, crops, strict=True)):
-        yield PersonPrediction(**person, crop=crop, **{name: array[i] for name, array in arrays.items()})
