@@ -17,12 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.multiview import scoring
-from benchmarks.multiview.attitudes import refine_attitudes
-from benchmarks.multiview.cameras import Camera
 from benchmarks.multiview.demo import WHEEL, Capture, download, open_capture, read_video
 from benchmarks.multiview.records import Truth, views_of, write_capture, write_images
 from benchmarks.multiview.tracking import JOINTS, LandmarkNetwork, track
-from benchmarks.multiview.triangulation import triangulate
 from data_pipelines.build import build
 from hmr_commands import evaluate
 from hmr_jax import cli, runtime
@@ -30,6 +27,9 @@ from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.detection import Detector
 from hmr_jax.evaluation.results import read_result
 from hmr_jax.evaluation.tables import align
+from hmr_jax.geometry.attitudes import refine_attitudes
+from hmr_jax.geometry.calibrated import Camera
+from hmr_jax.geometry.triangulation import triangulate
 from hmr_jax.inference import Predictor
 from hmr_jax.io import atomic
 from hmr_jax.io.cache import cache_folder
@@ -134,8 +134,8 @@ def make_truth(cameras: list[Camera], joints: np.ndarray, refine: bool) -> tuple
         cameras, degrees = refine_attitudes(cameras, pixels, weights)
         print("attitudes turned by, degrees: " + named(cameras, degrees, ".2f"))
     points = triangulate(cameras, pixels, weights)
-    truth = Truth(np.arange(frames), points.world.reshape(frames, -1, 3), points.error.reshape(frames, -1))
-    middle, high = np.quantile(points.error, [0.5, 0.9])
+    truth = Truth(np.arange(frames), points.world.reshape(frames, -1, 3), points.mean_error.reshape(frames, -1))
+    middle, high = np.quantile(points.mean_error, [0.5, 0.9])
     print(f"reprojection error, px: median {middle:.1f}, 90 % {high:.1f}")
     print("share of points without a view, %: " + named(cameras, 100 * (~points.used).mean(1), ".0f"))
     print("joint, median px: " + ", ".join(

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from benchmarks.multiview.cameras import Camera
 from benchmarks.multiview.tracking import JOINTS
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import SMPL_24
+from hmr_jax.geometry.calibrated import Camera
+from hmr_jax.geometry.distortion import Lens
 
 LENS = np.array([-0.05, 0.14, 6e-4, -7e-4, 0.01])
 WIDTH, HEIGHT = 240, 320
@@ -26,7 +27,7 @@ def cameras(count: int = 4) -> list[Camera]:
         rotation = turn @ plain
         intrinsics = np.array([[300, 0, 120.5], [0, 301, 158.0], [0, 0, 1]])
         translation = -rotation @ (-4 * forward)
-        made.append(Camera(f"cam{number}", intrinsics, LENS, rotation, translation, (WIDTH, HEIGHT)))
+        made.append(Camera(f"cam{number}", intrinsics, Lens(LENS), rotation, translation, (WIDTH, HEIGHT)))
     return made
 
 
@@ -41,22 +42,3 @@ def person(frames: int = 3) -> np.ndarray:
 def see(world: np.ndarray, by: list[Camera]) -> np.ndarray:
     """(V, N, 2) px of points (..., 3)."""
     return np.stack([camera.project(world.reshape(-1, 3)) for camera in by])
-
-
-def qca(made: list[Camera]) -> str:
-    """Qualisys' text of cameras."""
-    rows = []
-    for camera in made:
-        attitude = np.diag([1, -1, -1]) @ camera.rotation
-        x, y, z = 1000 * -camera.rotation.T @ camera.translation
-        k1, k2, p1, p2, k3 = camera.distortion
-        (fx, _, cx), (_, fy, cy), _ = 64 * camera.intrinsics
-        turn = " ".join(f'r{i + 1}{j + 1}="{attitude[i, j]}"' for i in range(3) for j in range(3))
-        rows.append(
-            f'<camera serial="{camera.name}"><fov_video left="0" top="0" right="{camera.image_size[0] - 1}" '
-            f'bottom="{camera.image_size[1] - 1}"/><transform {turn} x="{x}" y="{y}" z="{z}"/>'
-            f'<intrinsic focalLengthU="{fx}" focalLengthV="{fy}" centerPointU="{cx}" centerPointV="{cy}" '
-            f'radialDistortion1="{k1}" radialDistortion2="{k2}" radialDistortion3="{k3}" '
-            f'tangentalDistortion1="{p1}" tangentalDistortion2="{p2}"/></camera>'
-        )
-    return f"<calibration><cameras>{''.join(rows)}</cameras></calibration>"

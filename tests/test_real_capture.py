@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("tensorflow_datasets")
 
 import tiny
+from calibration_files import qca
 from formats.checks import read, source_points
-from ring import HEIGHT, ORDER, WIDTH, cameras, person, qca, see
+from ring import HEIGHT, ORDER, WIDTH, cameras, person, see
 
 from benchmarks import real_capture
 from benchmarks.multiview import demo, scoring, tracking

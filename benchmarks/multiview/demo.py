@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.multiview.cameras import Camera, read_qca
+from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.io import atomic
+from hmr_jax.io.calibration import read_calibration
 
 WHEEL = "pose2sim==0.10.49"
 INSIDE = "Pose2Sim/Demo_SinglePerson/"
@@ -69,7 +70,7 @@ def open_capture(demo: Path) -> Capture:
     """
     if not (demo / CALIBRATION).is_file():
         raise FileNotFoundError(f"{demo} has no {CALIBRATION}: name the folder Demo_SinglePerson of {WHEEL}.")
-    cameras = read_qca(demo / CALIBRATION)
+    cameras = read_calibration(demo / CALIBRATION)
     videos = [demo / "videos" / f"{camera.name}.mp4" for camera in cameras]
     for video in videos:
         if not video.is_file():

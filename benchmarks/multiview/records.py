@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.multiview.cameras import Camera
 from benchmarks.multiview.tracking import JOINTS
+from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.io.json_files import write_json
 
 DOUBTFUL = 25.0

@@ -19,6 +19,7 @@ COUNTS = (4, 5, 8, 12)
 """Numbers of coefficients of Brown's model. OpenCV's 14, with a tilted sensor, are taken if the tilt is 0."""
 FARTHEST = 10.0
 """Ideal radius up to which `monotonic_radius` looks: 84 degrees from the optical axis."""
+_LARGEST = 1e6  # coefficient
 _SAMPLES = 2048  # of the radius
 _STEPS = 30  # of Newton's method; a few are enough but near the border
 
@@ -52,8 +53,9 @@ def make_lens(coefficients: Any, fisheye: bool = False) -> Lens | None:
     except (TypeError, ValueError):
         values = np.full(1, np.nan)
     values = values.reshape(-1) if values.size == max(values.shape, default=1) else np.full(1, np.nan)
-    if not np.isfinite(values).all():
-        raise ValueError(f"Lens coefficients {coefficients!r:.100}: give a list of finite numbers.")
+    if not (np.abs(values) < _LARGEST).all():
+        shown = " ".join(str(coefficients).split())
+        raise ValueError(f"Lens coefficients {shown:.100}: give a list of finite numbers below a million.")
     if len(values) == 14 and not fisheye:
         if values[12:].any():
             raise ValueError("The lens has a tilted sensor (tauX, tauY), which is not supported: undistort the images.")

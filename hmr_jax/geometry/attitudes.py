@@ -7,14 +7,15 @@ positions stay, so the world's scale and axes stay too.
 Shapes: V views, N points.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from benchmarks.multiview.cameras import Camera
-from benchmarks.multiview.triangulation import linear, projected
+from hmr_jax.geometry.calibrated import Camera
+from hmr_jax.geometry.triangulation import linear
 
 SOFT = 8.0
 """Reprojection errors beyond this, px, count linearly."""
@@ -28,13 +29,15 @@ def turned(camera: Camera, turn: np.ndarray) -> Camera:
     return replace(camera, rotation=rotation @ camera.rotation, translation=rotation @ camera.translation)
 
 
-def refine_attitudes(cameras: list[Camera], pixels: np.ndarray, weights: np.ndarray) -> tuple[list[Camera], np.ndarray]:
+def refine_attitudes(
+    cameras: Sequence[Camera], pixels: np.ndarray, weights: np.ndarray
+) -> tuple[list[Camera], np.ndarray]:
     """The cameras with the attitudes in which their views of some points agree best.
 
     Args:
         cameras: V of them, at least three: two always agree on a turn about the line between them.
         pixels: (V, N, 2) px, of the same points.
-        weights: (V, N) not negative.
+        weights: (V, N) of the distances, not negative; 0 where the view has no point.
 
     Returns:
         The cameras, and (V,) degrees by which they were turned.
@@ -44,15 +47,20 @@ def refine_attitudes(cameras: list[Camera], pixels: np.ndarray, weights: np.ndar
     """
     if len(cameras) < 3:
         raise ValueError(f"Attitudes can be refined with three cameras or more, not {len(cameras)}.")
-    rays = np.stack([camera.rays(view) for camera, view in zip(cameras, pixels, strict=True)])
+    looked = [camera.rays(view) for camera, view in zip(cameras, pixels, strict=True)]
+    rays, inside = (np.stack(parts) for parts in zip(*looked, strict=True))
+    weights = weights * inside
+    chosen = (weights > 0).sum(0) >= 2
+    rays, weights = rays[:, chosen], weights[:, chosen]
     focal = np.array([camera.focal_length for camera in cameras])[:, None, None]
 
     def residuals(turns: np.ndarray) -> np.ndarray:
         poses = np.stack(
             [turned(camera, turn).pose for camera, turn in zip(cameras, turns.reshape(-1, 3), strict=True)]
         )
-        seen, _ = projected(poses, linear(poses, rays, weights))
-        away = (seen - rays) * focal * weights[..., None]
+        points = linear(poses, rays, weights**2)
+        in_camera = np.einsum("vij,nj->vni", poses[..., :3], points) + poses[:, None, :, 3]
+        away = (in_camera[..., :2] / in_camera[..., 2:] - rays) * focal * weights[..., None]
         return np.concatenate([away.ravel(), STIFF * np.degrees(turns)])
 
     found = least_squares(residuals, np.zeros(3 * len(cameras)), loss="soft_l1", f_scale=SOFT)
