@@ -1,40 +1,53 @@
-"""People in batches of one size, for which one program is compiled.
+"""Work on many items by two threads, in order: one cuts crops, say, while the network of the other computes.
 
 Shapes: B batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import jax
 import numpy as np
 
-_AT_ONCE = 2  # batches: one's crops are cut while the network sees the other
+_AT_ONCE = 2  # batches
 One = TypeVar("One")
 Made = TypeVar("Made")
 
 
-def in_batches(run: Callable[[Sequence[One]], Sequence[Made]], items: Sequence[One], size: int) -> Iterator[Made]:
+def in_batches(run: Callable[[Sequence[One]], Sequence[Made]], items: Iterable[One], size: int = 1) -> Iterator[Made]:
     """What `run` makes of each item, in their order.
 
     Args:
         run: from a batch to what is made of each of its items; called by two threads.
-        items: of any number.
+        items: of any number; they are taken as they are needed.
         size: of the batches; the last may be smaller.
     """
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
 
     def run_one(batch: Sequence[One]) -> Sequence[Made]:
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
             return run(batch)
 
-    if len(batches) == 1:
-        yield from run_one(batches[0])
-        return
+    waiting: deque[Future[Sequence[Made]]] = deque()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for made in pool.map(run_one, batches):
-            yield from made
+        for batch in _batches(items, size):
+            waiting.append(pool.submit(run_one, batch))
+            if len(waiting) > _AT_ONCE:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def _batches(items: Iterable[One], size: int) -> Iterator[list[One]]:
+    batch: list[One] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def pad(array: np.ndarray, size: int) -> np.ndarray:

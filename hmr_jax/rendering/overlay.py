@@ -52,17 +52,30 @@ def draw_bodies(
     Returns:
         (H, W, 3) uint8.
     """
-    if len(bodies) == 0:
-        return image.copy()
-    count, size = len(bodies), len(bodies[0])
-    every_face = (faces[None] + size * np.arange(count)[:, None, None]).reshape(-1, 3)
-    color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
+    made = image.copy()
+    count, size = len(bodies), len(bodies[0]) if len(bodies) else 0
+    every = np.concatenate([np.zeros((0, 3), np.float32), *bodies])
     centered = np.array(intrinsics, np.float64)
     centered[:2, 2] += 0.5  # `render` counts from the pixel's corner
-    height, width = image.shape[:2]
-    rendered, alpha = render(np.concatenate(bodies), every_face, centered, height, width, color)
-    alpha = opacity * alpha[..., None]
-    return np.rint(image * (1 - alpha) + rendered * alpha).astype(np.uint8)
+    (left, top), (right, bottom) = _window(every, centered, image.shape)
+    if right > left and bottom > top:  # only this part of the image changes
+        every_face = (faces[None] + size * np.arange(count)[:, None, None]).reshape(-1, 3)
+        color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
+        centered[:2, 2] -= left, top
+        rendered, alpha = render(every, every_face, centered, bottom - top, right - left, color)
+        alpha = opacity * alpha[..., None]
+        part = made[top:bottom, left:right]
+        part[:] = np.rint(part * (1 - alpha) + rendered * alpha)
+    return made
+
+
+def _window(vertices: np.ndarray, intrinsics: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Left and top, right and bottom (2, 2) of the pixels of an image (H, W, ...) that vertices (V, 3) may cover."""
+    points = project_points(vertices[vertices[:, 2] > 0], intrinsics)[:, :2]
+    if not len(points):
+        return np.zeros((2, 2), int)
+    edges = np.floor(points.min(0)) - 1, np.ceil(points.max(0)) + 1
+    return np.clip(edges, 0, shape[1::-1]).astype(int)
 
 
 def three_views(

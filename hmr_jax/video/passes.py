@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from hmr_jax.inference.inputs import usable
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.video.ahead import ahead
 from hmr_jax.video.cuts import CUT, difference, signature
 from hmr_jax.video.frames import Frame, VideoInfo, read_frames
 from hmr_jax.video.tracks import describe
@@ -90,7 +91,8 @@ def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, b
             values.clear()
 
     with progress(info, "finding people", start) as bar:
-        for number, (image, time) in enumerate(read_frames(path, max(start - 1, 0)), max(start - 1, 0)):
+        first = max(start - 1, 0)
+        for number, (image, time) in enumerate(ahead(read_frames(path, first)), first):
             now = signature(image)
             change = 0.0 if last is None else difference(last, now)
             last = now
@@ -156,7 +158,7 @@ def predict(
     rows: dict[str, list] = {}
     with progress(info, "posing bodies", start) as bar:
         part = start
-        for number, frames in _batches(read_frames(path, start), start, end):
+        for number, frames in _batches(ahead(read_frames(path, start)), start, end):
             stop = number + len(frames)
             chosen = [i for i in range(len(frames)) if plan.get(number + i)]
             if chosen:

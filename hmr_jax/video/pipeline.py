@@ -10,8 +10,9 @@ Shapes: T frames of the video, n boxes of a frame.
 """
 
 import hashlib
+import itertools
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import numpy as np
 from hmr_jax import __version__
 from hmr_jax.geometry.boxes import as_boxes, usable_boxes
 from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.inference.batches import in_batches
 from hmr_jax.inference.earlier import file_identity, what_is_common
 from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
+from hmr_jax.video.ahead import ahead
 from hmr_jax.video.boxes import BoxTrack, box_track, shots_of
 from hmr_jax.video.cuts import find_cuts
 from hmr_jax.video.files import (
@@ -36,7 +39,7 @@ from hmr_jax.video.files import (
     write_pickle,
     write_summary,
 )
-from hmr_jax.video.frames import VideoInfo, read_frames, read_info
+from hmr_jax.video.frames import Frame, VideoInfo, read_frames, read_info
 from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VideoKind
 from hmr_jax.video.motion import Motion, filled, smoothed
 from hmr_jax.video.mp4 import writing_mp4
@@ -270,10 +273,13 @@ def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, p
         writing_mp4(target, (info.width, info.height), info.rate, path) as writer,
         progress(info, "drawing") as bar,
     ):
-        for number, (image, _) in enumerate(read_frames(path)):
-            if number >= len(result.times):
-                break
-            writer.write(_drawn(image, number, result.people, faces, posing, lens), float(result.times[number]))
+        frames = enumerate(itertools.islice(ahead(read_frames(path)), len(result.times)))
+
+        def draw(numbered: Sequence[tuple[int, Frame]]) -> list[np.ndarray]:
+            return [_drawn(frame.image, number, result.people, faces, posing, lens) for number, frame in numbered]
+
+        for drawn, time in zip(in_batches(draw, frames), result.times, strict=False):
+            writer.write(drawn, float(time))
             bar.update()
 
 
