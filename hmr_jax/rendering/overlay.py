@@ -63,9 +63,9 @@ def draw_bodies(
         color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
         centered[:2, 2] -= left, top
         rendered, alpha = render(every, every_face, centered, bottom - top, right - left, color)
-        alpha = opacity * alpha[..., None]
-        part = made[top:bottom, left:right]
-        part[:] = np.rint(part * (1 - alpha) + rendered * alpha)
+        part, covered = made[top:bottom, left:right], alpha > 0
+        share = opacity * alpha[covered][:, None]
+        part[covered] = np.rint(part[covered] * (1 - share) + rendered[covered] * share)
     return made
 
 

@@ -64,10 +64,7 @@ def render(
     strengths = np.asarray(lights.strengths, np.float32)
     shade = _shade_numpy if numba is None else _shade_numba
     normals = vertex_normals(vertices, faces)
-    sums, hits = shade(points, faces, raster, normals, colors, lights.ambient, directions, strengths, supersample)
-    image, covered = np.zeros((height, width, 3), np.uint8), hits > 0
-    image[covered] = np.clip(255 * sums[covered] / hits[covered, None] + 0.5, 0, 255)
-    return image, hits.astype(np.float32) / supersample**2
+    return shade(points, faces, raster, normals, colors, lights.ambient, directions, strengths, supersample)
 
 
 def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
@@ -81,7 +78,7 @@ def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 
 def _shade_numpy(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
-    """Sums of colour (H, W, 3) and numbers of samples on the mesh (H, W) per output pixel."""
+    """What `render` returns."""
     weights = barycentric(points, faces, raster)
     normal = interpolate(normals, faces, raster, weights)
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
@@ -89,40 +86,53 @@ def _shade_numpy(points, faces, raster: Raster, normals, colors, ambient, direct
     color = interpolate(colors, faces, raster, weights) * light[..., None]
     height, width = (side // supersample for side in raster.face_index.shape)
     blocks = (height, supersample, width, supersample)
-    return color.reshape(*blocks, 3).sum((1, 3)), (raster.face_index >= 0).reshape(blocks).sum((1, 3))
+    sums, hits = color.reshape(*blocks, 3).sum((1, 3)), (raster.face_index >= 0).reshape(blocks).sum((1, 3))
+    image, covered = np.zeros((height, width, 3), np.uint8), hits > 0
+    image[covered] = np.clip(255 * sums[covered] / hits[covered, None] + 0.5, 0, 255)
+    return image, hits.astype(np.float32) / supersample**2
 
 
 def _shade_numba(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
     height, width = (side // supersample for side in raster.face_index.shape)
-    sums, hits = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.int32)
+    image, alpha = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
     faces = np.asarray(faces, np.int32)
     _shade_kernel(
-        points, faces, raster.face_index, normals, colors, ambient, directions, strengths, supersample, sums, hits
+        points, faces, raster.face_index, normals, colors, ambient, directions, strengths, supersample, image, alpha
     )
-    return sums, hits
+    return image, alpha
 
 
-def _shade_kernel(points, faces, face_index, normals, colors, ambient, directions, strengths, step, sums, hits):
-    normal, color, weight = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
-    for y in range(face_index.shape[0]):
-        for x in range(face_index.shape[1]):
-            f = face_index[y, x]
-            if f < 0:
-                continue
-            corner_weights(points, faces, f, x, y, weight)
-            for k in range(3):
-                normal[k] = color[k] = 0
-                for i in range(3):
-                    normal[k] += weight[i] * normals[faces[f, i], k]
-                    color[k] += weight[i] * colors[faces[f, i], k]
-            length = np.sqrt(normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2])
-            light = np.float32(ambient)
-            for i in range(directions.shape[0]):
-                cosine = normal[0] * directions[i, 0] + normal[1] * directions[i, 1] + normal[2] * directions[i, 2]
-                light += strengths[i] * max(cosine, np.float32(0)) / (length + np.float32(1e-12))
-            hits[y // step, x // step] += 1
-            for k in range(3):
-                sums[y // step, x // step, k] += color[k] * light
+def _shade_kernel(points, faces, face_index, normals, colors, ambient, directions, strengths, step, image, alpha):
+    weight, total = np.empty(3, np.float32), np.empty(3, np.float32)
+    zero, tiny = np.float32(0), np.float32(1e-12)
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            hits = 0
+            total[:] = 0
+            for y in range(row * step, (row + 1) * step):
+                for x in range(column * step, (column + 1) * step):
+                    f = face_index[y, x]
+                    if f < 0:
+                        continue
+                    corner_weights(points, faces, f, x, y, weight)
+                    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+                    u, v, w = weight[0], weight[1], weight[2]
+                    nx = u * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
+                    ny = u * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
+                    nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
+                    scale = np.float32(1) / (np.sqrt(nx * nx + ny * ny + nz * nz) + tiny)
+                    light = np.float32(ambient)
+                    for i in range(directions.shape[0]):
+                        cosine = nx * directions[i, 0] + ny * directions[i, 1] + nz * directions[i, 2]
+                        light += strengths[i] * max(cosine, zero) * scale
+                    hits += 1
+                    for k in range(3):
+                        total[k] += (u * colors[a, k] + v * colors[b, k] + w * colors[c, k]) * light
+            if hits:
+                alpha[row, column] = np.float32(hits) / np.float32(step * step)
+                for k in range(3):
+                    level = np.float32(255) * total[k] / np.float32(hits) + np.float32(0.5)
+                    image[row, column, k] = np.uint8(min(max(level, zero), np.float32(255)))
 
 
 def corner_weights(points: np.ndarray, faces: np.ndarray, f: int, x: int, y: int, weight: np.ndarray) -> None:
