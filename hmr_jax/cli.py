@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -22,6 +22,8 @@ from hmr_jax.config.checks import check_ranges, check_types
 
 SHIPPED = Path(__file__).parents[1] / "configs"  # beside the package, in a checkout as where it is installed
 
+# The type of a command's first parameter if that is a configuration: --config FILE with its fields as options.
+ConfigFields = Annotated[Config, tyro.conf.arg(name="")]
 
 # A path in a home folder, as the value of an option or behind the name of a provider: shells expand only the bare "~".
 _HOME = re.compile(r"^((?:--[\w.-]+=)?(?:[a-z-]+:)?)(~[^/]*(?=/|$))")
@@ -31,8 +33,8 @@ def run(main: Callable[..., Any], program: str, arguments: Sequence[str] | None 
     """Runs a function as a command: the one way in which all commands start.
 
     Args:
-        main: its parameters are the options, its docstring is the help. A function of a `Config` alone is given the one
-            that `--config FILE` names, with the fields that follow.
+        main: its parameters are the options, its docstring is the help. A parameter of the type `ConfigFields` comes
+            first; it is the configuration that `--config FILE` names, with the fields that are given.
         program: what the user typed to start it, for messages.
         arguments: of the command line; by default those of this process.
     """
@@ -49,14 +51,18 @@ def parse(main: Callable[..., Any], program: str, arguments: Sequence[str]) -> C
         SystemExit: after `--help`.
     """
     arguments = [_HOME.sub(lambda match: match[1] + os.path.expanduser(match[2]), argument) for argument in arguments]
-    if [parameter.annotation for parameter in inspect.signature(main).parameters.values()] == [Config]:
-        return functools.partial(main, parse_config(arguments, program))
 
     @functools.wraps(main)
     def bound(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(main, *args, **kwargs)
 
-    return _parse_options(bound, program, arguments)
+    parameters = inspect.signature(main).parameters
+    first, *others = parameters or [""]
+    if not first or parameters[first].annotation != ConfigFields:
+        return _parse_options(bound, program, arguments)
+    name, options = _named_config(arguments, program, others)
+    with_config = functools.partial(bound, **{first: load_config(name)})
+    return _parse_options(with_config, f"{program} --config {name}", options)
 
 
 def parse_config(arguments: Sequence[str], program: str) -> Config:
@@ -67,13 +73,8 @@ def parse_config(arguments: Sequence[str], program: str) -> Config:
         FileNotFoundError: if there is no such configuration.
         SystemExit: after `--help`.
     """
-    name, fields = _take_config(arguments)
-    if name:
-        return _parse_options(Config, f"{program} --config {name}", fields, default=load_config(name))
-    if {"-h", "--help"} & set(arguments):
-        print(_usage(program))
-        sys.exit(0)
-    raise ValueError(f"name a configuration file first: {program} --config FILE [--FIELD VALUE ...]")
+    name, fields = _named_config(arguments, program)
+    return _parse_options(Config, f"{program} --config {name}", fields, default=load_config(name))
 
 
 def load_config(name: str | Path) -> Config:
@@ -172,6 +173,17 @@ def _one_sentence(message: str) -> str:
     return "; ".join(filter(None, sentences)) + hint
 
 
+def _named_config(arguments: Sequence[str], program: str, others: Sequence[str] = ()) -> tuple[str, list[str]]:
+    """The value of --config and the other arguments; help or an error without one. `others` are further options."""
+    name, options = _take_config(arguments)
+    if name:
+        return name, options
+    if {"-h", "--help"} & set(arguments):
+        print(_usage(program, others))
+        sys.exit(0)
+    raise ValueError(f"name a configuration file first: {program} --config FILE [--FIELD VALUE ...]")
+
+
 def _take_config(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The value of --config, "" where there is none, and the other arguments."""
     for place, argument in enumerate(arguments):
@@ -201,7 +213,7 @@ def _shipped() -> list[Path]:
     return sorted(SHIPPED.glob("*.py"))
 
 
-def _usage(program: str) -> str:
+def _usage(program: str, others: Sequence[str]) -> str:
     """Help for who has named no configuration yet."""
     titles = {file.stem: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for file in _shipped()}
     return "\n".join([
@@ -211,5 +223,6 @@ def _usage(program: str) -> str:
         *(f"  {name:<20} {title}" for name, title in titles.items()),
         "",
         "Every field of the configuration is an option, e.g. --steps 3000 --optim.learning-rate 3e-4.",
+        *(["There are also " + ", ".join(f"--{name.replace('_', '-')}" for name in others) + "."] if others else []),
         f"{program} --config FILE --help lists all fields: type, value in this configuration, and meaning.",
     ])  # fmt: skip

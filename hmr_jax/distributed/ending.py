@@ -73,12 +73,13 @@ def ending_together() -> Iterator[None]:
         raise
 
 
-def note_progress(step: int, doing: str) -> None:
+def note_progress(step: int, doing: str) -> Progress:
     """Notes what this process is doing from now on, for `all_progress`."""
     global _own
     _own = Progress(step, doing)
     if _watch is not None:
         _watch.progress = _own
+    return _own
 
 
 def all_progress() -> dict[int, Progress]:

@@ -33,7 +33,7 @@ def initialize(coordinator: str = "", process_count: int = 0, process_id: int = 
     Raises:
         ValueError: one of the three is missing or is not what it should be, or HMR_JAX_SILENCE is no time.
     """
-    silence = _silence()
+    silence = seconds_from_environment("HMR_JAX_SILENCE", 30)
     given = (coordinator, str(process_count or ""), str(process_id) if process_id >= 0 else "")
     named = {name: value or os.environ.get(name, "") for name, value in zip(_BY_HAND, given, strict=True)}
     options: dict[str, Any] = {"heartbeat_timeout_seconds": int(2 * silence)} if 2 * silence > _JAXS_TIMEOUT else {}
@@ -56,15 +56,19 @@ def initialize(coordinator: str = "", process_count: int = 0, process_id: int = 
         start_watch(host, silence)
 
 
-def _silence() -> float:
-    """Seconds after which a process that says nothing is given up; 0: never."""
-    text = os.environ.get("HMR_JAX_SILENCE", "") or "30"
+def seconds_from_environment(variable: str, default: float) -> float:
+    """A number of seconds that an environment variable gives; 0 stands for never.
+
+    Raises:
+        ValueError: if it is no such number.
+    """
+    text = os.environ.get(variable, "")
     try:
-        seconds = float(text)
+        seconds = float(text) if text else default
     except ValueError:
-        seconds = -1
-    if not (seconds == 0 or 1 <= seconds < float("inf")):
-        raise ValueError(f"HMR_JAX_SILENCE is a number of seconds, at least 1, or 0 for no watch, not {text}.")
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{variable} is a number of seconds, or 0 for never, not {text}.")
     return seconds
 
 

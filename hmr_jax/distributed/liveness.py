@@ -172,7 +172,7 @@ class Watch(threading.Thread):
         self._end_with(self._verdict or f"{self.label(other)} {why}")
 
     def _end_with(self, why: str) -> None:
-        if self._failing:  # the others end because of this process, which has said why
+        if self._ending.is_set() or self._failing:  # the others end because of this process, which has said why
             return
         self._ending.set()
         self._say(why)

@@ -31,10 +31,12 @@ from hmr_jax.training.feature_cache import cached_source
 from hmr_jax.training.logger import RunLogger, parameter_table
 from hmr_jax.training.optimizer import learning_rate
 from hmr_jax.training.signals import StopSignals
+from hmr_jax.training.stalls import COMPUTING, DATA, SAVING, VALIDATING, StallWatch
 from hmr_jax.training.start import initial_state, resumed_state
 from hmr_jax.training.step import evaluation_params, make_train_step
 
 
+@distributed.ending_together()
 def train(config: Config, batches: BatchSource | Iterable[Batch], validation: BatchSource | None = None) -> Path:
     """Trains a model, or resumes the run from its last checkpoint.
 
@@ -67,6 +69,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
     with contextlib.ExitStack() as closing:
         # ---- The run's folder, and the state: that of its last checkpoint, or a new one on the devices.
         run, before = run_folder.claim(config)
+        distributed.at_loss_say(lambda: run_folder.what_is_saved(run))
         manager = closing.enter_context(runs.open_manager(run, config))
         logger = closing.enter_context(RunLogger(run, config.steps))
         if before is None:
@@ -91,6 +94,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
         train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
         schedule = learning_rate(config)
         signals = closing.enter_context(StopSignals())
+        stalls = closing.enter_context(StallWatch(start, logger.say))
         timer = _Timer()
         pending: list[_PendingStep] = []
         stream = closing.enter_context(_stream_from(batches, start))
@@ -99,8 +103,10 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
             for step in range(start, config.steps):
                 if config.profile and step == config.profile[0]:
                     jax.profiler.start_trace(str(run / "profile"))
+                stalls.at(step, DATA)
                 with timer.waiting_for_data(pending):
                     batch = next(stream, None)
+                stalls.at(step, COMPUTING)
                 if batch is None:
                     raise ValueError(
                         f"The data ended at step {step} of {config.steps}: lower --steps or repeat the data."
@@ -128,6 +134,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                 due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
                 if validate is not None and due:
                     _finite_means(pending)
+                    stalls.at(step, VALIDATING)
                     metrics = validate(evaluation_params(state, frozen))
                     logger.write(done, metrics, "validation")
                     timer.restart()
@@ -135,6 +142,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                 # A state that was validated is always saved: else the best checkpoint would be another one.
                 if done % config.checkpoint.every == 0 or last or metrics:
                     _finite_means(pending)  # a state that is not finite is never saved
+                    stalls.at(step, SAVING)
                     runs.save(manager, config, done, state.items(), metrics)
                     timer.restart()
 
@@ -142,10 +150,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                     break
             runs.finish(manager)
         except OSError as error:
-            raise OSError(
-                f"Training stopped: {error}. Checkpoints up to step {manager.latest_step()} are complete; the same "
-                "command resumes from there."
-            ) from error
+            raise OSError(f"Training stopped: {error}. {run_folder.what_is_saved(run)}") from error
         if done < config.steps:
             logger.say(f"Stopped at step {done:,} of {config.steps:,}; the same command resumes from there.")
     return run

@@ -53,6 +53,13 @@ def claim(config: Config) -> tuple[Path, Config | None]:
     return run, old
 
 
+def what_is_saved(run: Path) -> str:
+    """The last complete checkpoint of a run, and how it goes on, in a sentence."""
+    if step := runs.last_step(run):
+        return f"The last complete checkpoint in {run} is that of step {step}; the same command resumes from there."
+    return f"There is no complete checkpoint in {run} yet; the same command starts anew."
+
+
 def _check_shared(run: Path) -> None:
     """Raises ValueError if a host does not see the folder that the first one sees."""
     run.mkdir(parents=True, exist_ok=True)
