@@ -1,11 +1,13 @@
 """The camera that took an image: given, written into the file, or a default."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.geometry.cameras import NOMINAL_CROP
+from hmr_jax.geometry.distortion import Lens, invert, make_lens
 
 Source = Literal["given", "exif", "default", "hmr2"]
 """Where a camera is from."""
@@ -21,6 +23,8 @@ FOCAL_RANGE = (0.1, 1000.0)
 _FARTHEST_CENTER = 10.0
 _LARGEST_ASPECT = 2.0
 _LARGEST_SKEW = 1e-3
+_SAME_ASPECT = 0.01
+_FIELDS = ("matrix", "intrinsics", "distortion", "fisheye")  # of a camera as a mapping
 
 
 class ImageCamera(NamedTuple):
@@ -31,6 +35,14 @@ class ImageCamera(NamedTuple):
     principal_point: np.ndarray
     """(2,)"""
     source: Source
+    lens: Lens | None = None
+    """How it distorts; None: not at all."""
+
+    def describe(self) -> dict[str, Any]:
+        """As result files have it: with the lens, if it distorts."""
+        fields = self._asdict()
+        lens = fields.pop("lens")
+        return fields | ({} if lens is None else {"lens": lens.describe()})
 
 
 def image_camera(
@@ -40,21 +52,51 @@ def image_camera(
 
     Args:
         image_size: width and height, px.
-        intrinsics: as for `camera_of`, an `ImageCamera`, or None.
+        intrinsics: as for `camera_of`; a calibrated `Camera`; {"matrix": as for `camera_of`, "distortion": as for
+            `make_lens`, "fisheye": False}, where "intrinsics" is another name of the matrix; an `ImageCamera`; or None.
         exif: focal length in px by `hmr_jax.io.exif`, or None.
         crop_focal_length: as for `camera_of`; with HMR2.0's default EXIF is not used.
 
     Raises:
-        ValueError: as `camera_of`.
+        ValueError: as `camera_of` and `make_lens`; the calibration is of images of another aspect; the lens does not
+            show the whole image; or a lens is given with HMR2.0's default, which knows none.
     """
     if isinstance(intrinsics, ImageCamera):
         return intrinsics
+    lens = None
+    if isinstance(intrinsics, Camera):
+        intrinsics, lens = _of_calibrated(intrinsics, image_size)
+    elif isinstance(intrinsics, Mapping):
+        intrinsics, lens = _of_mapping(intrinsics)
+    if lens is not None and crop_focal_length is not None:
+        raise ValueError("HMR2.0's camera knows no lens distortion: take the camera 'perspective', or give no lens.")
     source: Source = "given"
     if intrinsics is None:
         source = "hmr2" if crop_focal_length is not None else "default" if exif is None else "exif"
         if source == "exif":
             intrinsics = (exif, exif, image_size[0] / 2, image_size[1] / 2)
-    return ImageCamera(*camera_of(image_size, intrinsics, crop_focal_length), source)
+    camera = ImageCamera(*camera_of(image_size, intrinsics, crop_focal_length), source, lens)
+    if lens is not None:
+        check_lens(lens, camera.focal_length, camera.principal_point, image_size)
+    return camera
+
+
+def check_lens(lens: Lens, focal_length: np.ndarray, principal_point: np.ndarray, image_size: tuple[int, int]) -> None:
+    """Raises ValueError if a lens shows nothing in the middles of the image's sides.
+
+    Args:
+        lens: of the camera.
+        focal_length: (2,) px.
+        principal_point: (2,) px.
+        image_size: width and height, px.
+    """
+    width, height = image_size
+    middles = np.array([[0, height / 2], [width - 1, height / 2], [width / 2, 0], [width / 2, height - 1]])
+    if not invert((middles - principal_point) / focal_length, *lens)[1].all():
+        raise ValueError(
+            "Its lens coefficients fold the image before its border, so they are wrong, or of another model: are they "
+            "of the fisheye model, or in another order than k1, k2, p1, p2, k3?"
+        )
 
 
 def camera_of(
@@ -112,7 +154,7 @@ def intrinsics_of_each(intrinsics: Any, count: int) -> list:
     Raises:
         ValueError: they are of another number of images.
     """
-    one = isinstance(intrinsics, str | ImageCamera)
+    one = isinstance(intrinsics, str | ImageCamera | Camera | Mapping)
     several = list(intrinsics) if np.iterable(intrinsics) and not one else []
     if not several or not all(map(_is_of_one, several)):
         return [intrinsics] * count
@@ -123,13 +165,40 @@ def intrinsics_of_each(intrinsics: Any, count: int) -> list:
 
 def _is_of_one(intrinsics: Any) -> bool:
     """Whether they are a whole camera, and no row of a matrix, if they stand in a list."""
-    if intrinsics is None or isinstance(intrinsics, ImageCamera):
+    if intrinsics is None or isinstance(intrinsics, ImageCamera | Camera | Mapping):
         return True
     try:
         values = np.asarray(intrinsics)
     except ValueError:
         return False
     return values.shape == (3, 3) or (values.shape == (4,) and values[0] != 0)  # [K | 0] has rows of four, too
+
+
+def _of_calibrated(camera: Camera, image_size: tuple[int, int]) -> tuple[np.ndarray, Lens | None]:
+    """The matrix of a calibrated camera for images of a size, (3, 3) px, and its lens."""
+    width, height = image_size
+    if camera.image_size is None:
+        return camera.intrinsics, camera.lens
+    of_width, of_height = camera.image_size
+    if abs(width * of_height / (height * of_width) - 1) > _SAME_ASPECT:
+        raise ValueError(
+            f"Camera '{camera.name}' was calibrated with images of {of_width}x{of_height}, but this one has "
+            f"{width}x{height}: give an image that is not cropped or turned."
+        )
+    return camera.shown_at(width, height).intrinsics, camera.lens
+
+
+def _of_mapping(given: Mapping[str, Any]) -> tuple[Any, Lens | None]:
+    """Matrix and lens out of {"matrix": ..., "distortion": ...}."""
+    matrix = given.get("matrix", given.get("intrinsics"))
+    if matrix is None or (unknown := set(given) - set(_FIELDS)):
+        found = f"has '{min(map(str, unknown))}'" if matrix is not None else "has no matrix"
+        raise ValueError(f"A camera {found}: give {', '.join(_FIELDS)}, where intrinsics is another name of matrix.")
+    fisheye = given.get("fisheye", False)
+    if not isinstance(fisheye, bool):
+        raise ValueError(f"fisheye is {fisheye!r:.40}: give true or false.")
+    coefficients = given.get("distortion")
+    return matrix, None if coefficients is None else make_lens(coefficients, fisheye)
 
 
 def _four_of_matrix(matrix: np.ndarray) -> np.ndarray:

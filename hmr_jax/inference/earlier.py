@@ -11,6 +11,7 @@ import numpy as np
 
 from hmr_jax import __version__
 from hmr_jax.config.experiment import to_dict
+from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.inference import Predictor
 from hmr_jax.io.json_files import load_json
 
@@ -42,10 +43,17 @@ def request_of(common: Mapping[str, Any], image: Path, boxes: Any, intrinsics: A
     own = {
         "image": file_identity(image),
         "boxes": boxes if boxes is None or isinstance(boxes, str) else np.asarray(boxes, float).tolist(),
-        "intrinsics": None if intrinsics is None else np.asarray(intrinsics, float).tolist(),
+        "intrinsics": intrinsics,
     }
-    text = json.dumps({**common, **own}, sort_keys=True, default=str)
+    text = json.dumps({**common, **own}, sort_keys=True, default=_plain)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """What is no JSON by itself: numbers of arrays and of calibrated cameras in full, and anything else as text."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return vars(value) if isinstance(value, Camera) else str(value)
 
 
 def is_done(output: Path, name: str, kinds: Collection[str], request: str) -> bool:

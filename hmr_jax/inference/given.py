@@ -10,8 +10,11 @@ import numpy as np
 
 from hmr_jax.geometry.boxes import as_boxes
 from hmr_jax.inference.box_files import SUFFIXES, read_mot, read_table
+from hmr_jax.io.calibration import read_calibration
+from hmr_jax.io.calibration.opencv import is_one as is_calibration
 from hmr_jax.io.json_files import load_json
 
+_FILES = (".json", ".yml", ".yaml", ".toml", ".txt", ".xml", ".qca")  # of intrinsics
 Boxes = Sequence[np.ndarray] | Literal["whole"] | None
 """(n, 4) of every image; the whole of each image; or None: the people are found."""
 
@@ -107,9 +110,11 @@ def _parse_number(part: str, text: str) -> float:
 
 
 def read_intrinsics(text: str, images: Sequence[Path]) -> Any:
-    """Intrinsics for `Predictor` from "fx,fy,cx,cy" for all images, or the path of a JSON file; None for "".
+    """Intrinsics for `Predictor` from "fx,fy,cx,cy" for all images, or the path of a file; None for "".
 
-    The JSON file holds {file name: [fx, fy, cx, cy] or a 3x3 matrix}. Images that it does not name have none.
+    A JSON file may hold {file name: [fx, fy, cx, cy], a 3x3 matrix, or {"matrix": ..., "distortion": [...]}}. Images
+    that it does not name have none. Any other file is a calibration, see `hmr_jax.io.calibration`, of one camera, which
+    took all images; of several, "FILE#NAME" says which.
 
     Raises:
         FileNotFoundError: if the file does not exist.
@@ -117,17 +122,29 @@ def read_intrinsics(text: str, images: Sequence[Path]) -> Any:
     """
     if not text:
         return None
-    if text.lower().endswith(".json"):
-        if not Path(text).is_file():
-            raise FileNotFoundError(f"There is no file of intrinsics {text}.")
-        table = load_json(Path(text))
+    file, _, name = text.partition("#")
+    if not (Path(text).suffix.lower() in _FILES or Path(file).suffix.lower() in _FILES or Path(file).is_dir()):
+        numbers = [_parse_number(part, text) for part in text.split(",")]
+        if len(numbers) != 4:
+            raise ValueError(f"--intrinsics {text}: give four numbers, fx,fy,cx,cy, in pixels.")
+        return np.array(numbers)
+    if Path(text).exists():  # its name may have a "#"
+        file, name = text, ""
+    if not Path(file).exists():
+        raise FileNotFoundError(f"There is no file of intrinsics {file}.")
+    table = load_json(Path(file)) if file.lower().endswith(".json") else None
+    by_file = isinstance(table, dict) and any(Path(name).suffix for name in table)
+    if table is not None and (by_file or not is_calibration(table)):
         if not isinstance(table, dict):
-            raise ValueError(f"{text} must hold {{file name: [fx, fy, cx, cy]}}.")
-        names = _names_in(table, images, text)
+            raise ValueError(f"{file} must hold {{file name: [fx, fy, cx, cy]}}, or cameras with a camera_matrix.")
+        names = _names_in(table, images, file)
         if not any(names):
-            raise ValueError(f"{text} has no intrinsics of any of the images.")
+            raise ValueError(f"{file} has no intrinsics of any of the images.")
         return [None if name is None else table[name] for name in names]
-    numbers = [_parse_number(part, text) for part in text.split(",")]
-    if len(numbers) != 4:
-        raise ValueError(f"--intrinsics {text}: give four numbers, fx,fy,cx,cy, in pixels.")
-    return np.array(numbers)
+    cameras = {camera.name: camera for camera in read_calibration(file)}
+    if not name and len(cameras) == 1:
+        return next(iter(cameras.values()))
+    if name not in cameras:
+        wrong = f"no camera '{name}'" if name else f"{len(cameras)} cameras"
+        raise ValueError(f"{file} has {wrong}: give {file}#NAME with one of {', '.join(cameras)}.")
+    return cameras[name]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hmr_jax.geometry.distortion import Lens
+
 
 @dataclass(frozen=True)
 class PersonPrediction:
@@ -63,3 +65,5 @@ class PersonPrediction:
     camera_source: str = "default"
     """Where the focal length is from: "given", "exif", "default" (60 degrees over the diagonal) or "hmr2" (5,000 px for
     a crop of 256)."""
+    lens: Lens | None = None
+    """How the camera distorts; `keypoints_image` are in the distorted image. None: not at all."""

@@ -3,14 +3,18 @@
 Shapes: B people, N keypoints.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.batch import Prediction
 from hmr_jax.geometry import crop_translation, full_image_translation, project
-from hmr_jax.geometry.cameras import NOMINAL_CROP, fit_translation
+from hmr_jax.geometry.cameras import NEAREST, NOMINAL_CROP, fit_translation
+from hmr_jax.geometry.distortion import Lens, distort, invert, monotonic_radius
 from hmr_jax.geometry.intrinsics import ImageCamera, camera_of
+from hmr_jax.inference.person import PersonPrediction
 
 _OUTSIDE = 0.01
 """Weight of keypoints outside the crop, which the network guesses."""
@@ -45,6 +49,37 @@ def place(
     in_image = box_center[:, None] + box_size[:, None, None] * in_crop
     weights = jnp.where(jnp.abs(in_crop).max(-1) < 0.5, 1.0, _OUTSIDE)
     return fit_translation(keypoints, in_image, focal_length, principal_point, weights), in_image
+
+
+def through_lens(person: PersonPrediction) -> PersonPrediction:
+    """A person placed as by `place`, in the camera of its lens: the keypoints are undistorted first.
+
+    Where the lens shows none of the keypoints, the person stays as it is.
+    """
+    assert person.lens is not None
+    shown = (person.keypoints_image.astype(np.float64) - person.principal_point) / person.focal_length
+    ideal, inside = invert(shown, *person.lens)
+    in_crop = np.abs((person.keypoints_image - person.box_center) / person.box_size).max(-1) < 0.5
+    if inside.sum() < 2:
+        return person
+    weights = np.where(in_crop, 1.0, _OUTSIDE) * inside
+    points = person.keypoints_3d.astype(np.float64)
+    translation = fit_translation(points[None], ideal[None], np.ones(2), np.zeros(2), weights[None])[0]
+    return replace(person, translation=translation.astype(np.float32))
+
+
+def bend(points: np.ndarray, lens: Lens | None) -> np.ndarray:
+    """Points (..., 3) of the camera moved to where a pinhole shows them as the lens does: to draw over its images.
+
+    What is beyond the range in which the lens is monotonic is moved as what is at its border.
+    """
+    if lens is None:
+        return points
+    ideal = points[..., :2] / np.maximum(points[..., 2:], NEAREST)
+    out = np.linalg.norm(ideal, axis=-1, keepdims=True)
+    share = np.minimum(1.0, monotonic_radius(lens.coefficients, lens.fisheye) / np.maximum(out, 1e-12))
+    shown = distort(ideal * share, *lens) / share
+    return np.concatenate([shown * np.maximum(points[..., 2:], NEAREST), points[..., 2:]], -1).astype(points.dtype)
 
 
 def placed_for_drawing(

@@ -37,7 +37,7 @@ from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.photo import Photo
-from hmr_jax.inference.placing import place, place_as_hmr2
+from hmr_jax.inference.placing import place, place_as_hmr2, through_lens
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
@@ -169,8 +169,9 @@ class Predictor:
                 files. See `hmr_jax.io.images`.
             boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
                 of `find_boxes`. "whole": each whole image is the box of one person.
-            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; or one of these, an `ImageCamera` or None, per
-                image. None: that of a PIL image's EXIF, or the default of the predictor's `camera`.
+            intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; with a lens, a calibrated `Camera` or a mapping,
+                see `image_camera`; or one of these, an `ImageCamera` or None, per image. None: that of a PIL image's
+                EXIF, or the default of the predictor's `camera`.
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
                 depth such a network predicts from the image alone, with a warning.
@@ -241,6 +242,7 @@ class Predictor:
                     "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
                     "box_size": side, "focal_length": photo.camera.focal_length,
                     "principal_point": photo.camera.principal_point, "camera_source": photo.camera.source,
+                    "lens": photo.camera.lens,
                 }  # fmt: skip
 
     def _run(self, images, batch: Sequence[dict], depth) -> list[PersonPrediction]:
@@ -250,10 +252,11 @@ class Predictor:
         inputs = {name: pad(array, self.batch_size) for name, array in inputs.items()}
         fields = self._step(self._params, inputs, *(pad(array, self.batch_size) for array in geometry))
         arrays = jax.device_get(fields)
-        return [
+        found = [
             PersonPrediction(**person, crop=crop, **{name: array[i] for name, array in arrays.items()})
             for i, (person, crop) in enumerate(zip(batch, crops, strict=True))
         ]
+        return [person if person.lens is None else through_lens(person) for person in found]
 
     def _inputs(self, images, batch: Sequence[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""

@@ -17,7 +17,7 @@ from hmr_jax.geometry.intrinsics import UNCERTAINTY
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.photo import Photo
-from hmr_jax.inference.placing import placed_for_drawing
+from hmr_jax.inference.placing import bend, placed_for_drawing
 from hmr_jax.inference.result_files import remove_results
 from hmr_jax.rendering.details import draw_details
 from hmr_jax.rendering.export import Axes, write_glb, write_json, write_mesh, write_npz
@@ -35,6 +35,7 @@ DEFAULT_KINDS: tuple[Kind, ...] = KINDS[:5]
 _PNG_LEVEL = 1  # of compression: a quarter of the default's time, files 7 % larger
 _NOT_WRITTEN = (
     "image_index", "crop", "sampling_points", "silhouette", "gates", "focal_length", "principal_point", "camera_source",
+    "lens",
 )  # fmt: skip
 
 
@@ -131,8 +132,11 @@ def draw_overlay(origin: Origin, people: Sequence[PersonPrediction], photo: Phot
     )
     translations, matrix = placed_for_drawing(points, seen, translations, photo.camera, photo.size, origin.focal_length)
     placed = list(zip(people, translations, strict=True))
-    vertices = [person.vertices + translation for person, translation in placed]
-    errors = [(one.keypoints_3d + translation, one.sigma) for one, translation in placed if one.sigma is not None]
+    lens = photo.camera.lens
+    vertices = [bend(person.vertices + translation, lens) for person, translation in placed]
+    errors = [
+        (bend(one.keypoints_3d + translation, lens), one.sigma) for one, translation in placed if one.sigma is not None
+    ]
     return three_views(photo.image, vertices, origin.faces, matrix, errors=errors)
 
 
@@ -215,7 +219,7 @@ def header(origin: Origin, photo: Photo, request: str | None = None) -> dict[str
         "topology": origin.topology,
         "axes": "opencv",
         "image": {"file": photo.path.name, "width": width, "height": height},
-        "camera": photo.camera._asdict() | {"relative_uncertainty": UNCERTAINTY[photo.camera.source]},
+        "camera": photo.camera.describe() | {"relative_uncertainty": UNCERTAINTY[photo.camera.source]},
         "joint_names": SMPL_24,
         "keypoint_names": KEYPOINTS_44,
     } | ({} if request is None else {"request": request})

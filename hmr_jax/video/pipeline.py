@@ -20,7 +20,8 @@ import numpy as np
 
 from hmr_jax import __version__
 from hmr_jax.geometry.boxes import as_boxes, usable_boxes
-from hmr_jax.inference import Predictor, camera_of
+from hmr_jax.geometry.intrinsics import image_camera
+from hmr_jax.inference import Predictor
 from hmr_jax.inference.batches import in_batches
 from hmr_jax.inference.earlier import file_identity, what_is_common
 from hmr_jax.inference.placing import placed_for_drawing
@@ -107,7 +108,10 @@ def predict_video(
     info = read_info(path)
     camera = None
     if intrinsics is not None:
-        camera = np.concatenate(camera_of((info.width, info.height), intrinsics)).tolist()
+        given = image_camera((info.width, info.height), intrinsics, None, predictor.crop_focal_length)
+        if given.lens is not None:
+            raise ValueError("The lens of a video is not taken into account: undistort it, or give fx,fy,cx,cy only.")
+        camera = np.concatenate(given[:2]).tolist()
     every = max(round(info.rate / _SEARCHES), 1) if detect_every is None else detect_every
     if every < 1:
         raise ValueError(f"detect_every is {detect_every}: give 1 or more frames.")

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.geometry.distortion import make_lens
-from hmr_jax.geometry.intrinsics import camera_of
+from hmr_jax.geometry.intrinsics import camera_of, check_lens
 
 FARTHEST = 300.0
 """Metres between two cameras, or from one to the world's origin if there is only one."""
@@ -51,15 +51,14 @@ def make_camera(
         lens = None if coefficients is None else make_lens(coefficients, fisheye)
         if (rotation is None) != (translation is None):
             raise ValueError("it has only one of rotation and translation; give both, or none.")
+        if lens is not None and size is not None:
+            check_lens(lens, intrinsics[[0, 1], [0, 1]], intrinsics[:2, 2], size)
         placed = rotation is not None
         turn = _rotation(rotation) if placed else np.eye(3)
         shift = _vector(translation, "translation") if placed else np.zeros(3)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    camera = Camera(name, intrinsics, lens, turn, shift, size, placed)
-    if lens is not None and size is not None:
-        _check_lens(camera, where)
-    return camera
+    return Camera(name, intrinsics, lens, turn, shift, size, placed)
 
 
 def check_cameras(cameras: Sequence[Camera], of: str) -> None:
@@ -111,7 +110,7 @@ def _matrix(value: Any, size: tuple[int, int] | None) -> np.ndarray:
     try:
         camera_of((min(rough[0], 10**9), min(rough[1], 10**9)), matrix)
     except ValueError as error:
-        raise ValueError(str(error)[0].lower() + str(error)[1:]) from None
+        raise ValueError(str(error)) from None
     if size is not None:
         center = matrix[:2, 2]
         out = np.maximum(-center, center - size) / size
@@ -144,14 +143,3 @@ def _count(value: Any) -> int:
         return int(np.asarray(value, np.float64).size)
     except (TypeError, ValueError, OverflowError):
         return 0
-
-
-def _check_lens(camera: Camera, where: str) -> None:
-    """Raises ValueError if the lens shows nothing in the middles of the image's sides."""
-    width, height = camera.image_size or (0, 0)
-    middles = np.array([[0, height / 2], [width - 1, height / 2], [width / 2, 0], [width / 2, height - 1]])
-    if not camera.rays(middles)[1].all():
-        raise ValueError(
-            f"{where}: its lens coefficients fold the image before its border, so they are wrong, or of another "
-            "model: are they of the fisheye model, or in another order than k1, k2, p1, p2, k3?"
-        )
