@@ -175,6 +175,7 @@ def test_joint_sets_are_linear_in_joints_and_few_vertices():
         "h36m_17": h36m,
         "j14": h36m[list(joints.J14_FROM_H36M)],
         "smpl_24": places,
+        "smpl_45": np.concatenate([places, vertices[BODY.landmarks]]),
     }
     assert expected.keys() == set(JOINT_SETS)
     for name, points in expected.items():

@@ -12,7 +12,7 @@ import numpy as np
 from hmr_jax.body.joints import H36M_17, J14_FROM_H36M, J19, OPENPOSE_25_FROM_45, SMPL_24
 from hmr_jax.body.model import BodyModel
 
-JOINT_SETS = ("keypoints_44", "h36m_17", "j14", "j19", "smpl_24")
+JOINT_SETS = ("keypoints_44", "h36m_17", "j14", "j19", "smpl_24", "smpl_45")
 # Rows of J_regressor_extra.npy; SPIN takes the other points of `J19` from SMPL's joints.
 EXTRA_9 = J19[2:4] + J19[12:]
 
@@ -42,7 +42,8 @@ def joint_set_matrix(model: BodyModel, name: str) -> JointSet:
     Args:
         model: the body.
         name: "keypoints_44" (`joints.KEYPOINTS_44`), "j19" (its last 19), "h36m_17" (`joints.H36M_17`), "j14" (14 of
-            these, as Human3.6M and 3DPW are evaluated since HMR), "smpl_24" (the model's own joints).
+            these, as Human3.6M and 3DPW are evaluated since HMR), "smpl_24" (the model's own joints), "smpl_45" (these
+            and `joints.LANDMARKS_21`).
 
     Raises:
         ValueError: unknown name, or the body lacks the regressor or landmarks that the set needs.
@@ -53,6 +54,7 @@ def joint_set_matrix(model: BodyModel, name: str) -> JointSet:
         "h36m_17": lambda: _h36m(model),
         "j14": lambda: _h36m(model)[list(J14_FROM_H36M)],
         "smpl_24": lambda: _pick(model, np.arange(model.num_joints)),
+        "smpl_45": lambda: _pick(model, _joints_and_landmarks(model)),
     }
     if name not in makers:
         raise ValueError(f"There is no joint set {name!r}; choose one of {', '.join(JOINT_SETS)}.")
@@ -108,13 +110,17 @@ def misplaced_point(matrix: np.ndarray, name: str, model: BodyModel) -> str | No
 
 def _openpose_25(model: BodyModel) -> np.ndarray:
     """(25, J + V): SMPL's joints and landmark vertices in OpenPose's order."""
+    return _pick(model, _joints_and_landmarks(model)[list(OPENPOSE_25_FROM_45)])
+
+
+def _joints_and_landmarks(model: BodyModel) -> np.ndarray:
+    """(45,) columns of SMPL's joints and landmark vertices."""
     if model.landmarks is None or model.num_joints != len(SMPL_24):
         raise ValueError(
             f"The 44 keypoints are not defined for this body (topology {model.topology!r}): they need SMPL's 24 joints "
             "and the landmark vertices of a full mesh."
         )
-    points = np.concatenate([np.arange(model.num_joints), model.num_joints + np.asarray(model.landmarks)])
-    return _pick(model, points[list(OPENPOSE_25_FROM_45)])
+    return np.concatenate([np.arange(model.num_joints), model.num_joints + np.asarray(model.landmarks)])
 
 
 def _j19(model: BodyModel) -> np.ndarray:

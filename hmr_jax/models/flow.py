@@ -1,6 +1,6 @@
 """RealNVP (Dinh et al. 2017): the density of normalised errors in residual log-likelihood estimation (Li et al. 2021).
 
-Shapes: D dimensions of a point, F and F' the widths of a layer's input and output.
+Shapes: D dimensions of a point.
 """
 
 import flax.linen as nn
@@ -8,21 +8,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.ops.couplings import from_normal, to_normal
+
 LIMIT = 1e10
 """Coordinates, which are errors in units of their own sigma, are clipped to it, the largest that the loss can form.
 
 Only the logarithm of a density is ever formed, so it is exact up to there, where the density itself is long 0.
 """
-SLOPE = 0.01  # of LeakyReLU
 _MASKS = {2: ((0, 1), (1, 0)), 3: ((0, 0, 1), (1, 1, 0))}  # 1: coordinates that a coupling keeps
 
 
 class RealNVP(nn.Module):
-    """Affine couplings between a standard normal z and points x, always in float32.
-
-    A coupling keeps the coordinates of its mask and maps the others, z -> z exp(s) + t, where s = tanh(...) and t are
-    networks with two hidden layers on the kept ones. All tokens share one flow: leading axes are arbitrary.
-    """
+    """Affine couplings, see `ops.couplings`. All tokens share one flow: leading axes are arbitrary."""
 
     dim: int
     couplings: int = 6
@@ -61,42 +58,13 @@ class RealNVP(nn.Module):
         Coordinates are clipped to `LIMIT`, infinite ones too, with gradient 0 beyond it, so that no square overflows.
         """
         x = jnp.clip(jnp.asarray(x, jnp.float32), -LIMIT, LIMIT)
-        z, log_det = self._to_normal(x)
+        z, log_det = to_normal(x, self._masks, self._layers)
         return log_det - 0.5 * jnp.sum(z**2, -1) - 0.5 * self.dim * np.log(2 * np.pi)
 
     def forward(self, z: jax.Array) -> jax.Array:
         """(..., D) points of the standard normal -> (..., D) points of the learned distribution."""
-
-        def coupling(x, params):
-            mask, layers = params
-            s, t = _scale_and_shift(layers, x * mask)
-            return mask * x + (1 - mask) * (x * jnp.exp(s) + t), None
-
-        return jax.lax.scan(coupling, jnp.asarray(z, jnp.float32), (self._masks, self._layers))[0]
+        return from_normal(z, self._masks, self._layers)
 
     def inverse(self, x: jax.Array) -> jax.Array:
         """The inverse of `forward`."""
-        return self._to_normal(jnp.asarray(x, jnp.float32))[0]
-
-    def _to_normal(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Points (..., D) -> those of the standard normal, and log |dz / dx| (...)."""
-
-        def coupling(carry, params):
-            (x, log_det), (mask, layers) = carry, params
-            s, t = _scale_and_shift(layers, x * mask)
-            x = mask * x + (1 - mask) * (x - t) * jnp.exp(-s)
-            return (x, log_det - jnp.sum((1 - mask) * s, -1)), None
-
-        start = x, jnp.zeros(x.shape[:-1], jnp.float32)
-        return jax.lax.scan(coupling, start, (self._masks, self._layers), reverse=True)[0]
-
-
-def _scale_and_shift(layers: list[tuple[jax.Array, jax.Array]], kept: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """s and t (..., D) of a coupling, from its layers' kernels (2, F, F') and biases (2, F')."""
-    points = kept.reshape(-1, kept.shape[-1])
-    h = jnp.broadcast_to(points, (2, *points.shape))  # the axis of s and t first: twice as fast on CPUs
-    for number, (kernel, bias) in enumerate(layers):
-        h = jax.nn.leaky_relu(h, SLOPE) if number else h
-        h = jnp.einsum("ntd,ndf->ntf", h, kernel, precision="highest") + bias[:, None]
-    s, t = h.reshape(2, *kept.shape)
-    return jnp.tanh(s), t
+        return to_normal(x, self._masks, self._layers)[0]

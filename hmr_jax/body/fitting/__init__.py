@@ -1,5 +1,24 @@
 """Bodies fitted to what was measured of them: vertices, joints, keypoints in images or in space."""
 
+from hmr_jax.body.fitting.keypoints import KeypointFit, KeypointFitter, in_image, in_space
+from hmr_jax.body.fitting.pose import Pose
+from hmr_jax.body.fitting.pose_prior import load_pose_prior
+from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, Limits, NearRotations, Place, Shape
 from hmr_jax.body.fitting.to_vertices import BodyFit, fit_body
 
-__all__ = ["BodyFit", "fit_body"]
+__all__ = [
+    "BodyFit",
+    "KeypointFit",
+    "KeypointFitter",
+    "Keypoints2D",
+    "Keypoints3D",
+    "Limits",
+    "NearRotations",
+    "Place",
+    "Pose",
+    "Shape",
+    "fit_body",
+    "in_image",
+    "in_space",
+    "load_pose_prior",
+]

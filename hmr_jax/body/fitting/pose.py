@@ -9,16 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.geometry import axis_angle_to_matrix, matrix_to_axis_angle
+from hmr_jax.geometry.cameras import Array
 
 
 class Pose(NamedTuple):
     """A posed, shaped and placed body."""
 
-    betas: jax.Array
+    betas: Array
     """(B, S)."""
-    rotations: jax.Array
+    rotations: Array
     """(B, J, 3, 3) relative to the parent joint."""
-    translation: jax.Array
+    translation: Array
     """(B, 3) metres, SMPL's translation."""
 
 

@@ -38,11 +38,13 @@ def robust_squares(residual: jax.Array, jacobian: jax.Array, scale: jax.Array | 
     Args:
         residual: (B, K, D) of each point.
         jacobian: (B, K, D, P).
-        scale: in units of the residual; far beyond it, a point no longer matters.
+        scale: (B,) or of all bodies, in units of the residual; far beyond it, a point no longer matters.
     """
     batch, points, size = residual.shape
     squared = jnp.sum(residual**2, -1)
-    share = 1 / (1 + squared / scale**2)  # its square is the derivative of the cost by the squared residual
+    share = 1 / (
+        1 + squared / jnp.reshape(scale, (-1, 1)) ** 2
+    )  # its square is the derivative of the cost by the squared residual
     weighted = squares(
         (share[..., None] * residual).reshape(batch, points * size),
         (share[..., None, None] * jacobian).reshape(batch, points * size, -1),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from hmr_jax.body.fitting.points import Linearised
 from hmr_jax.body.fitting.pose import rotation_vectors
 from hmr_jax.body.fitting.solver import Equations, robust_squares, squares
-from hmr_jax.geometry.cameras import NEAREST
+from hmr_jax.geometry.cameras import NEAREST, Array
 
 
 class Term(Protocol):
@@ -34,15 +34,15 @@ def total(terms: Sequence[Term], at: Linearised) -> Equations:
 class Keypoints2D(NamedTuple):
     """Points in the images of one or more cameras."""
 
-    rays: jax.Array
+    rays: Array
     """(B, C, K, 2) where the points are seen: x / z and y / z in the camera's axes, so without its lens."""
-    weights: jax.Array
+    weights: Array
     """(B, C, K) 1 over the standard deviation of a ray's coordinates; 0: not seen."""
-    rotation: jax.Array
+    rotation: Array
     """(B, C, 3, 3) from the body's axes to the camera's."""
-    translation: jax.Array
+    translation: Array
     """(B, C, 3) metres, added after the rotation."""
-    robust: jax.Array | float = 8.0
+    robust: Array = 8.0
     """Standard deviations from which on a point no longer matters."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -64,11 +64,11 @@ class Keypoints2D(NamedTuple):
 class Keypoints3D(NamedTuple):
     """Points in space."""
 
-    positions: jax.Array
+    positions: Array
     """(B, K, 3) metres."""
-    weights: jax.Array
+    weights: Array
     """(B, K) 1 over the standard deviation of a coordinate, 1 / metres; 0: not known."""
-    robust: jax.Array | float = 8.0
+    robust: Array = 8.0
     """Standard deviations from which on a point no longer matters."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -80,9 +80,9 @@ class Keypoints3D(NamedTuple):
 class Shape(NamedTuple):
     """Betas are normal."""
 
-    mean: jax.Array
+    mean: Array
     """(B, S)."""
-    sigma: jax.Array
+    sigma: Array
     """(B, S)."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -93,9 +93,9 @@ class Shape(NamedTuple):
 class Place(NamedTuple):
     """The translation is known to some accuracy."""
 
-    mean: jax.Array
+    mean: Array
     """(B, 3) metres."""
-    sigma: jax.Array
+    sigma: Array
     """(B, 3) metres."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -106,9 +106,9 @@ class Place(NamedTuple):
 class NearRotations(NamedTuple):
     """Rotations are near those that are given, a network's prediction for instance."""
 
-    rotations: jax.Array
+    rotations: Array
     """(B, J, 3, 3)."""
-    sigma: jax.Array
+    sigma: Array
     """(B, J) radians."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -120,11 +120,11 @@ class NearRotations(NamedTuple):
 class Limits(NamedTuple):
     """Rotation vectors of the joints but the first stay between limits."""
 
-    low: jax.Array
+    low: Array
     """(J - 1, 3) radians."""
-    high: jax.Array
+    high: Array
     """(J - 1, 3) radians."""
-    sigma: jax.Array | float = 0.05
+    sigma: Array = 0.05
     """Radians."""
 
     def __call__(self, at: Linearised) -> Equations:
@@ -135,22 +135,19 @@ class Limits(NamedTuple):
         return _of_rotations(at, excess / self.sigma, jnp.where(outside, by_step, 0) / self.sigma, 1)
 
 
-class NormalPose(NamedTuple):
-    """Rotation vectors of the joints but the first are normal."""
+def of_body_pose(at: Linearised, residual: jax.Array, by_vector: jax.Array, by_step: jax.Array) -> Equations:
+    """The equations of residuals that depend on the rotation vectors of all joints but the first.
 
-    mean: jax.Array
-    """(3 (J - 1),) radians."""
-    whiten: jax.Array
-    """(3 (J - 1), 3 (J - 1)) makes independent numbers of variance 1 of the distances from the mean."""
-
-    def __call__(self, at: Linearised) -> Equations:
-        """The equations of the whitened distances."""
-        vectors, by_step = rotation_vectors(at.pose.rotations[:, 1:])
-        batch, joints = vectors.shape[:2]
-        residual = jnp.einsum("rp,bp->br", self.whiten, vectors.reshape(batch, -1) - self.mean)
-        by_joint = self.whiten.reshape(-1, joints, 3)
-        jacobian = jnp.einsum("rjc,bjcd->brjd", by_joint, by_step).reshape(batch, len(self.whiten), -1)
-        return squares(residual, _padded(at, jacobian, 3))
+    Args:
+        at: the body.
+        residual: (B, R).
+        by_vector: (B, R, 3 (J - 1)) its derivatives by the vectors.
+        by_step: (B, J - 1, 3, 3) the vectors' derivatives, see `rotation_vectors`.
+    """
+    batch, joints = by_step.shape[:2]
+    by_joint = by_vector.reshape(batch, -1, joints, 3)
+    jacobian = jnp.einsum("brjc,bjcd->brjd", by_joint, by_step).reshape(batch, -1, 3 * joints)
+    return squares(residual, _padded(at, jacobian, 3))
 
 
 def _of_rotations(at: Linearised, residual: jax.Array, by_step: jax.Array, first: int) -> Equations:
