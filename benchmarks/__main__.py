@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 BESIDE = ("sampling", "skinning", "encoder", "decoder", "cnn", "depth", "weights", "rle", "loaders")
-ALONE = ("generator", "pipeline", "inference", "fitting")
+ALONE = ("generator", "pipeline", "inference", "prediction", "fitting")
 PARTS = BESIDE + ALONE
 
 
