@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks.multiview import scoring
 from benchmarks.multiview.demo import WHEEL, Capture, download, open_capture, read_video
+from benchmarks.multiview.joints import JOINTS, LANDMARKS
 from benchmarks.multiview.records import Truth, views_of, write_capture, write_images
-from benchmarks.multiview.tracking import JOINTS, LandmarkNetwork, track
 from data_pipelines.build import build
 from hmr_commands import evaluate
 from hmr_jax import cli, runtime
@@ -34,6 +34,7 @@ from hmr_jax.inference import Predictor
 from hmr_jax.io import atomic
 from hmr_jax.io.cache import cache_folder
 from hmr_jax.protocols import get_protocol
+from hmr_jax.video.capture.landmarks import LandmarkNetwork, first_person, track
 
 PROTOCOL = "capture-12"
 BONES = {
@@ -112,12 +113,9 @@ def find_joints(capture: Capture, cache: Path) -> np.ndarray:
         with np.load(file) as arrays:
             return arrays["joints"]
     start = time.perf_counter()
-    network, detector, found = LandmarkNetwork(), Detector(), []
+    network, find, found = LandmarkNetwork(), first_person(Detector()), []
     for camera, video in zip(capture.cameras, capture.videos, strict=True):
-        people = detector(next(read_video(video)))
-        if not len(people.boxes):
-            raise ValueError(f"Nobody is found in the first frame of {video}.")
-        found.append(track(network, read_video(video), people.boxes[0]))
+        found.append(np.stack(list(track(network, find, read_video(video))))[:, LANDMARKS])
         print(f"{camera.name}: {len(found[-1])} frames, mean confidence {found[-1][..., 2].mean():.2f}", flush=True)
     joints = np.stack([one[: min(map(len, found))] for one in found])
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.multiview.tracking import JOINTS
+from benchmarks.multiview.joints import JOINTS
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import SMPL_24
 from hmr_jax.geometry.calibrated import Camera

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.multiview.tracking import JOINTS
+from benchmarks.multiview.joints import JOINTS
 from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.io.json_files import write_json
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from benchmarks.multiview.joints import JOINTS
 from benchmarks.multiview.records import View
-from benchmarks.multiview.tracking import JOINTS
 from hmr_jax.body import BodyModel
 from hmr_jax.body.joints import J19, KEYPOINTS_44
 from hmr_jax.inference import PersonPrediction, Predictor

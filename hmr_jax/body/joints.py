@@ -55,6 +55,15 @@ J14 = (
 )  # fmt: skip
 J14_FROM_H36M = (6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10)
 
+# BlazePose's landmarks of the body (Bazarevsky et al. 2020), and of each keypoint that is one of them its number.
+BLAZEPOSE_33 = (
+    "nose", "left_eye_inner", "left_eye", "left_eye_outer", "right_eye_inner", "right_eye", "right_eye_outer",
+    "left_ear", "right_ear", "mouth_left", "mouth_right", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_pinky", "right_pinky", "left_index", "right_index",
+    "left_thumb", "right_thumb", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    "left_heel", "right_heel", "left_foot_index", "right_foot_index",
+)  # fmt: skip
+
 
 def _mirror(names: tuple[str, ...]) -> np.ndarray:
     """Index of each point's mirror image, derived from the names."""

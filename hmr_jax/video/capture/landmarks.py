@@ -1,30 +1,28 @@
-"""Twelve joints of one person in a video: BlazePose's landmarks in crops that follow the person and are turned upright.
+"""Landmarks of one person in a video: BlazePose in crops that follow the person and are turned upright.
 
-Shapes: F frames, J = 12 joints, S = 256 side of a crop.
+Shapes: F frames, L = 33 landmarks, S = 256 side of a crop.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
 from hmr_jax.checkpoints.exported import load_shipped_encoder
+from hmr_jax.detection import PersonDetector
 from hmr_jax.geometry.crops import extract_crop
 from hmr_jax.geometry.upright import rotation_z, tilt
 from hmr_jax.models.backbones.blazepose import HIPS, IMAGE_SIZE, SHOULDERS, BlazePose
 
-JOINTS = tuple(
-    f"{side}_{part}" for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in ("left", "right")
-)
-"""Names of the joints, in their order."""
-LANDMARKS = (*range(11, 17), *range(23, 29))
-"""Numbers of the joints among BlazePose's landmarks."""
-_BODY = 33  # landmarks of the body
-_MIRRORED = np.array([0, 4, 5, 6, 1, 2, 3, *(i + (1 if i % 2 else -1) for i in range(7, _BODY))])
+BODY = 33
+"""Landmarks of the body; the network has a few more, of its crop."""
+_MIRRORED = np.array([0, 4, 5, 6, 1, 2, 3, *(i + (1 if i % 2 else -1) for i in range(7, BODY))])
 _ROOM = 1.35  # side of a crop to the extent of the landmarks in it
 _FIRST_LOOKS = 3  # at the first frame, which has a box only
-_LOST = 0.5  # a look with less presence does not move the crop
+LOST = 0.5
+"""A look with less presence of a person does not move the crop."""
+_PATIENCE = 15  # looks in a row that find nobody, after which the person is looked for in the whole frame
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,21 @@ class LandmarkNetwork:
         crop = extract_crop(image, square.center, square.side, IMAGE_SIZE, square.turn)
         crops = np.stack([crop, crop[:, ::-1]]).astype(np.float32) / 255
         landmarks, presence = (np.asarray(array, np.float64) for array in self._apply(self._params, crops))
-        plain, mirrored = landmarks[0, :_BODY, :4], landmarks[1, _MIRRORED, :4]
+        plain, mirrored = landmarks[0, :BODY, :4], landmarks[1, _MIRRORED, :4]
         mirrored[:, 0] = IMAGE_SIZE - mirrored[:, 0]
         mean = (plain + mirrored) / 2
         visibility = 1 / (1 + np.exp(-mean[:, 3:]))
         return np.concatenate([square.to_image(mean[:, :2]), visibility], 1), float(presence.mean())
+
+
+def first_person(detector: PersonDetector) -> Callable[[np.ndarray], np.ndarray | None]:
+    """From a frame to the box (4,) of the person whom a detector finds first, px; None if it finds nobody."""
+
+    def find(image: np.ndarray) -> np.ndarray | None:
+        boxes = detector(image).boxes
+        return boxes[0] if len(boxes) else None
+
+    return find
 
 
 def follow(landmarks: np.ndarray, previous: Square) -> Square:
@@ -92,25 +100,39 @@ def follow(landmarks: np.ndarray, previous: Square) -> Square:
     return Square(axes @ ((low + high) / 2), (previous.side + _ROOM * float((high - low).max())) / 2, turn)
 
 
-def track(network: LandmarkNetwork, frames: Iterable[np.ndarray], box: np.ndarray) -> np.ndarray:
-    """The joints of the person who is in a box of the first frame.
+def track(
+    look: Callable[[np.ndarray, Square], tuple[np.ndarray, float]],
+    find: Callable[[np.ndarray], np.ndarray | None],
+    frames: Iterable[np.ndarray],
+) -> Iterator[np.ndarray]:
+    """The landmarks of a person, frame by frame.
 
     Args:
-        network: finds landmarks.
-        frames: F images (H, W, 3) uint8 in their order.
-        box: (4,) left, top, right, bottom, px.
+        look: from a frame and a square to landmarks (L, 3), px and visibility, and the presence of a person, such as
+            `LandmarkNetwork`.
+        find: from a frame to the box (4,) of the person, left, top, right, bottom in px, or None: called for the first
+            frame, and again while nobody is there.
+        frames: images (H, W, 3) uint8 in their order.
 
-    Returns:
-        (F, J, 3) px, and confidence in [0, 1]: visibility times the presence of a person.
+    Yields:
+        (L, 3) px, and confidence in [0, 1]: visibility times the presence of a person. All are 0 where nobody is there.
     """
-    square = Square((box[:2] + box[2:]) / 2, _ROOM * float((box[2:] - box[:2]).max()))
-    found = []
-    for number, image in enumerate(frames):
-        for _ in range(1 if number else _FIRST_LOOKS):
-            landmarks, presence = network(image, square)
-            if presence > _LOST:
+    square, missed = None, 0
+    for image in frames:
+        looks = 1
+        if square is None:
+            box, looks = find(image), _FIRST_LOOKS
+            if box is None:
+                yield np.zeros((BODY, 3))
+                continue
+            square = Square((box[:2] + box[2:]) / 2, _ROOM * float((box[2:] - box[:2]).max()))
+        for _ in range(looks):
+            landmarks, presence = look(image, square)
+            missed = 0 if presence > LOST else missed + 1
+            if presence > LOST:
                 square = follow(landmarks, square)
-        joints = landmarks[list(LANDMARKS)]
-        joints[:, 2] *= presence
-        found.append(joints)
-    return np.stack(found)
+        found = landmarks.copy()
+        found[:, 2] *= presence
+        yield found
+        if missed >= _PATIENCE:
+            square = None

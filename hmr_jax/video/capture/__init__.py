@@ -1,0 +1,1 @@
+"""Videos of several calibrated cameras: one body for each moment."""
