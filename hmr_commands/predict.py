@@ -28,13 +28,15 @@ def main(
     recursive: bool = False,
     again: bool = False,
     smooth: bool = True,
+    seconds: float = 0.0,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
     Of a video: the motion of each person (.npz, .glb, .bvh), a summary (.json) and an overlay (.mp4), docs/video.md.
 
     Args:
-        images: images, folders of images, or videos; turned upright as their EXIF orientation says.
+        images: images, folders of images, or videos; turned upright as their EXIF orientation says. webcam:0 is the
+            first camera of this computer, which is recorded first.
         boxes: JSON file {file name: [[x0, y0, x1, y1], ...]}, or x0,y0,x1,y1 for one image, in pixels; a file of
             COCO, YOLO, CSV or npz, docs/outputs.md; or "whole": each image is one person's box. By default the people
             are found. Where two folders have a file of one name, the table says FOLDER/NAME. Of a video: JSON by frame
@@ -60,6 +62,7 @@ def main(
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
         smooth: whether the motions of a video are smoothed.
+        seconds: of a camera that are recorded; by default until Ctrl+C.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
@@ -68,12 +71,12 @@ def main(
     from hmr_jax.inference.given import read_boxes, read_intrinsics, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
-    from hmr_jax.io.images import find_images, is_video
+    from hmr_jax.io.images import find_images, is_video, is_webcam
     from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VIDEO_KINDS
 
     runtime.set_up(inference=True)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    videos = [path for path in images if is_video(path)]
+    videos = [path for path in images if is_video(path) or is_webcam(path)]
     kinds: Any = parse_kinds(only, overlay, *((VIDEO_KINDS, DEFAULT_VIDEO_KINDS) if videos else ()))
     if videos and (len(videos) < len(images) or depth or again):
         raise ValueError("Videos are predicted by themselves, without images, --depth and --again.")
@@ -85,7 +88,8 @@ def main(
     predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
     predictor.detector = finder
     if videos:
-        for path in _of_videos(predictor, videos, output, people, cameras, kinds, smooth, axes):
+        recorded = list(_recorded(videos, output, seconds))
+        for path in _of_videos(predictor, recorded, output, people, cameras, kinds, smooth, axes):
             print(path)
         return
     stages = Stages()
@@ -93,6 +97,18 @@ def main(
         tqdm.write(str(path))  # clear of the progress bar
     if len(paths) > 1:
         print(stages.summary(), file=sys.stderr)
+
+
+def _recorded(videos, output: Path, seconds: float) -> Iterator[Path]:
+    """The videos, with a recording for each camera."""
+    from hmr_jax.io.images import is_webcam
+    from hmr_jax.video.webcam import record
+
+    for path in videos:
+        if is_webcam(path):
+            path = record(path, output, seconds)
+            print(path)
+        yield path
 
 
 def _of_videos(predictor, videos, output: Path, boxes, cameras, kinds, smooth: bool, axes) -> Iterator[Path]:

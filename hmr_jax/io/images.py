@@ -16,6 +16,8 @@ _VIDEOS = frozenset({
     ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
     ".webm", ".wmv",
 })  # fmt: skip
+WEBCAM = "webcam:"
+"""Before the number or the device of a camera."""
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -26,6 +28,11 @@ _UPRIGHT = {
 def is_video(path: str | Path) -> bool:
     """Whether a file has the name of a video."""
     return Path(path).suffix.lower() in _VIDEOS
+
+
+def is_webcam(path: str | Path) -> bool:
+    """Whether this names a camera at the computer, "webcam:0"."""
+    return str(path).startswith(WEBCAM)
 
 
 def ignore_pillows_warnings() -> None:

@@ -106,7 +106,7 @@ def read_info(path: str | Path) -> VideoInfo:
     with open_video(path) as container:
         stream = video_stream(container, path)
         _check_complete(stream, path)
-        rate = _rate(stream)
+        rate = rate_of(stream)
         frames = stream.frames
         if not frames and container.duration:
             frames = round(container.duration / _MICROSECONDS * rate)
@@ -137,21 +137,29 @@ def read_frames(path: str | Path, start: int = 0) -> Iterator[Frame]:
         stream = video_stream(container, path)
         checked = _check_complete(stream, path)
         stream.thread_type = "AUTO"
-        step, offset = float(1 / _rate(stream)), start_of(container)
-        last, count = -np.inf, 0
-        size: tuple[int, int] | None = None
-        for count, frame in enumerate(_decoded(container, stream, path), 1):
-            time = last + step if frame.time is None else frame.time - offset
-            if not np.isfinite(time):
-                time = 0.0
-            last = time if time > last else last + step / 100  # no two frames at once
-            size = size or _shown_size(frame, stream)
-            if count > start:
-                yield Frame(_upright(frame, size), last)
+        count = 0
+        for frame in frames_of(container, stream, path, start):
+            count += 1
+            if frame is not None:
+                yield frame
         if not count:
             raise ValueError(f"{path} has no frame that can be decoded.")
         if not checked and count < 0.9 * stream.frames - 2:
             raise ValueError(f"{path} is cut off: of its {stream.frames} frames, {count} are there.")
+
+
+def frames_of(container: Any, stream: Any, path: Path, start: int = 0) -> Iterator[Frame | None]:
+    """The frames of an open container, as `read_frames` gives them; None for those before `start`."""
+    step, offset = float(1 / rate_of(stream)), start_of(container)
+    last = -np.inf
+    size: tuple[int, int] | None = None
+    for count, frame in enumerate(_decoded(container, stream, path), 1):
+        time = last + step if frame.time is None else frame.time - offset
+        if not np.isfinite(time):
+            time = 0.0
+        last = time if time > last else last + step / 100  # no two frames at once
+        size = size or _shown_size(frame, stream)
+        yield Frame(_upright(frame, size), last) if count > start else None
 
 
 def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
@@ -186,7 +194,7 @@ def _check_complete(stream: Any, path: Path) -> bool:
     return end > 0
 
 
-def _rate(stream: Any) -> Fraction:
+def rate_of(stream: Any) -> Fraction:
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     return Fraction(rate) if rate and 0 < rate < 100_000 else Fraction(30)
 
