@@ -3,8 +3,8 @@
 Shapes: F frames, L = 33 landmarks, S = 256 side of a crop.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -17,6 +17,8 @@ from hmr_jax.models.backbones.blazepose import HIPS, IMAGE_SIZE, SHOULDERS, Blaz
 
 BODY = 33
 """Landmarks of the body; the network has a few more, of its crop."""
+SCALES = (0.85, 1.0, 1.2)
+"""Of squares: their mean is more precise than any, as a pixel of the crop is several of the image."""
 _MIRRORED = np.array([0, 4, 5, 6, 1, 2, 3, *(i + (1 if i % 2 else -1) for i in range(7, BODY))])
 _ROOM = 1.35  # side of a crop to the extent of the landmarks in it
 _FIRST_LOOKS = 3  # at the first frame, which has a box only
@@ -43,11 +45,17 @@ class Square:
 
 
 class LandmarkNetwork:
-    """BlazePose, heavy, with the parameters that the package ships."""
+    """BlazePose, heavy, with the parameters that the package ships; several looks at each person."""
 
-    def __init__(self, variant: str = "heavy"):
-        """Loads the parameters."""
+    def __init__(self, variant: str = "heavy", scales: Sequence[float] = SCALES):
+        """Loads the parameters.
+
+        Args:
+            variant: of the network.
+            scales: of the squares that are looked at, each as it is and mirrored, in sides of the square asked for.
+        """
         network = BlazePose(variant)
+        self._scales = tuple(scales)
         self._params = jax.device_put(load_shipped_encoder(f"blazepose_{variant}")["encoder"])
 
         def apply(params, crops):
@@ -57,7 +65,7 @@ class LandmarkNetwork:
         self._apply = jax.jit(apply)
 
     def __call__(self, image: np.ndarray, square: Square) -> tuple[np.ndarray, float]:
-        """The landmarks of the person in a square: the mean of those of the crop and of its mirror image.
+        """The landmarks of the person in a square: the mean of all looks.
 
         Args:
             image: (H, W, 3) uint8.
@@ -66,14 +74,16 @@ class LandmarkNetwork:
         Returns:
             (33, 3) px of the image and visibility in [0, 1], and the probability that there is a person.
         """
-        crop = extract_crop(image, square.center, square.side, IMAGE_SIZE, square.turn)
-        crops = np.stack([crop, crop[:, ::-1]]).astype(np.float32) / 255
+        squares = [replace(square, side=square.side * scale) for scale in self._scales]
+        cut = np.stack([extract_crop(image, one.center, one.side, IMAGE_SIZE, one.turn) for one in squares])
+        crops = np.concatenate([cut, cut[:, :, ::-1]]).astype(np.float32) / 255
         landmarks, presence = (np.asarray(array, np.float64) for array in self._apply(self._params, crops))
-        plain, mirrored = landmarks[0, :BODY, :4], landmarks[1, _MIRRORED, :4]
-        mirrored[:, 0] = IMAGE_SIZE - mirrored[:, 0]
-        mean = (plain + mirrored) / 2
-        visibility = 1 / (1 + np.exp(-mean[:, 3:]))
-        return np.concatenate([square.to_image(mean[:, :2]), visibility], 1), float(presence.mean())
+        plain, mirrored = landmarks[: len(cut), :BODY, :4], landmarks[len(cut) :, _MIRRORED, :4]
+        mirrored[..., 0] = IMAGE_SIZE - mirrored[..., 0]
+        means = (plain + mirrored) / 2
+        visibility = 1 / (1 + np.exp(-means[..., 3:]))
+        points = np.stack([one.to_image(mean[:, :2]) for one, mean in zip(squares, means, strict=True)])
+        return np.concatenate([points, visibility], -1).mean(0), float(presence.mean())
 
 
 def first_person(detector: PersonDetector) -> Callable[[np.ndarray], np.ndarray | None]:
