@@ -31,6 +31,7 @@ COMMANDS = {
     "precompute-depth": Command("data_pipelines.precompute_depth", "write depth maps of images"),
     "prepare": Command("hmr_jax.body.prepare", "convert SMPL files once, and list what is missing"),
     "convert": Command("hmr_jax.weights.convert", "convert a published checkpoint"),
+    "launch-local": Command("hmr_jax.distributed.launch_local", "run a command as several processes, as if on hosts"),
     "protocols": Command("hmr_jax.protocols.__main__", "list the evaluation protocols, or describe one"),
 }
 PROGRAM = "hmr"

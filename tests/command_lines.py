@@ -108,6 +108,8 @@ def _names(command: str, call: Any) -> None:
         bound = inspect.signature(call.func).bind(*call.args, **call.keywords)
         bound.apply_defaults()
         _builder(bound.arguments["name"], itertools.chain(*bound.arguments["option"]))
+    if command == "launch-local":
+        _python(list(inspect.signature(call.func).bind(*call.args, **call.keywords).arguments["command"]), False)
     for protocol in call.keywords.get("protocol", ()):
         get_protocol(protocol.partition("@")[0])
 

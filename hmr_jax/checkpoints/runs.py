@@ -1,6 +1,7 @@
 """Checkpoints of a training run: everything that uses Orbax's manager."""
 
 import itertools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,16 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only,
             create=not read_only, cleanup_tmp_directories=not read_only,
+            async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet_unless_failed),
         )  # fmt: skip
         return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
+
+
+def _meet_unless_failed(*, key: str, timeout_ms: int) -> None:
+    """Waits for the other hosts, as Orbax does after a save; not after an error, for which they would wait in turn."""
+    if error := sys.exception():
+        raise error
+    ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def save(
@@ -71,8 +80,15 @@ def save(
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits for the last save, and adds checksums to its files."""
-    manager.wait_until_finished()
+    """Waits for the last save, and adds checksums to its files.
+
+    Raises:
+        OSError: if the checkpoint was not written.
+    """
+    try:
+        manager.wait_until_finished()
+    except Exception as error:  # Orbax raises many types for disks that are full
+        raise OSError(f"The last checkpoint was not written: {_first_line(error)}") from error
     step = manager.latest_step()
     if step is None or jax.process_index() > 0:
         return
@@ -102,6 +118,10 @@ def restore(manager: ocp.CheckpointManager, items: Items, step: int | None = Non
     except Exception as error:  # Orbax raises many types for damaged files
         raise ValueError(f"The checkpoint of step {step} in {manager.directory} cannot be read: {error}") from error
     return {name: restored[name] for name in items}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def set_aside(run: Path, step: int) -> Path:

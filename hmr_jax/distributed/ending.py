@@ -69,7 +69,7 @@ def ending_together() -> Iterator[None]:
         yield
     except Exception as error:
         if _watch is not None:
-            _watch.fail(" ".join(str(error).split())[:500] or type(error).__name__)
+            _watch.fail(" ".join(str(error).split())[:300] or type(error).__name__)
         raise
 
 
@@ -114,7 +114,8 @@ def _say(why: str) -> None:
 
 
 def _end() -> NoReturn:
-    os._exit(LOST)
+    failed = 1 if hasattr(sys, "last_value") else 2  # 1 after a traceback, 2 after a message in one line
+    os._exit(failed if _watch is not None and _watch.failing else LOST)
 
 
 def _at_exit() -> None:
@@ -126,4 +127,4 @@ def _at_exit() -> None:
     _watch.await_others()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1 if hasattr(sys, "last_value") else 2)  # 2 of a message in one line, 1 of a traceback
+    _end()

@@ -18,6 +18,7 @@ from typing import Any
 
 _GRACE = 3.0  # seconds for the own error, if another process ends with one: it may be the same
 _FAREWELL = 2.0  # seconds for which the first process waits until the others have ended
+_EXIT = 10.0  # seconds in which a process that has failed should have ended
 _VERDICT = 1.0  # seconds after an error in which the loss of another process, which may be its cause, shows
 
 
@@ -61,7 +62,7 @@ class Watch(threading.Thread):
         connections: of the first process with all others, or of another one with the first.
         silence: seconds after which a process that says nothing is given up.
         say: is called with why this process ends.
-        end: ends it; called after `say`.
+        end: ends it; called after `say`, or if this process has failed but does not end.
         """
         super().__init__(name="watch over processes", daemon=True)
         self.progress = Progress()
@@ -71,7 +72,7 @@ class Watch(threading.Thread):
         now = time.monotonic()
         self._members = {other: _Member(now, Progress()) for other in connections}
         self._beaten, self._verdict_at, self._verdict = now, float("inf"), ""
-        self._failing, self._ending = False, threading.Event()
+        self._failing, self._failing_until, self._ending = False, float("inf"), threading.Event()
         self._sending = threading.Lock()
         self._selector = selectors.DefaultSelector()
         for other, connection in connections.items():
@@ -93,7 +94,7 @@ class Watch(threading.Thread):
             return
         if self._ending.wait(_VERDICT):
             self.join()
-        self._failing = True
+        self._failing, self._failing_until = True, time.monotonic() + _EXIT
         self._tell({"kind": "failed", "process": self._process, "why": why})
 
     @property
@@ -128,6 +129,8 @@ class Watch(threading.Thread):
                 member = self._members[other]
                 if now - member.heard > self._silence and not member.gone:
                     self._lose(other, f"has not answered for {self._silence:.0f} s: it hangs, or the network is cut")
+            if now > self._failing_until:  # threads that wait for other processes may hold up the end of this one
+                self._end()
             if now > self._verdict_at:
                 self._end_with(self._verdict)
 

@@ -54,9 +54,9 @@ def claim(config: Config) -> tuple[Path, Config | None]:
 
 
 def what_is_saved(run: Path) -> str:
-    """The last complete checkpoint of a run, and how it goes on, in a sentence."""
+    """What of a run is saved, and how it goes on, in a sentence."""
     if step := runs.last_step(run):
-        return f"The last complete checkpoint in {run} is that of step {step}; the same command resumes from there."
+        return f"Checkpoints in {run} up to step {step} are complete; the same command resumes from there."
     return f"There is no complete checkpoint in {run} yet; the same command starts anew."
 
 
