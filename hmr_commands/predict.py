@@ -28,6 +28,7 @@ def main(
     recursive: bool = False,
     again: bool = False,
     smooth: bool = True,
+    refine: bool = True,
     seconds: float = 0.0,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
@@ -62,6 +63,7 @@ def main(
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
         smooth: whether the motions of a video are smoothed.
+        refine: whether bodies are moved onto the landmarks that the network's encoder finds, where it does.
         seconds: of a camera that are recorded; by default until Ctrl+C.
     """
     from hmr_jax.depth.providers import depth_provider
@@ -85,7 +87,7 @@ def main(
     cameras = read_intrinsics(intrinsics, paths)
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None else None
-    predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera)
+    predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera, refine=refine)
     predictor.detector = finder
     if videos:
         recorded = list(_recorded(videos, output, seconds))

@@ -8,7 +8,17 @@ from scipy.spatial.transform import Rotation
 
 from data_pipelines.synthetic.people import SyntheticPeople
 from hmr_jax.body import load_body_model, skin
-from hmr_jax.body.fitting import KeypointFitter, Limits, NearRotations, Place, Pose, Shape, in_image, in_space
+from hmr_jax.body.fitting import (
+    KeypointFitter,
+    KeypointsAround,
+    Limits,
+    NearRotations,
+    Place,
+    Pose,
+    Shape,
+    in_image,
+    in_space,
+)
 from hmr_jax.body.fitting.points import keypoint_points, linearise
 from hmr_jax.body.fitting.pose import move, rotation_vectors
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
@@ -84,6 +94,9 @@ def _terms():
     return {
         "cameras": cameras,
         "space": in_space(rng.normal(0, 1, (2, 44, 3)), rng.uniform(0.1, 1, (2, 44)), robust=1e6),
+        "around": KeypointsAround(
+            rng.normal(0, 1, (2, 44, 3)), rng.uniform(0.1, 1, (2, 44)), np.array([39, 8], np.int32)
+        ),
         "near": NearRotations(near, np.full((2, 24), 0.3)),
         "shape": Shape(np.ones((2, 10)), np.full((2, 10), 0.5)),
         "place": Place(np.ones((2, 3)), np.full((2, 3), 0.1)),
@@ -94,7 +107,9 @@ def _terms():
 
 @pytest.mark.parametrize("name", _terms())
 def test_the_gradient_of_each_term_is_that_of_its_cost(name):
-    term = jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), _terms()[name])
+    term = jax.tree.map(
+        lambda array: jnp.asarray(array, array.dtype if array.dtype == np.int32 else jnp.float32), _terms()[name]
+    )
     rng = np.random.default_rng(2)
     pose = Pose(
         jnp.asarray(rng.normal(0, 1, (2, 10)), jnp.float32),

@@ -24,6 +24,7 @@ def what_is_common(predictor: Predictor, **options: Any) -> dict[str, Any]:
         "config": to_dict(predictor.config),
         "parameters": predictor.parameters_hash,
         "upright": predictor.upright,
+        "refine": predictor.refine,
         "crop_focal_length": predictor.crop_focal_length,
         "detector": [type(detector).__name__, file_identity(getattr(detector, "path", ""))] if detector else None,
     } | options

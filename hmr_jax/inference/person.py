@@ -67,3 +67,7 @@ class PersonPrediction:
     a crop of 256)."""
     lens: Lens | None = None
     """How the camera distorts; `keypoints_image` are in the distorted image. None: not at all."""
+    landmarks: np.ndarray | None = None
+    """(33, 3) what the encoder finds: x and y in px of the image, and the probability that the point is visible."""
+    moved: float | None = None
+    """Metres by which refinement moved the vertices on average, the pelvis at the origin. None: not refined."""

@@ -88,11 +88,12 @@ def placed_for_drawing(
     translation: np.ndarray,
     camera: ImageCamera,
     image_size: tuple[int, int],
-    crop_focal_length: float,
+    crop_focal_length: float | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Translations (B, 3) and intrinsics (3, 3) with which bodies are drawn over their image.
 
-    Bodies fit the image best through the network's own lens, so they are seen through it, unless the camera was given.
+    A network's bodies fit the image best through its own lens, so they are seen through it, unless the camera was
+    given. Refined bodies fit it in the image's camera.
 
     Args:
         keypoints_3d: (B, N, 3) metres.
@@ -100,10 +101,10 @@ def placed_for_drawing(
         translation: (B, 3) metres, in the image's camera.
         camera: of the image.
         image_size: width and height, px.
-        crop_focal_length: of the network's camera, px of a crop of `NOMINAL_CROP`.
+        crop_focal_length: of the network's camera, px of a crop of `NOMINAL_CROP`; None for refined bodies.
     """
     focal, center = camera.focal_length, camera.principal_point
-    if camera.source in ("default", "exif") and len(translation):
+    if crop_focal_length is not None and camera.source in ("default", "exif") and len(translation):
         focal, center = camera_of(image_size, None, crop_focal_length)
         translation = fit_translation(keypoints_3d, keypoints_image, focal, center)
     return translation, np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)

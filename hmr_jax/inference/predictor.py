@@ -13,7 +13,6 @@ Shapes: H, W an image, n its boxes, S side of the crop.
 import dataclasses
 import functools
 import importlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -25,19 +24,22 @@ import numpy as np
 from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.config import Config
-from hmr_jax.depth import DepthMap, crop_depth
+from hmr_jax.depth import DepthMap
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.export import ExportedNetwork
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import CropInTurns, extract_crop
 from hmr_jax.inference.batches import in_batches, pad
+from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
 from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
+from hmr_jax.inference.landmarks import landmarks_in_image
 from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import place, place_as_hmr2, through_lens
+from hmr_jax.inference.refining import Refiner
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
@@ -59,6 +61,7 @@ class Predictor:
         upright: bool = True,
         camera: CameraKind = "perspective",
         network: ExportedNetwork | None = None,
+        refine: bool = True,
     ):
         """Builds the network.
 
@@ -73,6 +76,8 @@ class Predictor:
                 60 degrees over the diagonal; bodies are placed where they project to the network's own keypoints.
                 "hmr2": HMR2.0's, which without given intrinsics is a lens of 5,000 px for crops of 256 px.
             network: exported, of this configuration and these parameters; None: it is built.
+            refine: whether bodies are moved onto the landmarks that the encoder finds, see `inference.refining`; done
+                where upright crops are.
 
         Raises:
             ValueError: if the network predicts no bodies, the camera is of no known kind, or batches hold nothing.
@@ -98,6 +103,8 @@ class Predictor:
         self.upright = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
         encoder = EncoderAlone(config.model, self.model.dtype) if network is None else network.encoder
         self._encode = jax.jit(lambda params, crops: encoder.apply(encoder_variables(params), crops))
+        self.refine = refine and self.upright
+        self._refiner = Refiner(self.body, config.model.focal_length, self.batch_size) if self.refine else None
 
     @classmethod
     def from_checkpoint(
@@ -107,6 +114,7 @@ class Predictor:
         upright: bool = True,
         body: str | Path | None = None,
         camera: CameraKind = "perspective",
+        refine: bool = True,
     ) -> "Predictor":
         """Loads a run's folder, one of its checkpoints, an exported folder or file, or by default the shipped model.
 
@@ -116,6 +124,7 @@ class Predictor:
             upright: see the class.
             body: file or folder of the checkpoint's body, if it is not where it was in training (or HMR_JAX_BODIES).
             camera: see the class.
+            refine: see the class.
 
         Raises:
             FileNotFoundError: if there is no checkpoint.
@@ -124,7 +133,7 @@ class Predictor:
         if directory is None and not (SHIPPED_MODEL / "params.npz").exists():
             raise FileNotFoundError("This installation has no built-in model: name the folder of a checkpoint.")
         config, params, network, checkpoint = load(directory, body)
-        predictor = cls(config, params, batch_size, upright, camera, network)
+        predictor = cls(config, params, batch_size, upright, camera, network, refine)
         predictor.checkpoint = checkpoint
         return predictor
 
@@ -191,7 +200,9 @@ class Predictor:
         arrays = [photo.image for photo in photos]
         if isinstance(depth, DepthMap):
             depth = [depth]
-        self._check_depth(arrays, depth)
+        self.check_takes_depth(depth is not None)
+        if self._takes_depth:
+            check_depth(arrays, depth)
         if boxes is None:
             boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
@@ -217,21 +228,6 @@ class Predictor:
         found = find_people(self.detector, arrays)
         return [usable(one.boxes, image.shape) for one, image in zip(found, arrays, strict=True)]
 
-    def _check_depth(self, images, depth: Sequence[DepthMap | None] | None) -> None:
-        """Raises ValueError if depth cannot be used, warns if a network that takes depth gets none."""
-        self.check_takes_depth(depth is not None)
-        if not self._takes_depth:
-            return
-        if depth is None:
-            warnings.warn("No depth given: the network predicts from the images alone, less accurately.", stacklevel=3)
-            return
-        maps = one_per_image(depth, len(images), "depth maps", "a DepthMap or None per image")
-        for number, (image, one) in enumerate(zip(images, maps, strict=True)):
-            if not isinstance(one, DepthMap | None):
-                raise ValueError(f"The depth map of image {number} is a {type(one).__name__}: give a DepthMap or None.")
-            if one is not None:
-                one.check_size((image.shape[1], image.shape[0]), f"The depth map of image {number}")
-
     def _people(self, photos: Sequence[Photo], boxes, enlarge) -> Iterator[dict]:
         """Box, crop and camera of each person: what is known before the network runs."""
         for index, (photo, image_boxes) in enumerate(zip(photos, boxes, strict=True)):
@@ -256,7 +252,8 @@ class Predictor:
             PersonPrediction(**person, crop=crop, **{name: array[i] for name, array in arrays.items()})
             for i, (person, crop) in enumerate(zip(batch, crops, strict=True))
         ]
-        return [person if person.lens is None else through_lens(person) for person in found]
+        found = [person if person.lens is None else through_lens(person) for person in found]
+        return self._refiner.with_landmarks(found) if self._refiner else found
 
     def _inputs(self, images, batch: Sequence[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""
@@ -265,11 +262,18 @@ class Predictor:
             turns, crops, encoded = look_upright(lambda number, turn: squares[number](turn), self._encoded, len(batch))
             for person, turn in zip(batch, turns, strict=True):
                 person["box_turn"] = float(turn)
+            squares_of = (
+                np.array([person[name] for person in batch]) for name in ("box_center", "box_size", "box_turn")
+            )
+            for person, found in zip(batch, landmarks_in_image(encoded["landmarks"], *squares_of), strict=True):
+                person["landmarks"] = found
             return crops, encoded
         for person in batch:
             person["box_turn"] = 0.0
         crops = np.stack([self._square(images, person, extract_crop) for person in batch])
-        return crops, {"image": crops} | (self._crop_depths(depth, batch) if self._takes_depth else {})
+        return crops, {"image": crops} | (
+            crop_depths(depth, batch, self.config.data.crop_size) if self._takes_depth else {}
+        )
 
     def _encoded(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         """What the encoder says of at most a batch of crops."""
@@ -280,15 +284,6 @@ class Predictor:
         """What `cut`, of `geometry.crops`, makes of the person's square."""
         center, side = person["box_center"], person["box_size"]
         return cut(images[person["image_index"]], center, side, self.config.data.crop_size)
-
-    def _crop_depths(self, depth, batch: Sequence[dict]) -> dict[str, np.ndarray]:
-        """Depth maps of the crops; the people of a batch may be from several images."""
-        size = self.config.data.crop_size
-        cut = [
-            crop_depth(depth and depth[one["image_index"]], one["box_center"], one["box_size"], size) for one in batch
-        ]
-        maps, has = zip(*cut, strict=True)
-        return {"pseudo_depth": np.stack(maps), "has_pseudo_depth": np.array(has, np.float32)}
 
     def _predict(
         self, params, inputs, box_center, box_size, box_turn, focal_length, principal_point

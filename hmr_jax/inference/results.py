@@ -130,7 +130,8 @@ def draw_overlay(origin: Origin, people: Sequence[PersonPrediction], photo: Phot
     points, seen, translations = (
         np.array([getattr(one, name) for one in people]) for name in ("keypoints_3d", "keypoints_image", "translation")
     )
-    translations, matrix = placed_for_drawing(points, seen, translations, photo.camera, photo.size, origin.focal_length)
+    focal = None if all(person.moved is not None for person in people) else origin.focal_length
+    translations, matrix = placed_for_drawing(points, seen, translations, photo.camera, photo.size, focal)
     placed = list(zip(people, translations, strict=True))
     lens = photo.camera.lens
     vertices = [bend(person.vertices + translation, lens) for person, translation in placed]

@@ -3,7 +3,7 @@
 from hmr_jax.body.fitting.keypoints import KeypointFit, KeypointFitter, in_image, in_space
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
-from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, Limits, NearRotations, Place, Shape
+from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, KeypointsAround, Limits, NearRotations, Place, Shape
 from hmr_jax.body.fitting.to_vertices import BodyFit, fit_body
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "KeypointFitter",
     "Keypoints2D",
     "Keypoints3D",
+    "KeypointsAround",
     "Limits",
     "NearRotations",
     "Place",

@@ -19,7 +19,7 @@ from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
 from hmr_jax.body.fitting.solver import Equations, minimise
 from hmr_jax.body.fitting.starts import Library, make_library, starts_in_image, starts_in_space
-from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, Shape, total
+from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, KeypointsAround, Shape, total
 from hmr_jax.body.model import BodyModel
 
 FEWEST = 4
@@ -29,10 +29,11 @@ STEPS = 30
 _COARSE_STEPS = 8
 _COARSE = 0.1
 """Weight of the keypoints while hypotheses are compared, so that the likely ones get near first."""
-_BATCHES = (1, 8, 64)
-"""Bodies that are solved together, each number a program of its own: the least that holds all, or the largest."""
 NUM_JOINTS = 24
 """Of SMPL's bodies, whose poses the shipped prior knows."""
+
+
+_OF_KEYPOINTS = (Keypoints2D, Keypoints3D, KeypointsAround)
 
 
 class KeypointFit(NamedTuple):
@@ -53,7 +54,11 @@ class KeypointFit(NamedTuple):
 
 
 def in_image(
-    keypoints: np.ndarray, sigma: np.ndarray, focal_length: np.ndarray, center: np.ndarray, robust: float = 8.0
+    keypoints: np.ndarray,
+    sigma: np.ndarray,
+    focal_length: np.ndarray,
+    center: np.ndarray,
+    robust: float | np.ndarray = 8.0,
 ) -> Keypoints2D:
     """Keypoints in one image of each body, by a camera without distortion.
 
@@ -62,14 +67,14 @@ def in_image(
         sigma: (B, K) px, one standard deviation along x and y; infinite where a keypoint is not seen.
         focal_length: (B, 2) or (2,) px.
         center: (B, 2) or (2,) principal point, px.
-        robust: standard deviations from which on a keypoint is taken for a mistake.
+        robust: standard deviations from which on a keypoint is taken for a mistake, of all bodies or (B,).
     """
     seen = np.isfinite(keypoints).all(-1) & np.isfinite(sigma)
     focal, center = (np.broadcast_to(np.asarray(array, np.float32), (len(seen), 2)) for array in (focal_length, center))
     rays = np.where(seen[..., None], (keypoints - center[:, None]) / focal[:, None], 0)
     weights = np.where(seen, focal.mean(1, keepdims=True) / sigma, 0)
     eye = np.broadcast_to(np.eye(3, dtype=np.float32), (len(seen), 1, 3, 3))
-    arrays = (rays[:, None], weights[:, None], eye, np.zeros((len(seen), 1, 3)), np.full(len(seen), robust))
+    arrays = (rays[:, None], weights[:, None], eye, np.zeros((len(seen), 1, 3)), np.full(len(seen), 1.0) * robust)
     return Keypoints2D(*(np.asarray(array, np.float32) for array in arrays))
 
 
@@ -84,7 +89,13 @@ def in_space(positions: np.ndarray, sigma: np.ndarray, robust: float = 8.0) -> K
 class KeypointFitter:
     """Fits one body model to one set of keypoints."""
 
-    def __init__(self, model: BodyModel, joint_set: str = "keypoints_44", prior: Sequence[Any] | None = None):
+    def __init__(
+        self,
+        model: BodyModel,
+        joint_set: str = "keypoints_44",
+        prior: Sequence[Any] | None = None,
+        batches: tuple[int, ...] = (1, 8, 64),
+    ):
         """Prepares the keypoints.
 
         Args:
@@ -92,6 +103,8 @@ class KeypointFitter:
             joint_set: what the keypoints are, one of `regressors.JOINT_SETS`.
             prior: terms that are the same for all bodies. None: the shipped prior of poses, for bodies with SMPL's
                 joints, else none.
+            batches: numbers of bodies that are solved together, ascending, each a program of its own: the least that
+                holds all bodies, or the largest.
 
         Raises:
             ValueError: the body lacks what the joint set needs.
@@ -100,6 +113,7 @@ class KeypointFitter:
         self._points = keypoint_points(model, joint_set)
         self._poses = load_pose_prior() if model.num_joints == NUM_JOINTS else None
         self._prior = tuple(self._poses or ()) if prior is None else tuple(prior)
+        self._batches = batches
 
     @cached_property
     def _library(self) -> Library:
@@ -147,7 +161,7 @@ class KeypointFitter:
             for name, array in zip(term._fields, term, strict=True):
                 if not np.isfinite(array).all():
                     raise ValueError(f"{name} of {kind} holds numbers that are not finite.")
-            if isinstance(term, Keypoints2D | Keypoints3D) and term.weights.shape[-1] != expected:
+            if isinstance(term, _OF_KEYPOINTS) and term.weights.shape[-1] != expected:
                 raise ValueError(f"{kind} has {term.weights.shape[-1]} keypoints, but the set has {expected}.")
         return sizes[0]
 
@@ -176,7 +190,7 @@ class KeypointFitter:
     def _solve_all(self, terms: list, start: Pose, steps: int) -> KeypointFit:
         """Any number of bodies, in batches of one size."""
         count, found = len(start.betas), []
-        size = next((size for size in _BATCHES if size >= count), _BATCHES[-1])
+        size = next((size for size in self._batches if size >= count), self._batches[-1])
         for first in range(0, count, size):
             rows = np.minimum(np.arange(first, first + size), count - 1)
             batch, poses = tuple(_rows(terms, rows)), Pose(*_rows(start, rows))
@@ -224,7 +238,9 @@ def _spread(hessian: jax.Array, jacobian: jax.Array) -> jax.Array:
     batch, keypoints, _, count = jacobian.shape
     scale = jax.lax.rsqrt(jnp.diagonal(hessian, axis1=1, axis2=2) + 1e-12)
     scaled = hessian * scale[:, :, None] * scale[:, None] + 1e-6 * jnp.eye(count)
-    lower = jnp.linalg.cholesky(scaled)
+    covariance = jax.scipy.linalg.cho_solve(
+        jax.scipy.linalg.cho_factor(scaled), jnp.broadcast_to(jnp.eye(count), scaled.shape)
+    )
     rows = (jacobian * scale[:, None, None]).reshape(batch, -1, count)
-    halves = jax.scipy.linalg.solve_triangular(lower, jnp.swapaxes(rows, 1, 2), lower=True)  # (B, P, 3 K)
-    return jnp.sqrt(jnp.sum(halves**2, 1).reshape(batch, keypoints, 3).sum(-1))
+    squared = jnp.sum((rows @ covariance) * rows, -1)
+    return jnp.sqrt(jnp.maximum(squared.reshape(batch, keypoints, 3).sum(-1), 0))

@@ -77,6 +77,26 @@ class Keypoints3D(NamedTuple):
         return robust_squares(weights * (at.points - self.positions), weights[..., None] * at.jacobian, self.robust)
 
 
+class KeypointsAround(NamedTuple):
+    """Points relative to one of them, as networks predict them."""
+
+    positions: Array
+    """(B, K, 3) metres, from the root."""
+    weights: Array
+    """(B, K) 1 over the standard deviation of a coordinate, 1 / metres."""
+    root: Array
+    """(B,) int, the number of the point that the others are relative to."""
+
+    def __call__(self, at: Linearised) -> Equations:
+        """The equations of the distances."""
+        index = self.root[:, None, None]
+        points = at.points - jnp.take_along_axis(at.points, index, 1)
+        jacobian = at.jacobian - jnp.take_along_axis(at.jacobian, index[..., None], 1)
+        weights = self.weights[..., None]
+        residual = (weights * (points - self.positions)).reshape(len(points), -1)
+        return squares(residual, (weights[..., None] * jacobian).reshape(*residual.shape, -1))
+
+
 class Shape(NamedTuple):
     """Betas are normal."""
 
