@@ -97,8 +97,8 @@ def measure(folder: Path, frames: int, overlay: bool) -> None:
     moments = [np.searchsorted([t for t, _ in seen], start + share * spent) for share in (0.25, 0.5, 0.75)]
     fourths = ", ".join(f"{seen[min(moment, len(seen) - 1)][1]:.0f}" for moment in moments)
     people, largest = len(result.people), max(size for _, size in seen)
-    print(f"{frames:,} frames, {people} people, {spent:.0f} s, MB: {before:.0f} before; {fourths} at a fourth, half and "
-          f"three fourths of the time; {memory():.0f} at the end; {largest:.0f} the largest", flush=True)  # fmt: skip
+    print(f"{frames:,} frames, {people} people, {spent:.0f} s; MB: {before:.0f} before; {fourths} at each fourth of "
+          f"the time; {memory():.0f} at the end; {largest:.0f} the largest", flush=True)  # fmt: skip
 
 
 def memory() -> float:
