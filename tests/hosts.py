@@ -130,7 +130,7 @@ def work(folder: str, steps: int = 12, every: int = 4, pause: float = 0.0, devic
                 if fault == "full":
                     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
                 if fault == "nan":
-                    batch["keypoints_3d"][own * share] = np.nan
+                    batch["betas"][own * share] = np.inf
             yield {name: array[own * share : (own + 1) * share] for name, array in batch.items()}
 
     mesh = MeshConfig(fsdp=fsdp, min_shard_size=64)

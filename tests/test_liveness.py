@@ -1,6 +1,7 @@
 """Processes notice that another one is lost, and which; whoever ends in order, or with an error, says so."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -197,8 +198,8 @@ QUICK = [(step, doing, 0.01) for step in range(1, 6) for doing in (DATA, COMPUTI
 
 
 def test_a_step_that_does_not_end_is_reported_with_what_it_waits_for(monkeypatch):
-    (said,) = stalled(monkeypatch, [*QUICK, (6, DATA, 0.9)])
-    assert said.startswith("note: step 6 has been going on for 0 s, 0.02")
+    said = stalled(monkeypatch, [*QUICK, (6, DATA, 0.9)])[0]
+    assert re.match(r"note: step 6 has been going on for \d s, 0\.0\d+ s is usual: ", said)
     assert f"process 0 on host {socket.gethostname()} has been waiting for data in step 6" in said
 
 
@@ -211,7 +212,7 @@ def test_a_step_that_hangs_ends_the_run(monkeypatch):
     ended = []
     monkeypatch.setattr(distributed, "give_up", ended.append)
     stalled(monkeypatch, [*QUICK, (6, COMPUTING, 1.2)], stall="0", hang="0.5")
-    assert ended[0].startswith("step 6 has not ended for 1 s: process 0 on host")
+    assert re.match("step 6 has not ended for [1-9] s: process 0 on host", ended[0])
 
 
 def test_the_process_that_is_behind_is_named():

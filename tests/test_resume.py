@@ -1,12 +1,7 @@
 """A run's folder is never claimed by a start that failed, never mixed up, and survives damage, moves and signals."""
 
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,61 +252,6 @@ def test_a_stopped_run_ends_with_another_status_and_without_done(tmp_path, monke
         code = end.code
     assert code == status
     assert ("Done" in capsys.readouterr().out) == (status == 0)
-
-
-WORKER = """
-import sys, time, jax, tiny
-from hmr_jax import distributed
-from hmr_jax.config import CheckpointConfig
-from hmr_jax.training.loop import train
-
-distributed.initialize()
-
-def mine(step):
-    rows = slice(4 * jax.process_index(), 4 * jax.process_index() + 4)
-    for batch in tiny.source()(step):
-        time.sleep(0.1)
-        yield {name: array[rows] for name, array in batch.items()}
-
-train(tiny.config(sys.argv[1], steps=10_000, log_every=1, checkpoint=CheckpointConfig(every=10_000)), mine)
-"""
-
-
-def two_processes(folders: list[Path]) -> list[subprocess.Popen]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, folder], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {
-                "JAX_PLATFORMS": "cpu", "PYTHONPATH": paths, "HMR_JAX_COORDINATOR": f"127.0.0.1:{port}",
-                "HMR_JAX_PROCESSES": "2", "HMR_JAX_PROCESS": str(process), "JAX_NUM_CPU_DEVICES": "1",
-            },
-        )
-        for process, folder in enumerate(folders)
-    ]  # fmt: skip
-
-
-def test_two_hosts_stop_after_the_same_step_and_save_it(tmp_path):
-    both = two_processes([tmp_path, tmp_path])
-    rows, deadline = tmp_path / "tiny" / "metrics.jsonl", time.time() + 240
-    while not (rows.exists() and rows.read_text().count("\n") > 2) and time.time() < deadline:
-        assert all(process.poll() is None for process in both), [process.communicate() for process in both]
-        time.sleep(0.05)
-    for process in both:
-        process.send_signal(signal.SIGTERM)
-    outputs = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    (step,) = saved(tmp_path / "tiny")
-    assert f"Stopped at step {step:,} of 10,000" in outputs[0][0]
-
-
-def test_two_hosts_without_a_common_folder_are_told_at_the_start(tmp_path):
-    both = two_processes([tmp_path / "a", tmp_path / "b"])
-    outputs = [process.communicate(timeout=240) for process in both]
-    assert all("is not the same folder on all hosts" in error for _, error in outputs), outputs
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,10 @@ class Watch(threading.Thread):
         return self._failing
 
     def await_others(self) -> None:
-        """Waits until the others have ended: the end of the first process would make JAX abort them."""
-        if self._process == 0:
-            deadline = time.monotonic() + _GRACE + _FAREWELL
-            while any(not self._members[other].gone for other in list(self._open)) and time.monotonic() < deadline:
-                time.sleep(0.05)
+        """Waits after `fail` until the others have ended, whose collective operations would fail without this one."""
+        deadline = time.monotonic() + _GRACE + _FAREWELL
+        while any(not self._members[other].gone for other in list(self._open)) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def end_all(self, sentence: str) -> None:
         """Ends all processes soon, as the run cannot go on."""
