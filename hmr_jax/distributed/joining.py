@@ -51,7 +51,7 @@ def initialize(coordinator: str = "", process_count: int = 0, process_id: int = 
             )
         jax.distributed.initialize(address, int(processes), int(process), **options)
     elif any(_number(name) > 1 for name in _CLUSTER_SIZES) or any(name in os.environ for name in _TPU_VARIABLES):
-        jax.distributed.initialize(**options)
+        jax.distributed.initialize(**options, **_all_gpus_of_the_node())
     if jax.distributed.is_initialized() and silence and jax.process_count() > 1:
         start_watch(host, silence)
 
@@ -70,6 +70,13 @@ def seconds_from_environment(variable: str, default: float) -> float:
     if not 0 <= seconds < float("inf"):
         raise ValueError(f"{variable} is a number of seconds, or 0 for never, not {text}.")
     return seconds
+
+
+def _all_gpus_of_the_node() -> dict[str, Any]:
+    """Under srun with one process per node: all GPUs, where JAX would take the first one of each node only."""
+    one_each = _number("SLURM_STEP_NUM_TASKS") == _number("SLURM_STEP_NUM_NODES") > 0
+    gpus = _number("SLURM_GPUS_ON_NODE")
+    return {"local_device_ids": list(range(gpus))} if one_each and gpus > 1 else {}
 
 
 def _number(variable: str) -> int:

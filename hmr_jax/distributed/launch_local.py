@@ -64,8 +64,7 @@ def launch(command: Sequence[str], processes: int, devices: int) -> int:
         for process in started:
             process.send_signal(number)
 
-    for handled in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(handled, pass_on)
+    before = {handled: signal.signal(handled, pass_on) for handled in (signal.SIGTERM, signal.SIGINT)}
     print(f"processes {', '.join(str(process.pid) for process in started)}", file=sys.stderr, flush=True)
     failed: list[int] = []
 
@@ -83,6 +82,8 @@ def launch(command: Sequence[str], processes: int, devices: int) -> int:
         thread.start()
     for thread in threads:
         thread.join()
+    for handled, handler in before.items():
+        signal.signal(handled, handler)
     return failed[0] if failed else 0
 
 
