@@ -54,6 +54,7 @@ bench-eval: $(VENV)/ready-train
 
 bench-real: $(VENV)/ready-train $(VENV)/ready-video
 	$(RUN) -m benchmarks.real_capture
+	$(RUN) -m benchmarks.real_video
 
 clean:
 	rm -rf quickstart quickstart_d2a feature_cache runs data build dist site *.egg-info

@@ -20,13 +20,14 @@ from hmr_jax.rendering.animation import animated_glb, write_animated_glb, write_
 from hmr_jax.rendering.export import Axes
 from hmr_jax.rendering.overlay import PALETTE
 from hmr_jax.rendering.player import Model, player_page
+from hmr_jax.rendering.rerun_files import check_rerun
 from hmr_jax.rendering.usd import check_usd, write_usd
 from hmr_jax.video.kinds import VIDEO_KINDS, VideoKind
 from hmr_jax.video.posing import Posing
 from hmr_jax.video.results import SCHEMA, PersonTrack, VideoResult
 
 _OF_PEOPLE = {"npz": ".npz", "glb": ".glb", "bvh": ".bvh", "usd": ".usdc"}
-_OF_VIDEOS = {"pkl": "_people.pkl", "html": "_video.html", "overlay": "_overlay.mp4"}
+_OF_VIDEOS = {"pkl": "_people.pkl", "html": "_video.html", "rrd": "_video.rrd", "overlay": "_overlay.mp4"}
 _LARGEST_SHOWN = 100 << 20  # bytes of a video inside a page
 
 
@@ -35,6 +36,8 @@ def check_video_kinds(kinds: Collection[str], axes: Axes) -> None:
     check_kinds(kinds, VIDEO_KINDS)
     if "usd" in kinds:
         check_usd(axes)
+    if "rrd" in kinds:
+        check_rerun()
 
 
 def person_file(output: Path, name: str, number: int, kind: str) -> Path:

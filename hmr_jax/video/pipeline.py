@@ -10,9 +10,8 @@ Shapes: T frames of the video, n boxes of a frame.
 """
 
 import hashlib
-import itertools
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,12 @@ from hmr_jax import __version__
 from hmr_jax.geometry.boxes import as_boxes, usable_boxes
 from hmr_jax.geometry.intrinsics import image_camera
 from hmr_jax.inference import Predictor
-from hmr_jax.inference.batches import in_batches
 from hmr_jax.inference.earlier import file_identity, what_is_common
-from hmr_jax.inference.placing import placed_for_drawing
 from hmr_jax.inference.result_files import is_too_long
 from hmr_jax.rendering.export import Axes
-from hmr_jax.rendering.overlay import PALETTE, draw_bodies
-from hmr_jax.video.ahead import ahead
 from hmr_jax.video.boxes import BoxTrack, box_track, shots_of
 from hmr_jax.video.cuts import find_cuts
+from hmr_jax.video.drawing import write_overlay, write_recording
 from hmr_jax.video.files import (
     check_video_kinds,
     remove_old,
@@ -40,11 +36,11 @@ from hmr_jax.video.files import (
     write_pickle,
     write_summary,
 )
-from hmr_jax.video.frames import Frame, VideoInfo, read_frames, read_info
+from hmr_jax.video.footing import planted
+from hmr_jax.video.frames import VideoInfo, read_info
 from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VideoKind
 from hmr_jax.video.motion import Motion, filled, smoothed
-from hmr_jax.video.mp4 import writing_mp4
-from hmr_jax.video.passes import GivenBoxes, predict, progress, search
+from hmr_jax.video.passes import GivenBoxes, predict, search
 from hmr_jax.video.posing import Posing, mean_shape, rig_of
 from hmr_jax.video.results import PersonTrack, VideoResult
 from hmr_jax.video.smoothing import HALF_WIDTH
@@ -52,7 +48,6 @@ from hmr_jax.video.tracks import GAP, SHORTEST, follow
 from hmr_jax.video.work import Work
 
 _SEARCHES = 10  # per second, if nothing else is asked for
-_UNSURE = np.array([0.75, 0.75, 0.75])  # what the colours of interpolated bodies are mixed with
 
 
 def predict_video(
@@ -69,6 +64,7 @@ def predict_video(
     smoothing: float = HALF_WIDTH,
     name: str | None = None,
     axes: Axes = "opengl",
+    planted_feet: bool = True,
 ) -> VideoResult:
     """Predicts the people of a video, and writes files of each, `NAME_person_0.npz`, .glb, .bvh, and of the whole,
     `NAME_video.json` and `NAME_overlay.mp4`.
@@ -90,6 +86,7 @@ def predict_video(
         smoothing: seconds on each side of a frame that smoothing takes into account.
         name: of the files, without ending. None: that of the video.
         axes: of the .glb, .bvh and .usdc files.
+        planted_feet: whether feet that stand are held, see `hmr_jax.video.footing`; only where tracks are smoothed.
 
     Returns:
         The people.
@@ -131,6 +128,8 @@ def predict_video(
     for number, motion in enumerate(_motions(work, tracks, times)):
         whole = filled(motion, posing)
         shown = smoothed(whole, posing, smoothing) if smooth else whole
+        if smooth and planted_feet:
+            shown = planted(shown, posing)
         betas = mean_shape(shown.betas, shown.predicted.astype(float))
         people.append(PersonTrack(number, shown, whole, betas, rig_of(predictor.body, betas)))
     if not people:
@@ -256,8 +255,11 @@ def _write(
     overlay = None
     if "overlay" in kinds and result.people:
         overlay = video_file(output, name, "overlay")
-        _draw(result, predictor, path, overlay, posing)
+        write_overlay(overlay, path, result, posing, predictor.config.model.focal_length)
         files.append(overlay)
+    if "rrd" in kinds and result.people:
+        write_recording(video_file(output, name, "rrd"), path, result, posing)
+        files.append(video_file(output, name, "rrd"))
     if "pkl" in kinds:
         write_pickle(video_file(output, name, "pkl"), result, posing)
         files.append(video_file(output, name, "pkl"))
@@ -267,44 +269,3 @@ def _write(
     remove_old(output, name, files)
     write_summary(video_file(output, name, "json"), name, result, kinds)
     files.append(video_file(output, name, "json"))
-
-
-def _draw(result: VideoResult, predictor: Predictor, path: Path, target: Path, posing: Posing) -> None:
-    """Writes the video with the bodies drawn over it."""
-    info = result.info
-    faces, lens = predictor.body.faces, predictor.config.model.focal_length
-    with (
-        writing_mp4(target, (info.width, info.height), info.rate, path) as writer,
-        progress(info, "drawing") as bar,
-    ):
-        frames = enumerate(itertools.islice(ahead(read_frames(path)), len(result.times)))
-
-        def draw(numbered: Sequence[tuple[int, Frame]]) -> list[np.ndarray]:
-            return [_drawn(frame.image, number, result.people, faces, posing, lens) for number, frame in numbered]
-
-        for drawn, time in zip(in_batches(draw, frames), result.times, strict=False):
-            writer.write(drawn, float(time))
-            bar.update()
-
-
-def _drawn(
-    image: np.ndarray, number: int, people: list[PersonTrack], faces: np.ndarray, posing: Posing, lens: float
-) -> np.ndarray:
-    """A frame with the bodies over it, see `placed_for_drawing`; those that were interpolated are paler."""
-    bodies, colors = [], []
-    for person in people:
-        motion = person.motion
-        row = number - int(motion.frames[0])
-        if not 0 <= row < len(motion.frames):
-            continue
-        now = slice(row, row + 1)
-        points, camera = (motion.keypoints_3d[now], motion.keypoints_image[now], motion.translation[now]), motion.camera
-        translation, matrix = placed_for_drawing(*points, camera, (image.shape[1], image.shape[0]), lens)
-        body = posing.vertices(motion.betas[row], motion.rotations[row]) + translation[0]
-        if body[:, 2].min() > 0:
-            color = PALETTE[person.number % len(PALETTE)]
-            bodies.append(body)
-            colors.append(color if motion.predicted[row] else (color + 2 * _UNSURE) / 3)
-    if not bodies:
-        return image
-    return draw_bodies(image, bodies, faces, matrix, colors=np.array(colors))

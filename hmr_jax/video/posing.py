@@ -31,6 +31,7 @@ class Posing:
 
     def __init__(self, body: BodyModel):
         """Of a body with the 44 keypoints."""
+        self.faces = body.faces
         matrix, ids = joint_set_matrix(body, "keypoints_44")
 
         def points(betas: jax.Array, rotations: jax.Array) -> tuple[jax.Array, jax.Array]:
