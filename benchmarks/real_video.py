@@ -25,6 +25,8 @@ from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.inference import Predictor
 from hmr_jax.io.cache import cache_folder
 from hmr_jax.video import Motion, VideoResult, predict_video
+from hmr_jax.video.footing import planted
+from hmr_jax.video.posing import Posing
 from hmr_jax.video.smoothing import smooth_points
 
 STILL = 0.2  # m/s of an ankle that stands
@@ -51,14 +53,13 @@ def run(options: argparse.Namespace) -> None:
     truth, cameras = make_truth(capture.cameras, find_joints(capture, cache), refine=True)
     world = smooth_points(truth.world.astype(np.float64), np.arange(len(truth.world)) / 60, 0.1)
     predictor = Predictor.from_checkpoint(options.checkpoint)
-    rows = []
+    posing, rows = Posing(predictor.body), []
     for camera, video in zip(cameras, capture.videos, strict=True):
-        kinds = {}
         with tempfile.TemporaryDirectory() as folder:
-            for name, held in (("smoothed", False), ("feet held", True)):
-                result = predict_video(predictor, video, folder, intrinsics=of(camera), kinds=(), planted_feet=held)
-                person = who(result, camera, world)
-                kinds |= {"frame by frame": person.unsmoothed, name: person.motion}
+            result = predict_video(predictor, video, folder, intrinsics=of(camera), kinds=(), planted_feet=False)
+        person = who(result, camera, world)
+        held = planted(person.motion, posing)
+        kinds = {"frame by frame": person.unsmoothed, "smoothed": person.motion, "feet held": held}
         rows.append([score(motion, camera, world) for motion in kinds.values()])
         for name, row in zip(kinds, rows[-1], strict=True):
             print(line(camera.name, name, row), flush=True)
@@ -98,7 +99,8 @@ def score(motion: Motion, camera: Camera, world: np.ndarray) -> list[float]:
 
 def line(camera: str, kind: str, row) -> str:
     """Of the table."""
-    return f"{camera:6} {kind:15} PA-MPJPE {row[0]:6.1f} mm, acceleration {row[1]:5.1f} mm/frame2, sliding {row[2]:.2f} m/s"
+    error, bend, slide = row
+    return f"{camera:6} {kind:15} PA-MPJPE {error:.1f} mm, acceleration {bend:.1f} mm/frame2, sliding {slide:.3f} m/s"
 
 
 if __name__ == "__main__":
