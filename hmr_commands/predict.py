@@ -29,6 +29,7 @@ def main(
     again: bool = False,
     smooth: bool = True,
     refine: bool = True,
+    keypoints: str = "",
     seconds: float = 0.0,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
@@ -58,19 +59,21 @@ def main(
             HMR_JAX_BODIES is searched.
         camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
         only: what is written, of json,npz,glb,overlay,details,obj,ply,html,turntable; by default the first five. Of
-            videos json,npz,glb,bvh,overlay,usd,pkl,html; by default the first five, and always json.
+            videos json,npz,glb,bvh,overlay,usd,pkl,html,rrd; by default the first five, and always json.
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
         smooth: whether the motions of a video are smoothed.
-        refine: whether bodies are moved onto the landmarks that the network's encoder finds, where it does.
+        refine: whether bodies are moved onto the landmarks that the network's encoder finds, and onto keypoints.
+        keypoints: of the people, onto which their bodies are moved: a folder of OpenPose's files, a data set or results
+            of COCO, or JSON {file name: [[[x, y, confidence], ...], ...]}; without boxes they say where people are.
         seconds: of a camera that are recorded; by default until Ctrl+C.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
     from hmr_jax.inference import Predictor
     from hmr_jax.inference.files import predict_files
-    from hmr_jax.inference.given import read_boxes, read_intrinsics, read_video_boxes
+    from hmr_jax.inference.given import read_boxes, read_intrinsics, read_keypoints, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images, is_video, is_webcam
@@ -80,13 +83,14 @@ def main(
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     videos = [path for path in images if is_video(path) or is_webcam(path)]
     kinds: Any = parse_kinds(only, overlay, *((VIDEO_KINDS, DEFAULT_VIDEO_KINDS) if videos else ()))
-    if videos and (len(videos) < len(images) or depth or again):
-        raise ValueError("Videos are predicted by themselves, without images, --depth and --again.")
+    if videos and (len(videos) < len(images) or depth or again or keypoints):
+        raise ValueError("Videos are predicted by themselves, without images, --depth, --keypoints and --again.")
     paths = videos or find_images(images, recursive)
     people: Any = read_video_boxes(boxes) if videos else read_boxes(boxes, paths)
+    points = read_keypoints(keypoints, paths)
     cameras = read_intrinsics(intrinsics, paths)
     maps = depth_provider(depth) if depth else None
-    finder = named_detector(detector) if people is None else None
+    finder = named_detector(detector) if people is None and points is None else None
     predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera, refine=refine)
     predictor.detector = finder
     if videos:
@@ -95,7 +99,8 @@ def main(
             print(path)
         return
     stages = Stages()
-    for path in predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, not again, stages):
+    predicted = predict_files(predictor, paths, output, people, cameras, axes, maps, kinds, not again, stages, points)
+    for path in predicted:
         tqdm.write(str(path))  # clear of the progress bar
     if len(paths) > 1:
         print(stages.summary(), file=sys.stderr)

@@ -87,14 +87,7 @@ def _coco_data_set(path: Path, contents: Mapping[str, Any]) -> Table:
 
 
 def _coco_results(path: Path, rows: Sequence[Mapping[str, Any]], images: Sequence[Path]) -> Table:
-    """Results name images by number, which is the end of the names of COCO's files, or by file name or stem."""
-    by_id: dict[Any, Path] = {}
-    for image in images:
-        digits = image.stem.rpartition("_")[2]
-        ids: list[Any] = [image.name, image.stem] + ([int(digits)] if digits.isdecimal() else [])
-        for own in ids:
-            if (other := by_id.setdefault(own, image)) != image:
-                raise ValueError(f"{path}: image_id {own} could be {other} or {image}; give a table by file names.")
+    by_id = image_of_id(path, images)
     table: Table = {}
     try:
         for row in rows:
@@ -106,6 +99,22 @@ def _coco_results(path: Path, rows: Sequence[Mapping[str, Any]], images: Sequenc
     if not table:
         raise ValueError(f"{path} has no people in any of the images; image_id must be the number in a file's name.")
     return table
+
+
+def image_of_id(path: Path, images: Sequence[Path]) -> dict[Any, Path]:
+    """Images by the image_id of COCO's results: the number that ends the names of COCO's files, or file name or stem.
+
+    Raises:
+        ValueError: two images have the same; `path` is named.
+    """
+    by_id: dict[Any, Path] = {}
+    for image in images:
+        digits = image.stem.rpartition("_")[2]
+        ids: list[Any] = [image.name, image.stem] + ([int(digits)] if digits.isdecimal() else [])
+        for own in ids:
+            if (other := by_id.setdefault(own, image)) != image:
+                raise ValueError(f"{path}: image_id {own} could be {other} or {image}; give a table by file names.")
+    return by_id
 
 
 def _corners_of_sizes(box: Any) -> list[float]:

@@ -39,12 +39,13 @@ def file_identity(path: str | Path) -> list[Any]:
     return [str(path.resolve()), about.st_size, about.st_mtime_ns]
 
 
-def request_of(common: Mapping[str, Any], image: Path, boxes: Any, intrinsics: Any) -> str:
+def request_of(common: Mapping[str, Any], image: Path, boxes: Any, intrinsics: Any, keypoints: Any = None) -> str:
     """A hash of everything that an image's results depend on: 32 hexadecimal digits."""
     own = {
         "image": file_identity(image),
         "boxes": boxes if boxes is None or isinstance(boxes, str) else np.asarray(boxes, float).tolist(),
         "intrinsics": intrinsics,
+        "keypoints": keypoints,
     }
     text = json.dumps({**common, **own}, sort_keys=True, default=_plain)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

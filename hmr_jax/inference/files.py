@@ -20,6 +20,7 @@ from hmr_jax.geometry.intrinsics import image_camera, intrinsics_of_each
 from hmr_jax.inference import Predictor
 from hmr_jax.inference.earlier import is_done, request_of, what_is_common
 from hmr_jax.inference.given import Boxes
+from hmr_jax.inference.keypoint_files import boxes_of_keypoints, each_person, given_keypoints
 from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.result_files import (
     check_no_image_is_a_result,
@@ -50,6 +51,7 @@ def predict_files(
     kinds: Collection[Kind] = DEFAULT_KINDS,
     keep_done: bool = False,
     stages: Stages | None = None,
+    keypoints: Sequence[np.ndarray | None] | None = None,
 ) -> Iterator[Path]:
     """Predicts and writes, for each image NAME, NAME.json, .npz, .glb, _overlay.png and _sampling.png.
 
@@ -68,6 +70,7 @@ def predict_files(
         keep_done: whether images are not predicted again whose results of just this request are there: of the same
             file, boxes, camera, detector, network and kinds; never with depth.
         stages: measures how long reading, finding, predicting and writing take.
+        keypoints: of the people of each image, as for `Predictor`, or None; without boxes they say where people are.
 
     Yields:
         The files written, and before them those that were there.
@@ -84,15 +87,21 @@ def predict_files(
     if not (boxes is None or isinstance(boxes, str) or len(boxes) == len(images)):
         raise ValueError(f"{len(images)} images but boxes for {len(boxes)}: give one array of boxes per image.")
     cameras = intrinsics_of_each(intrinsics, len(images))
+    points = given_keypoints(keypoints, len(images))
+    if boxes is None and keypoints is not None:
+        boxes = boxes_of_keypoints(points)
     names = result_names(images)
     check_no_image_is_a_result(images, names, output)
     output.mkdir(parents=True, exist_ok=True)
     stages = stages or Stages()
     own_boxes = [boxes if boxes is None or isinstance(boxes, str) else boxes[i] for i in range(len(images))]
+    for image, own, seen in zip(images, own_boxes, points, strict=True):
+        if own is not None and not isinstance(own, str):
+            each_person(seen, len(as_boxes(own, f"The boxes of {image.name}")), image.name)
     requests: Sequence[str | None] = [None] * len(images)
     if keep_done and depth is None:
         common = what_is_common(predictor, axes=axes, kinds=sorted(kinds))
-        requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, strict=True)]
+        requests = [request_of(common, *each) for each in zip(images, own_boxes, cameras, points, strict=True)]
     done = {i for i, own in enumerate(requests) if own is not None and is_done(output, names[i], kinds, own)}
     if done:
         print(f"{len(done):,} of {len(images):,} images were done before, in the same way.", file=sys.stderr)
@@ -131,7 +140,8 @@ def predict_files(
             with stages.measure("find people"):
                 found = _loaded_boxes(predictor, boxes, pixels, images)
             with stages.measure("predict"):
-                people = predictor(list(pixels.values()), found, [loaded[i].camera for i in pixels], depth=maps)
+                cameras_of, points_of = [loaded[i].camera for i in pixels], [points[i] for i in pixels]
+                people = predictor(list(pixels.values()), found, cameras_of, depth=maps, keypoints=points_of)
             yield from finished(writing)
             writing = [writers.submit(write, i, people.of(index), loaded[i]) for index, i in enumerate(pixels)]
             for i in chunk:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hmr_jax.geometry.boxes import as_boxes
 from hmr_jax.inference.box_files import SUFFIXES, read_mot, read_table
+from hmr_jax.inference.keypoint_files import read_keypoint_table
 from hmr_jax.io.calibration import read_calibration
 from hmr_jax.io.calibration.opencv import is_one as is_calibration
 from hmr_jax.io.json_files import load_json
@@ -50,6 +51,24 @@ def read_boxes(text: str, images: Sequence[Path]) -> Boxes:
         as_boxes([] if name is None else table[name], f"{text}: the boxes of {path.name}")
         for path, name in zip(images, names, strict=True)
     ]
+
+
+def read_keypoints(text: str, images: Sequence[Path]) -> list[np.ndarray | None] | None:
+    """Keypoints (n, 44, 3) of each image, px and confidence, from a file or folder; None for "".
+
+    An image that the file does not name has None. The layouts are those of `keypoint_files`.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is malformed, or has keypoints of none of the images.
+    """
+    if not text:
+        return None
+    table = read_keypoint_table(Path(text), images)
+    names = _names_in(table, images, text)
+    if not any(name is not None for name in names):
+        raise ValueError(f"{text} has no keypoints of any of the images.")
+    return [None if name is None else table[name] for name in names]
 
 
 def read_video_boxes(text: str) -> dict[int, np.ndarray] | None:

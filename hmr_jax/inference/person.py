@@ -71,3 +71,5 @@ class PersonPrediction:
     """(33, 3) what the encoder finds: x and y in px of the image, and the probability that the point is visible."""
     moved: float | None = None
     """Metres by which refinement moved the vertices on average, the pelvis at the origin. None: not refined."""
+    keypoints_given: np.ndarray | None = None
+    """(44, 3) as given to the call: x and y in px of the image, and confidence, 0 where there is none."""

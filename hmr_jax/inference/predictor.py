@@ -32,6 +32,7 @@ from hmr_jax.geometry.crops import CropInTurns, extract_crop
 from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
 from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
+from hmr_jax.inference.keypoint_files import boxes_of_keypoints, each_person, given_keypoints
 from hmr_jax.inference.landmarks import landmarks_in_image
 from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
@@ -76,8 +77,8 @@ class Predictor:
                 60 degrees over the diagonal; bodies are placed where they project to the network's own keypoints.
                 "hmr2": HMR2.0's, which without given intrinsics is a lens of 5,000 px for crops of 256 px.
             network: exported, of this configuration and these parameters; None: it is built.
-            refine: whether bodies are moved onto the landmarks that the encoder finds, see `inference.refining`; done
-                where upright crops are.
+            refine: whether bodies are moved onto the landmarks that the encoder finds in upright crops, and onto the
+                keypoints that are given, see `inference.refining`.
 
         Raises:
             ValueError: if the network predicts no bodies, the camera is of no known kind, or batches hold nothing.
@@ -103,8 +104,7 @@ class Predictor:
         self.upright = upright and finds_landmarks(config.model.encoder) and not self._takes_depth
         encoder = EncoderAlone(config.model, self.model.dtype) if network is None else network.encoder
         self._encode = jax.jit(lambda params, crops: encoder.apply(encoder_variables(params), crops))
-        self.refine = refine and self.upright
-        self._refiner = Refiner(self.body, config.model.focal_length, self.batch_size) if self.refine else None
+        self.refine = refine
 
     @classmethod
     def from_checkpoint(
@@ -142,6 +142,10 @@ class Predictor:
         """The body model, with `faces` and `topology`."""
         return self.model.body
 
+    @functools.cached_property
+    def _refiner(self) -> Refiner:
+        return Refiner(self.body, self.config.model.focal_length, self.batch_size)
+
     @property
     def origin(self) -> Origin:
         """What results say of the network."""
@@ -170,6 +174,7 @@ class Predictor:
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
+        keypoints: Sequence | np.ndarray | None = None,
     ) -> People:
         """Predicts the person in every box; the crops of all images share batches.
 
@@ -184,6 +189,9 @@ class Predictor:
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
                 depth such a network predicts from the image alone, with a warning.
+            keypoints: per image (n, N, 3) x and y in px and confidence of a set of `keypoint_files.SETS`, one for each
+                box, or None; for one image, its array. Bodies are moved onto them. Without boxes they say where people
+                are.
 
         Returns:
             One prediction per box, in the order of images and boxes: a list, which can also be shown and written.
@@ -203,7 +211,12 @@ class Predictor:
         self.check_takes_depth(depth is not None)
         if self._takes_depth:
             check_depth(arrays, depth)
-        if boxes is None:
+        if is_one(images) and keypoints is not None:
+            keypoints = [keypoints]
+        points = given_keypoints(keypoints, len(photos))
+        if boxes is None and keypoints is not None:
+            boxes = boxes_of_keypoints(points)
+        elif boxes is None:
             boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
             if boxes != "whole":
@@ -211,7 +224,7 @@ class Predictor:
             boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in arrays]
             enlarge = 1.0  # an image has room around the person
         boxes = one_per_image(boxes, len(photos), "boxes", "one array of boxes per image")
-        people = list(self._people(photos, boxes, enlarge))  # every box is checked before the first batch
+        people = list(self._people(photos, boxes, enlarge, points))  # every box is checked before the first batch
         predicted = in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
         return People(predicted, photos, self.origin)
 
@@ -228,17 +241,19 @@ class Predictor:
         found = find_people(self.detector, arrays)
         return [usable(one.boxes, image.shape) for one, image in zip(found, arrays, strict=True)]
 
-    def _people(self, photos: Sequence[Photo], boxes, enlarge) -> Iterator[dict]:
-        """Box, crop and camera of each person: what is known before the network runs."""
-        for index, (photo, image_boxes) in enumerate(zip(photos, boxes, strict=True)):
-            for number, box in enumerate(as_boxes(image_boxes, f"The boxes of image {index}")):
+    def _people(self, photos: Sequence[Photo], boxes, enlarge, keypoints) -> Iterator[dict]:
+        """Box, crop, camera and keypoints of each person: what is known before the network runs."""
+        for index, (photo, image_boxes, points) in enumerate(zip(photos, boxes, keypoints, strict=True)):
+            own_boxes = as_boxes(image_boxes, f"The boxes of image {index}")
+            of_each = each_person(points, len(own_boxes), f"Image {index}")
+            for number, (box, own) in enumerate(zip(own_boxes, of_each, strict=True)):
                 check_box(box, photo.size, f"Box {number} of image {index}")
                 center, side = square_box(box, enlarge)
                 yield {
                     "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
                     "box_size": side, "focal_length": photo.camera.focal_length,
                     "principal_point": photo.camera.principal_point, "camera_source": photo.camera.source,
-                    "lens": photo.camera.lens,
+                    "lens": photo.camera.lens, "keypoints_given": own,
                 }  # fmt: skip
 
     def _run(self, images, batch: Sequence[dict], depth) -> list[PersonPrediction]:
@@ -253,7 +268,8 @@ class Predictor:
             for i, (person, crop) in enumerate(zip(batch, crops, strict=True))
         ]
         found = [person if person.lens is None else through_lens(person) for person in found]
-        return self._refiner.with_landmarks(found) if self._refiner else found
+        seen = any(person.landmarks is not None or person.keypoints_given is not None for person in found)
+        return self._refiner.to_what_is_seen(found) if self.refine and seen else found
 
     def _inputs(self, images, batch: Sequence[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""

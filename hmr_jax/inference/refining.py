@@ -92,17 +92,21 @@ class Refiner:
             for i, person in enumerate(people)
         ]
 
-    def with_landmarks(self, people: Sequence[PersonPrediction]) -> list[PersonPrediction]:
-        """The same with `PersonPrediction.landmarks`."""
+    def to_what_is_seen(self, people: Sequence[PersonPrediction]) -> list[PersonPrediction]:
+        """The same with the keypoints that a user gave, or else with the landmarks that the encoder found."""
         count = len(people)
         keypoints, sigma = np.zeros((count, 44, 2)), np.full((count, 44), np.inf)
         for i, person in enumerate(people):
-            assert person.landmarks is not None
-            found = person.landmarks[list(LANDMARK_OF.values())]
-            keypoints[i, list(LANDMARK_OF)] = found[:, :2]
-            visible = found[:, 2] > _VISIBLE
+            if person.keypoints_given is not None:
+                numbers, found = list(range(44)), person.keypoints_given
+                seen = found[:, 2] > 0
+            elif person.landmarks is not None:
+                numbers, found = list(LANDMARK_OF), person.landmarks[list(LANDMARK_OF.values())]
+                seen = found[:, 2] > _VISIBLE
+            else:
+                continue
             spread = LANDMARKS * person.box_size / np.maximum(found[:, 2], _VISIBLE)
-            sigma[i, list(LANDMARK_OF)] = np.where(visible, spread, np.inf)
+            keypoints[i, numbers], sigma[i, numbers] = found[:, :2], np.where(seen, spread, np.inf)
         return self(people, keypoints, sigma)
 
     def _start(self, people: Sequence[PersonPrediction]) -> Pose:
