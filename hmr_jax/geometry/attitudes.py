@@ -22,6 +22,9 @@ SOFT = 8.0
 STIFF = 10.0
 """Residuals, px, that a turn by one degree costs beside those of the points."""
 
+FEWEST = 20
+"""Points, in space or time."""
+
 
 def turned(camera: Camera, turn: np.ndarray) -> Camera:
     """The camera turned about its position by a rotation vector (3,) in its own axes, radians."""
@@ -43,7 +46,7 @@ def refine_attitudes(
         The cameras, and (V,) degrees by which they were turned.
 
     Raises:
-        ValueError: fewer than three cameras.
+        ValueError: fewer than three cameras, or than `FEWEST` points that two of them see.
     """
     if len(cameras) < 3:
         raise ValueError(f"Attitudes can be refined with three cameras or more, not {len(cameras)}.")
@@ -51,6 +54,8 @@ def refine_attitudes(
     rays, inside = (np.stack(parts) for parts in zip(*looked, strict=True))
     weights = weights * inside
     chosen = (weights > 0).sum(0) >= 2
+    if chosen.sum() < FEWEST:
+        raise ValueError(f"Attitudes need {FEWEST} points that two cameras see, not {int(chosen.sum())}.")
     rays, weights = rays[:, chosen], weights[:, chosen]
     focal = np.array([camera.focal_length for camera in cameras])[:, None, None]
 
