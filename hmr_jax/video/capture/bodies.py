@@ -27,7 +27,7 @@ ROBUST = 3.0
 OFFSET = 0.04
 """Metres: one standard deviation of a marker's offset."""
 _SHAPES = 3  # rounds of shapes
-_ROUNDS = 3  # of offsets and bodies in turn
+_ROUNDS = 2  # of offsets and bodies in turn
 _LEAST_SIGMA = 0.5  # px
 _RAYLEIGH = 1.1774  # median distance in the plane to the standard deviation of a coordinate
 _KNOWN = 1e-3  # standard deviation of betas that are given

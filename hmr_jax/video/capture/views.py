@@ -7,27 +7,20 @@ Shapes: F frames, N points of a file, K the 44 keypoints.
 
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from hmr_jax.body.joints import BLAZEPOSE_33, KEYPOINTS_44, OPENPOSE_25
+from hmr_jax.body.joints import BLAZEPOSE_33, KEYPOINTS_44
 from hmr_jax.geometry.calibrated import Camera
+from hmr_jax.inference.keypoint_files import arrange, read_openpose
 from hmr_jax.io import atomic
 from hmr_jax.io.images import is_video
-from hmr_jax.io.json_files import load_json
+from hmr_jax.io.research_files import read_plain_npz
 
-HALPE_26 = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle", "head", "neck", "mid_hip", "left_big_toe", "right_big_toe", "left_small_toe", "right_small_toe",
-    "left_heel", "right_heel",
-)  # fmt: skip
-_OPENPOSE = {25: OPENPOSE_25, 26: HALPE_26, 17: HALPE_26[:17]}
-"""Of OpenPose's JSON, by the number of points: BODY_25, and HALPE_26 and COCO as Pose2Sim writes them."""
 _SAME_RATE = 1e-3
 
 
@@ -97,7 +90,7 @@ def read_view(name: str, path: Path) -> View:
         ValueError: it is something else.
     """
     if path.is_dir():
-        return View(name, read_openpose(path))
+        return View(name, read_openpose_folder(path))
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path}.")
     if path.suffix.lower() != ".npz":
@@ -126,11 +119,7 @@ def source_of(path: Path) -> str:
 
 
 def _read_npz(name: str, path: Path) -> View:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path} is no whole npz file: {' '.join(str(error).split())}") from None
+    arrays = read_plain_npz(path)
     points, names = arrays.get("keypoints"), [str(one) for one in np.ravel(arrays.get("names", ()))]
     if points is None or not names:
         raise ValueError(f"{path} must have keypoints (F, N, 3), px and confidence, and the N names of them.")
@@ -141,47 +130,12 @@ def _read_npz(name: str, path: Path) -> View:
     )  # fmt: skip
 
 
-def arrange(points: np.ndarray, names: Sequence[str], of: str) -> np.ndarray:
-    """Points in the order of the 44 keypoints; those of other names are left out.
-
-    Args:
-        points: (F, N, 3) px and confidence.
-        names: N of them: those of `joints.KEYPOINTS_44`; or, if none begins with "openpose_", names of OpenPose's
-            points and of `joints.BLAZEPOSE_33`.
-        of: where they are from, for messages.
-
-    Returns:
-        (F, K, 3), 0 where there is none.
-
-    Raises:
-        ValueError: arrays of another shape, confidences that are none, or no known name.
-    """
-    if points.ndim != 3 or points.shape[1:] != (len(names), 3) or not np.issubdtype(points.dtype, np.number):
-        raise ValueError(f"{of}: keypoints of {points.dtype} {points.shape} with {len(names)} names; give (F, N, 3).")
-    made = np.zeros((len(points), len(KEYPOINTS_44), 3))
-    known = {name: number for number, name in enumerate(KEYPOINTS_44)}
-    if not any(name.startswith("openpose_") for name in names):  # what others call a hip is OpenPose's
-        known |= {name.removeprefix("openpose_"): number for name, number in known.items() if number < 25}
-        known |= {f"{side}_foot_index": known[f"{side}_big_toe"] for side in ("left", "right")}
-    numbers = [known.get(name) for name in names]
-    if all(number is None for number in numbers):
-        raise ValueError(f"{of}: none of the names {', '.join(names[:4])} ... is of a known keypoint.")
-    for column, number in enumerate(numbers):
-        if number is not None:
-            made[:, number] = points[:, column]
-    there = np.isfinite(made).all(-1) & (made[..., 2] > 0)
-    made = np.where(there[..., None], made, 0.0)
-    if made[..., 2].max(initial=0) > 1.001:
-        raise ValueError(f"{of}: confidences up to {made[..., 2].max():.4g}; they must be between 0 and 1.")
-    return made
-
-
 def of_landmarks(name: str, landmarks: np.ndarray, image_size: tuple[int, int], rate: float | Fraction) -> View:
     """The view of a camera by landmarks (F, 33, 3) of BlazePose, px and confidence."""
     return View(name, arrange(landmarks, BLAZEPOSE_33, name), image_size, float(rate))
 
 
-def read_openpose(folder: Path) -> np.ndarray:
+def read_openpose_folder(folder: Path) -> np.ndarray:
     """The person (F, K, 3) of a folder with a file of OpenPose's JSON for each frame.
 
     Of several people the one is taken who is nearest to the one of the frame before, first the one of most confidence.
@@ -202,8 +156,8 @@ def read_openpose(folder: Path) -> np.ndarray:
         raise ValueError(f"{folder} has no frame {missing[0]}, and {len(missing)} are missing: write a file for each.")
     made, last = np.zeros((count, len(KEYPOINTS_44), 3)), None
     for row in range(count):
-        people = _people_of(files[first + row])
-        if people:
+        people = read_openpose(files[first + row])
+        if len(people):
             last = made[row] = max(people, key=_likeness(last))
     return made
 
@@ -217,26 +171,6 @@ def _likeness(last: np.ndarray | None) -> Callable[[np.ndarray], float]:
         return -float(np.median(np.linalg.norm(person[both, :2] - last[both, :2], axis=1)))
 
     return of
-
-
-def _people_of(path: Path) -> list[np.ndarray]:
-    """The people (K, 3) of one frame."""
-    contents = load_json(path)
-    people = contents.get("people") if isinstance(contents, Mapping) else None
-    if not isinstance(people, list):
-        raise ValueError(f"{path} has no list of people, as OpenPose writes it.")
-    found = []
-    for person in people:
-        values = person.get("pose_keypoints_2d") if isinstance(person, Mapping) else None
-        try:
-            numbers = np.asarray(values, np.float64).reshape(-1, 3)
-        except (TypeError, ValueError):
-            raise ValueError(f"{path}: pose_keypoints_2d must be x, y and confidence of each point.") from None
-        if len(numbers) not in _OPENPOSE:
-            sizes = ", ".join(map(str, sorted(_OPENPOSE)))
-            raise ValueError(f"{path}: a person has {len(numbers)} points; known are sets of {sizes}.")
-        found.append(arrange(numbers[None], _OPENPOSE[len(numbers)], str(path))[0])
-    return [person for person in found if (person[:, 2] > 0).any()]
 
 
 def same_rate(views: Sequence[View]) -> float | None:
