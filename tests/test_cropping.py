@@ -53,6 +53,7 @@ def test_keypoints_stay_on_what_they_mark(image, size, kind):
     np.testing.assert_allclose(brightest(image), cut["keypoints_2d"][0, :2], atol=0.12)
     assert (cut["keypoints_2d"][1:] == 0).all()  # absent points stay at nought
     factor = cut["box_size"] / size
+    assert cut["source_size"].tolist() == [W, H]
     left, top, right, bottom = cut["source_box"]
     assert right - left == bottom - top == pytest.approx(image.shape[0] / factor)
     assert image.shape[0] >= min(512, 1.8 * size) - 1

@@ -180,5 +180,5 @@ def test_data_sets_of_earlier_versions_are_still_read(tmp_path):
     old = read(tmp_path / "o", "mlb_pitch", "train")
     for one, other in zip(old, new, strict=True):
         assert one["doubt"] == ""
-        assert one["box/extent"].tolist() == [0, 0]
+        assert one["box/extent"].tolist() == one["image/source_size"].tolist() == [0, 0]
         np.testing.assert_array_equal(one["keypoints_3d"], other["keypoints_3d"])

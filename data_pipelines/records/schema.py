@@ -58,9 +58,10 @@ FIELDS: dict[str, Field] = {
     "depth/encoded": Field((), "bytes"),  # 16-bit PNG of the image's size, see DEPTH_STEP; empty: absent
     "depth/kind": Field((), "str"),  # none, metric or inverse
     "box/extent": Field((2,), "float32"),  # width and height before it became a square, px; 0: unknown
+    "image/source_size": Field((2,), "float32"),  # width and height of the original image, px; 0: unknown
     "doubt": Field((), "str"),  # why the labels of a test split's record may be wrong; empty: no doubt
 }
-ADDED = ("box/extent", "doubt")
+ADDED = ("box/extent", "image/source_size", "doubt")
 """Fields that data sets built by earlier versions lack; they read as zeros and as empty."""
 
 
@@ -107,6 +108,7 @@ def encode(
     quality: int = 90,
     box_extent: np.ndarray | None = None,
     doubt: str = "",
+    source_size: np.ndarray | None = None,
 ) -> Record:
     """Makes a record; what is None is stored as absent.
 
@@ -131,6 +133,7 @@ def encode(
         quality: of the JPEG.
         box_extent: (2,) width and height of the box that became the square one, px of `image`.
         doubt: why the labels may be wrong, for people that a test split must not leave out.
+        source_size: (2,) width and height of the original image, px.
     """
     if isinstance(image, bytes):
         width, height = Image.open(io.BytesIO(image)).size
@@ -164,6 +167,7 @@ def encode(
         "depth/encoded": b"" if depth is None else encode_depth(depth, depth_kind),
         "depth/kind": "none" if depth is None else depth_kind,
         "box/extent": _array("box/extent", box_extent),
+        "image/source_size": _array("image/source_size", source_size),
         "doubt": doubt,
     }
 

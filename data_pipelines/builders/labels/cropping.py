@@ -71,8 +71,8 @@ def crop_person(
             point (a box of `LEAST` px then), and say so in "doubt".
 
     Returns:
-        Arguments of `records.encode`: image (S, S, 3) uint8, source_box, the labels in px of the stored square, and
-        "doubt" where there is one.
+        Arguments of `records.encode`: image (S, S, 3) uint8, source_box, source_size, the labels in px of the stored
+        square, and "doubt" where there is one.
 
     Raises:
         BadImage: the image cannot be decoded, or the box does not lie in it.
@@ -105,6 +105,7 @@ def crop_person(
         "box_center": _move(center, origin, factor),
         "box_size": box_size * factor,
         "source_box": np.array([left, top, left + side, top + side]),
+        "source_size": np.array([image.width, image.height]),
     }
     if doubt:
         moved["doubt"] = doubt
