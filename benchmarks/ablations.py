@@ -123,7 +123,7 @@ class Data:
         cores = os.cpu_count() or 1
         data = replace(d2a_config().data, source="synthetic", processes=cores if cores > 4 else 0)
         config = replace(d2a_config(), batch_size=batch_size, data=data)
-        encode = _shipped_encoder(model)
+        encode = shipped_encoder(model)
         self.train = [encode(batch) for batch in synthetic_source(config, "train", train)(0) if batch["valid"].all()]
         self.test = [encode(batch) for batch in synthetic_source(config, "test", test)(0) if batch["valid"].all()]
 
@@ -134,7 +134,7 @@ class Data:
             yield from (self.train[i] for i in rng.permutation(len(self.train)))
 
 
-def _shipped_encoder(model: ModelConfig) -> Callable[[Batch], Batch]:
+def shipped_encoder(model: ModelConfig) -> Callable[[Batch], Batch]:
     """Puts a batch on the device, with the frozen encoder's features, of 16 bits, in place of its images."""
     variables = encoder_variables(load_shipped_encoder(model.encoder.name))
     encoder = jax.jit(EncoderAlone(model, build_model(model).dtype).apply)

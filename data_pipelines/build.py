@@ -59,6 +59,24 @@ def build(
     builder_class = load_builder(name)
     _check_options(name, builder_class, options)
     import_tensorflow()
+    _check_configuration(name, builder_class, chosen)
+    if chosen:
+        options["config"] = chosen
+    return build_with(
+        builder_class, f"{name}-{chosen}" if chosen else name, data_dir, manual_dir, overwrite, workers, options
+    )
+
+
+def build_with(
+    builder_class: Any,
+    label: str,
+    data_dir: str | Path,
+    manual_dir: str | Path | None,
+    overwrite: bool,
+    workers: int,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Builds a data set with a builder of any class; `label` names the folder of the unfinished build. See `build`."""
     import tensorflow_datasets as tfds
 
     from data_pipelines.builders.base import RecordBuilder
@@ -66,10 +84,6 @@ def build(
 
     home = resolved(data_dir)
     in_blocks = issubclass(builder_class, RecordBuilder)
-    _check_configuration(name, builder_class, chosen)
-    if chosen:
-        options["config"] = chosen
-    label = f"{name}-{chosen}" if chosen else name
     staging = home / f".{label}.building{'' if in_blocks else f'-{os.getpid()}'}"
     builder = builder_class(data_dir=staging / "tfds", file_format="array_record", **options)
     target = home / epath.Path(builder.data_dir).relative_to(staging / "tfds")

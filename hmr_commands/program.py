@@ -29,6 +29,7 @@ COMMANDS = {
     "demo": Command("hmr_commands.demo.__main__", "serve a page: images in, bodies out"),
     "build": Command("data_pipelines.build", "build a data set of records"),
     "inspect": Command("data_pipelines.inspect", "write a page about a data set: counts, charts, contact sheets"),
+    "fit": Command("data_pipelines.fit", "fit bodies to the keypoints of a data set"),
     "precompute-depth": Command("data_pipelines.precompute_depth", "write depth maps of images"),
     "prepare": Command("hmr_jax.body.prepare", "convert SMPL files once, and list what is missing"),
     "convert": Command("hmr_jax.weights.convert", "convert a published checkpoint"),

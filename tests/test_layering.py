@@ -29,7 +29,14 @@ DATA: list[dict[str, set[str]]] = [
     {"loading": set()},
     {"synthetic": set()},
     {"builders": set()},
-    {"mixtures": set(), "sources": set(), "build": set(), "inspect": set(), "precompute_depth": set()},
+    {
+        "mixtures": set(),
+        "sources": set(),
+        "build": set(),
+        "inspect": set(),
+        "fit": {"build", "inspect"},
+        "precompute_depth": set(),
+    },
 ]
 # What records and generators need of the library: neither models nor training.
 DATA_MAY_IMPORT = {"batch", "config", "io", "geometry", "cli", "runtime", "body", "rendering", "depth", "checkpoints"}
