@@ -30,7 +30,10 @@ def main(
     smooth: bool = True,
     refine: bool = True,
     keypoints: str = "",
+    adapt: int = 0,
     seconds: float = 0.0,
+    planted_feet: bool = True,
+    up: tuple[float, float, float] | None = None,
 ) -> None:
     """Writes, per image, numbers (.json, .npz), a mesh (.glb), an overlay and the decoder's sampling points.
 
@@ -59,7 +62,7 @@ def main(
             HMR_JAX_BODIES is searched.
         camera: hmr2: the very long lens of HMR2.0, 5,000 px for a crop of 256 px, and its formula of the translation.
         only: what is written, of json,npz,glb,overlay,details,obj,ply,html,turntable; by default the first five. Of
-            videos json,npz,glb,bvh,overlay,usd,pkl,html,rrd; by default the first five, and always json.
+            videos json,npz,glb,bvh,overlay,usd,pkl,html,rrd,track; by default the first five, and always json.
         overlay: whether images with the bodies and with details are drawn.
         recursive: whether folders are searched with all that are in them.
         again: predict images again whose results of the same request are there.
@@ -67,7 +70,11 @@ def main(
         refine: whether bodies are moved onto the landmarks that the network's encoder finds, and onto keypoints.
         keypoints: of the people, onto which their bodies are moved: a folder of OpenPose's files, a data set or results
             of COCO, or JSON {file name: [[[x, y, confidence], ...], ...]}; without boxes they say where people are.
+        adapt: steps of training on each person's keypoints or landmarks before the person is predicted, in place of
+            --refine: EFT, for research; 0: none.
         seconds: of a camera that are recorded; by default until Ctrl+C.
+        planted_feet: whether feet that stand are held where they stand, in smoothed motions of videos.
+        up: direction against gravity in the axes of a video's camera, 0 -1 0 if it is level; by default that of people.
     """
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
@@ -77,6 +84,7 @@ def main(
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images, is_video, is_webcam
+    from hmr_jax.training.adaptation import adapting_predictor
     from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VIDEO_KINDS
 
     runtime.set_up(inference=True)
@@ -91,11 +99,15 @@ def main(
     cameras = read_intrinsics(intrinsics, paths)
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None and points is None else None
-    predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera, refine=refine)
+    if adapt:
+        predictor: Predictor = adapting_predictor(checkpoint, adapt, body, camera=camera)
+    else:
+        predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera, refine=refine)
     predictor.detector = finder
     if videos:
         recorded = list(_recorded(videos, output, seconds))
-        for path in _of_videos(predictor, recorded, output, people, cameras, kinds, smooth, axes):
+        options: Any = {"kinds": kinds, "smooth": smooth, "axes": axes, "up": up, "planted_feet": planted_feet}
+        for path in _of_videos(predictor, recorded, output, people, cameras, **options):
             print(path)
         return
     stages = Stages()
@@ -118,7 +130,7 @@ def _recorded(videos, output: Path, seconds: float) -> Iterator[Path]:
         yield path
 
 
-def _of_videos(predictor, videos, output: Path, boxes, cameras, kinds, smooth: bool, axes) -> Iterator[Path]:
+def _of_videos(predictor, videos, output: Path, boxes, cameras, **options: Any) -> Iterator[Path]:
     """The files written of some videos."""
     from hmr_jax.geometry.intrinsics import intrinsics_of_each
     from hmr_jax.inference.result_files import result_names
@@ -130,5 +142,5 @@ def _of_videos(predictor, videos, output: Path, boxes, cameras, kinds, smooth: b
         if (file := video_file(output, name, "overlay")).resolve() in inputs:
             raise ValueError(f"{file} would be overwritten by the overlay of {path}: choose another --output.")
     for path, name, camera in zip(videos, names, intrinsics_of_each(cameras, len(videos)), strict=True):
-        result = predict_video(predictor, path, output, boxes, camera, kinds, smooth, name=name, axes=axes)
+        result = predict_video(predictor, path, output, boxes, camera, name=name, **options)
         yield from result.files

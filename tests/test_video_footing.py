@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from standing import FRAMES, standing_person
 
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
@@ -13,7 +14,6 @@ from hmr_jax.video.footing import POINTS, find_stances, planted
 from hmr_jax.video.motion import Motion, posed_again
 from hmr_jax.video.posing import Posing
 
-FRAMES, RATE = 60, 30
 FEET = [KEYPOINTS_44.index(f"openpose_{name}") for name in POINTS]
 ANKLES = [SMPL_24.index("left_ankle"), SMPL_24.index("right_ankle")]
 
@@ -25,20 +25,7 @@ def posing():
 
 @pytest.fixture
 def standing(posing):
-    """A person who stands three metres away with bent knees."""
-    rotations = np.zeros((FRAMES, 24, 3), np.float32)
-    rotations[:, 0, 0] = np.pi
-    for side in ("left", "right"):
-        for part, angle in (("hip", -0.4), ("knee", 0.8), ("ankle", -0.4)):
-            rotations[:, SMPL_24.index(f"{side}_{part}"), 0] = angle
-    motion = Motion(
-        frames=np.arange(FRAMES), times=np.arange(FRAMES) / RATE, boxes=np.tile([[0.0, 0, 9, 9]], (FRAMES, 1)),
-        predicted=np.ones(FRAMES, bool), rotations=rotations, betas=np.zeros((FRAMES, 10), np.float32),
-        translation=np.tile(np.float32([0, 0, 3]), (FRAMES, 1)), joints=np.zeros((FRAMES, 24, 3)),
-        keypoints_3d=np.zeros((FRAMES, 44, 3)), keypoints_image=np.zeros((FRAMES, 44, 2)),
-        focal_length=np.array([500.0, 500]), principal_point=np.array([320.0, 240]),
-    )  # fmt: skip
-    return posed_again(motion, posing)
+    return standing_person(posing)
 
 
 def speeds(motion: Motion) -> np.ndarray:

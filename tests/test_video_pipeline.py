@@ -61,6 +61,34 @@ def test_smoothed_bodies_have_one_shape_and_stay_where_they_were_seen(tmp_path):
     assert np.abs(np.diff(motion.keypoints_image, 2, 0)).mean() < np.abs(np.diff(before.keypoints_image, 2, 0)).mean()
 
 
+def test_a_person_has_a_json_file_on_request(tmp_path):
+    result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, kinds=("npz", "track"))
+    assert [path.name for path in result.files] == ["a_person_0.npz", "a_person_0.json", "a_video.json"]
+    track = json.loads((tmp_path / "out" / "a_person_0.json").read_text())
+    with np.load(tmp_path / "out" / "a_person_0.npz") as file:
+        for name in ("poses", "trans", "world_trans", "keypoints_image", "joints"):
+            np.testing.assert_allclose(track[name], file[name], rtol=1e-5, atol=1e-6)
+    assert len(track["joint_names"]) == 24
+    assert track["video"]["file"] == "a.mp4"
+
+
+def test_motions_are_also_in_level_axes(tmp_path):
+    path = clips.clip(tmp_path / "a.mp4", people=2)
+    result = run(path, tmp_path, kinds=("npz",), up=(0, -1, 0))
+    world = json.loads((tmp_path / "out" / "a_video.json").read_text())["shots"][0]["world"]
+    assert world["source"] == "given"
+    np.testing.assert_allclose(world["rotation"], np.diag([1, -1, -1]), atol=1e-6)
+    for number, person in enumerate(result.people):
+        with np.load(tmp_path / "out" / f"a_person_{number}.npz") as file:
+            root = file["joints"][:, 0]
+            moved = (root + file["trans"]) @ np.array(world["rotation"]).T + world["translation"]
+            np.testing.assert_allclose(file["world_trans"] + root, moved, atol=1e-4)
+            np.testing.assert_allclose(file["world_rotation"], person.world.rotation)
+    assert run(path, tmp_path, kinds=("json",)).people[0].world.source == "people"
+    with pytest.raises(ValueError, match="give three numbers"):
+        run(path, tmp_path, kinds=("json",), up=(0, 0, 0))
+
+
 def test_without_smoothing_predictions_stay_as_they_are(tmp_path):
     result = run(clips.clip(tmp_path / "a.mp4", 12), tmp_path, kinds=("npz", "glb", "bvh"), smooth=False)
     motion = result.people[0].motion

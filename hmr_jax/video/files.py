@@ -26,7 +26,7 @@ from hmr_jax.video.kinds import VIDEO_KINDS, VideoKind
 from hmr_jax.video.posing import Posing
 from hmr_jax.video.results import SCHEMA, PersonTrack, VideoResult
 
-_OF_PEOPLE = {"npz": ".npz", "glb": ".glb", "bvh": ".bvh", "usd": ".usdc"}
+_OF_PEOPLE = {"npz": ".npz", "glb": ".glb", "bvh": ".bvh", "usd": ".usdc", "track": ".json"}
 _OF_VIDEOS = {"pkl": "_people.pkl", "html": "_video.html", "rrd": "_video.rrd", "overlay": "_overlay.mp4"}
 _LARGEST_SHOWN = 100 << 20  # bytes of a video inside a page
 
@@ -93,6 +93,8 @@ def write_person(
             write_animated_glb(path, person.rig, person.animation, color, axes)
         elif kind == "bvh":
             write_bvh(path, person.rig, person.animation, axes)
+        elif kind == "track":
+            write_json(path, result.track(person))
         else:
             write_usd(path, person.rig, person.animation, rate, color, axes)
         written.append(path)

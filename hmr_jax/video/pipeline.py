@@ -9,9 +9,10 @@ and, after smoothing, bodies are drawn. No pass keeps images, crops or vertices.
 Shapes: T frames of the video, n boxes of a frame.
 """
 
+import dataclasses
 import hashlib
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from hmr_jax.video.results import PersonTrack, VideoResult
 from hmr_jax.video.smoothing import HALF_WIDTH
 from hmr_jax.video.tracks import GAP, SHORTEST, follow
 from hmr_jax.video.work import Work
+from hmr_jax.video.world import world_of
 
 _SEARCHES = 10  # per second, if nothing else is asked for
 
@@ -65,6 +67,7 @@ def predict_video(
     name: str | None = None,
     axes: Axes = "opengl",
     planted_feet: bool = True,
+    up: Sequence[float] | np.ndarray | None = None,
 ) -> VideoResult:
     """Predicts the people of a video, and writes files of each, `NAME_person_0.npz`, .glb, .bvh, and of the whole,
     `NAME_video.json` and `NAME_overlay.mp4`.
@@ -87,6 +90,7 @@ def predict_video(
         name: of the files, without ending. None: that of the video.
         axes: of the .glb, .bvh and .usdc files.
         planted_feet: whether feet that stand are held, see `hmr_jax.video.footing`; only where tracks are smoothed.
+        up: (3,) direction against gravity in the camera's axes, see `hmr_jax.video.world`. None: that of the people.
 
     Returns:
         The people.
@@ -101,6 +105,8 @@ def predict_video(
         raise ValueError(f"{path}: the name is too long for those of the results; shorten it.")
     if not (gap >= 0 and shortest >= 0 and smoothing > 0):
         raise ValueError(f"gap {gap}, shortest {shortest} and smoothing {smoothing} must be seconds, not negative.")
+    if up is not None and not (np.shape(up) == (3,) and np.isfinite(up).all() and np.linalg.norm(up) > 0):
+        raise ValueError(f"up is {up}: give three numbers, such as 0, -1, 0 for a camera that is level.")
     check_video_kinds(kinds, axes)
     info = read_info(path)
     camera = None
@@ -124,7 +130,7 @@ def predict_video(
     times, shots, tracks = _follow(work, gap, shortest if found else 0.0, every - 1 if found else 0, steady=found)
     predict(predictor, path, info, work, _plan(tracks, info), intrinsics)
     posing = Posing(predictor.body)
-    people = []
+    people: list[PersonTrack] = []
     for number, motion in enumerate(_motions(work, tracks, times)):
         whole = filled(motion, posing)
         shown = smoothed(whole, posing, smoothing) if smooth else whole
@@ -132,6 +138,7 @@ def predict_video(
             shown = planted(shown, posing)
         betas = mean_shape(shown.betas, shown.predicted.astype(float))
         people.append(PersonTrack(number, shown, whole, betas, rig_of(predictor.body, betas)))
+    people = _in_worlds(people, shots, up)
     if not people:
         warnings.warn(f"No people were found in {path.name}.", stacklevel=2)
     result = VideoResult(info, times, shots, people, _header(predictor, path, info, len(times)))
@@ -242,6 +249,16 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
             )
         )
     return made
+
+
+def _in_worlds(people: list[PersonTrack], shots: list[tuple[int, int]], up: Any) -> list[PersonTrack]:
+    """The people, each with the world of its shot."""
+    made = []
+    for low, high in shots:
+        own = [person for person in people if low <= person.motion.frames[0] < high]
+        world = world_of([person.motion for person in own], up) if own else None
+        made += [dataclasses.replace(person, world=world) for person in own]
+    return sorted(made, key=lambda person: person.number)
 
 
 def _write(

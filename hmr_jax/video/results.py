@@ -18,6 +18,7 @@ from hmr_jax.rendering.animation import Animation, Rig
 from hmr_jax.rendering.export import plain
 from hmr_jax.video.frames import VideoInfo
 from hmr_jax.video.motion import Motion
+from hmr_jax.video.world import World, in_world
 
 if TYPE_CHECKING:
     import pandas
@@ -40,6 +41,8 @@ class PersonTrack:
     """(10,) the one shape of the person."""
     rig: Rig
     """The body of this shape, for animation tools."""
+    world: World | None = None
+    """Level axes of the person's shot."""
 
     @property
     def animation(self) -> Animation:
@@ -65,6 +68,11 @@ class PersonTrack:
         }
         if motion.sigma is not None:
             made["sigma"] = motion.sigma.astype(np.float32)
+        if self.world is not None:
+            orientations, translations = in_world(self.world, motion)
+            made["world_orient"] = orientations.astype(np.float32)
+            made["world_trans"] = translations.astype(np.float32)
+            made["world_rotation"], made["world_translation"] = self.world.rotation, self.world.translation
         if np.ptp(motion.betas, 0).max() > 0:
             made["frame_betas"] = motion.betas.astype(np.float32)
         return made
@@ -103,7 +111,12 @@ class VideoResult:
     def summary(self) -> dict[str, Any]:
         """What the video is, its shots, and who is in it when."""
         camera = self.people[0].motion.camera._asdict() if self.people else None
-        shots = [{"first_frame": low, "last_frame": high - 1} for low, high in self.shots]
+        shots: list[dict[str, Any]] = [{"first_frame": low, "last_frame": high - 1} for low, high in self.shots]
+        for shot in shots:
+            worlds = [
+                one.world for one in self.people if shot["first_frame"] <= one.motion.frames[0] <= shot["last_frame"]
+            ]
+            shot["world"] = worlds[0]._asdict() if worlds and worlds[0] is not None else None
         people = [person.summary() for person in self.people]
         return plain({"schema": SCHEMA, **self.about, "camera": camera, "shots": shots, "people": people})
 
@@ -112,6 +125,11 @@ class VideoResult:
         made = self.summary() | {"joint_names": list(SMPL_24), "keypoint_names": list(KEYPOINTS_44)}
         made["people"] = [one | person.arrays() for one, person in zip(made["people"], self.people, strict=True)]
         return plain(made)
+
+    def track(self, person: PersonTrack) -> dict[str, Any]:
+        """What is known of a person, and of the video: only dictionaries, lists, numbers and text."""
+        names = {"joint_names": list(SMPL_24), "keypoint_names": list(KEYPOINTS_44)}
+        return plain({"schema": SCHEMA, **self.about, **names, **person.summary(), **person.arrays()})
 
     def to_pandas(self) -> "pandas.DataFrame":
         """A row per person and frame, with the index (person, frame).
