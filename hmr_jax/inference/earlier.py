@@ -23,9 +23,7 @@ def what_is_common(predictor: Predictor, **options: Any) -> dict[str, Any]:
         "version": __version__,
         "config": to_dict(predictor.config),
         "parameters": predictor.parameters_hash,
-        "upright": predictor.upright,
-        "refine": predictor.refine,
-        "crop_focal_length": predictor.crop_focal_length,
+        "settings": predictor.settings,
         "detector": [type(detector).__name__, file_identity(getattr(detector, "path", ""))] if detector else None,
     } | options
 

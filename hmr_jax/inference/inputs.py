@@ -94,6 +94,13 @@ def usable(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(boxes)[usable_boxes(boxes, (shape[1], shape[0]))].reshape(-1, 4)
 
 
+def whole_boxes(text: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """(4,) the whole of each image; raises ValueError if the text is not "whole"."""
+    if text != "whole":
+        raise ValueError(f"Boxes '{text}': give arrays, None to find the people, or \"whole\".")
+    return [np.array([0, 0, image.shape[1], image.shape[0]]) for image in images]
+
+
 def one_per_image(given: Any, count: int, what: str, wanted: str) -> list[Any]:
     """What is given for each of some images; raises ValueError if it is of another number of them, or no list."""
     several = list(given) if np.iterable(given) and not isinstance(given, str | bytes | dict) else None

@@ -31,7 +31,7 @@ from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square
 from hmr_jax.geometry.crops import CropInTurns, extract_crop
 from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
-from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable
+from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable, whole_boxes
 from hmr_jax.inference.keypoint_files import boxes_of_keypoints, each_person, given_keypoints
 from hmr_jax.inference.landmarks import landmarks_in_image
 from hmr_jax.inference.loading import load
@@ -154,6 +154,11 @@ class Predictor:
             self.checkpoint, self.body.topology, self.body.faces, self.config.model.focal_length, width / height
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What predictions depend on beside configuration and parameters."""
+        return {"upright": self.upright, "refine": self.refine, "crop_focal_length": self.crop_focal_length}
+
     @functools.cached_property
     def parameters_hash(self) -> str:
         """A hash of the parameters, 32 hexadecimal digits."""
@@ -211,18 +216,13 @@ class Predictor:
         self.check_takes_depth(depth is not None)
         if self._takes_depth:
             check_depth(arrays, depth)
-        if is_one(images) and keypoints is not None:
-            keypoints = [keypoints]
-        points = given_keypoints(keypoints, len(photos))
+        points = given_keypoints([keypoints] if is_one(images) and keypoints is not None else keypoints, len(photos))
         if boxes is None and keypoints is not None:
             boxes = boxes_of_keypoints(points)
         elif boxes is None:
             boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
-            if boxes != "whole":
-                raise ValueError(f"Boxes '{boxes}': give arrays, None to find the people, or \"whole\".")
-            boxes = [np.array([0, 0, image.shape[1], image.shape[0]]) for image in arrays]
-            enlarge = 1.0  # an image has room around the person
+            boxes, enlarge = whole_boxes(boxes, arrays), 1.0  # an image has room around the person
         boxes = one_per_image(boxes, len(photos), "boxes", "one array of boxes per image")
         people = list(self._people(photos, boxes, enlarge, points))  # every box is checked before the first batch
         predicted = in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)

@@ -93,21 +93,8 @@ class Refiner:
         ]
 
     def to_what_is_seen(self, people: Sequence[PersonPrediction]) -> list[PersonPrediction]:
-        """The same with the keypoints that a user gave, or else with the landmarks that the encoder found."""
-        count = len(people)
-        keypoints, sigma = np.zeros((count, 44, 2)), np.full((count, 44), np.inf)
-        for i, person in enumerate(people):
-            if person.keypoints_given is not None:
-                numbers, found = list(range(44)), person.keypoints_given
-                seen = found[:, 2] > 0
-            elif person.landmarks is not None:
-                numbers, found = list(LANDMARK_OF), person.landmarks[list(LANDMARK_OF.values())]
-                seen = found[:, 2] > _VISIBLE
-            else:
-                continue
-            spread = LANDMARKS * person.box_size / np.maximum(found[:, 2], _VISIBLE)
-            keypoints[i, numbers], sigma[i, numbers] = found[:, :2], np.where(seen, spread, np.inf)
-        return self(people, keypoints, sigma)
+        """The same with `keypoints_of` the people."""
+        return self(people, *keypoints_of(people))
 
     def _start(self, people: Sequence[PersonPrediction]) -> Pose:
         rotations = np.stack([np.concatenate([one.global_orient, one.body_pose]) for one in people])
@@ -151,6 +138,24 @@ class Refiner:
             camera=np.array([2 * self._focal / placed[2], *placed[:2]], np.float32),
             moved=float(np.linalg.norm(after - before, axis=-1).mean()),
         )
+
+
+def keypoints_of(people: Sequence[PersonPrediction]) -> tuple[np.ndarray, np.ndarray]:
+    """The keypoints that a user gave, or else those that the encoder found: (B, K, 2) px, and sigma (B, K) px."""
+    count = len(people)
+    keypoints, sigma = np.zeros((count, 44, 2)), np.full((count, 44), np.inf)
+    for i, person in enumerate(people):
+        if person.keypoints_given is not None:
+            numbers, found = list(range(44)), person.keypoints_given
+            seen = found[:, 2] > 0
+        elif person.landmarks is not None:
+            numbers, found = list(LANDMARK_OF), person.landmarks[list(LANDMARK_OF.values())]
+            seen = found[:, 2] > _VISIBLE
+        else:
+            continue
+        spread = LANDMARKS * person.box_size / np.maximum(found[:, 2], _VISIBLE)
+        keypoints[i, numbers], sigma[i, numbers] = found[:, :2], np.where(seen, spread, np.inf)
+    return keypoints, sigma
 
 
 def _error(seen: Keypoints2D, keypoints: np.ndarray) -> np.ndarray:
