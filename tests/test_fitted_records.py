@@ -16,10 +16,11 @@ from data_pipelines import records
 from data_pipelines.build import build
 from data_pipelines.builders.formats import fitted_records
 from data_pipelines.builders.formats.fitted_records import HMR2_CAMERA, MISTAKEN, FittedRecords
-from data_pipelines.builders.labels.fits import Fitted, RecordFitter, Rules, camera_of_record, offsets
+from data_pipelines.builders.labels.fits import EXCHANGED, Fitted, RecordFitter, Rules, camera_of_record, offsets
 from data_pipelines.fit import fit, main
 from data_pipelines.sources import make_source
 from hmr_jax import cli
+from hmr_jax.body.joints import KEYPOINTS_44_FLIP
 from hmr_jax.body.labelled import load_labelled_bodies
 from hmr_jax.config import DatasetConfig
 
@@ -46,6 +47,11 @@ def off_at(made, joint, shift):
     return made | {"keypoints_2d": points}
 
 
+def exchanged(row):
+    made = record(row)
+    return made | {"keypoints_2d": made["keypoints_2d"][KEYPOINTS_44_FLIP]}
+
+
 def error(fitted, row):
     """MPJPE, mm."""
     made, true = fitted.record, people()["keypoints_3d"][row, :, :3]
@@ -67,6 +73,8 @@ def fitted():
         "nobody": nobody,
         "scattered": off_at(record(3), COCO_OF_44[::2], np.random.default_rng(0).normal(0, 60, (9, 2))),
         "no camera": record(0, camera=False),
+        "exchanged": exchanged(3),
+        "exchanged too": exchanged(4),
     }
     found = RecordFitter(load_labelled_bodies("default"), Rules())(list(cases.values()))
     return dict(zip(cases, found, strict=True))
@@ -109,6 +117,11 @@ def test_people_of_few_keypoints_are_not_fitted(fitted, case):
 
 def test_keypoints_of_no_body_are_refused(fitted):
     assert fitted["scattered"].reason.startswith("fit: ")
+
+
+@pytest.mark.parametrize("case", ["exchanged", "exchanged too"])
+def test_exchanged_sides_are_found_out_where_the_body_is_unlikely(fitted, case):
+    assert fitted[case].reason == EXCHANGED
 
 
 def test_without_a_camera_one_is_assumed(fitted):

@@ -20,7 +20,7 @@ from data_pipelines.records import Record
 from data_pipelines.records.drawing import FOCAL
 from hmr_jax.body.fitting import KeypointFit, KeypointFitter, KeypointsAround, in_image, load_pose_prior
 from hmr_jax.body.fitting.pose_prior import PoseFlow
-from hmr_jax.body.joints import PELVIS_44
+from hmr_jax.body.joints import KEYPOINTS_44_FLIP, PELVIS_44
 from hmr_jax.body.labelled import HEIGHTS, LabelledBodies
 from hmr_jax.geometry.intrinsics import camera_of
 
@@ -38,6 +38,13 @@ BEYOND = np.radians(20)
 FARTHEST_POSE = 0.65
 """Root mean square of a pose's numbers in the prior's normal. It is 1 for the poses that it learned, but a fit keeps to
 what is seen: that of 98 in 100 sound fits is below 0.64."""
+
+
+EXCHANGED = "keypoints: left and right seem to be exchanged"
+LIKELIER = 10.0
+"""By how much less a fit must cost to be preferred, in squared standard deviations: 150 times as likely."""
+WELL = 20.0
+"""Cost below which exchanged sides could hardly cost that much less."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,24 @@ class RecordFitter:
                 found[row] = Fitted(chosen[number], "fit: not finite")
                 if finite[number]:
                     found[row] = self._judged(chosen[number], cameras[number], fit, number, poses, unlikely)
+            asked = [number for number, row in enumerate(rows) if not found[row].reason and fit.cost[number] > WELL]
+            likelier = self._likelier_exchanged([chosen[number] for number in asked], cameras[asked], fit.cost[asked])
+            for number in np.array(asked, int)[likelier]:
+                found[rows[number]] = found[rows[number]]._replace(reason=EXCHANGED)
         return found
 
     def _refusal(self, record: Record) -> str:
         """Why a record is not fitted."""
         fewest = self._rules.fewest
         return f"keypoints: fewer than {fewest}" if (record["keypoints_2d"][:, 2] > 0).sum() < fewest else ""
+
+    def _likelier_exchanged(self, records: Sequence[Record], cameras: np.ndarray, cost: np.ndarray) -> np.ndarray:
+        """(N,) whether the keypoints of records, whose fits cost so much, are far likelier with the sides exchanged."""
+        if not records:
+            return np.zeros(0, bool)
+        names = ("keypoints_2d", "keypoints_3d")
+        mirrored = [record | {name: record[name][KEYPOINTS_44_FLIP] for name in names} for record in records]
+        return self._fitter(_terms(mirrored, cameras, self._rules.sigma)).cost + LIKELIER < cost
 
     def _judged(
         self, record: Record, camera: np.ndarray, fit: KeypointFit, row: int, poses: np.ndarray, unlikely: np.ndarray
