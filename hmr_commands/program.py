@@ -34,6 +34,7 @@ COMMANDS = {
     "prepare": Command("hmr_jax.body.prepare", "convert SMPL files once, and list what is missing"),
     "convert": Command("hmr_jax.weights.convert", "convert a published checkpoint"),
     "launch-local": Command("hmr_jax.distributed.launch_local", "run a command as several processes, as if on hosts"),
+    "size": Command("hmr_jax.training.sizing", "memory and network that a recipe needs on N devices"),
     "protocols": Command("hmr_jax.protocols.__main__", "list the evaluation protocols, or describe one"),
 }
 PROGRAM = "hmr"
