@@ -95,6 +95,15 @@ def test_the_table_has_a_row_for_each_size():
     assert lines[3] == "| 8 | 1 | 0 | 2 | 0.000977 | ? | ? | ? | ? |"
 
 
+def test_efficiency_on_paper_is_that_of_rings():
+    size = sizing.Size(8, 800_000_000, 0, 0, 0, 0, 0.0, {"all-reduce": 800_000_000})
+    assert sizing.efficiency(size, 1, 1, 0.1, 100.0, 10.0) == (0.0, pytest.approx(0.1 / (0.1 + 2 * 0.7 / 100)))
+    between, share = sizing.efficiency(size, 1, 2, 0.1, 100.0, 10.0)
+    assert between == 1e8
+    assert share == pytest.approx(0.1 / (0.1 + 2 * 0.7 / 100 + 0.1 / 10))
+    assert "| 256 |" in sizing.scaling_table(size, 1, 0.1, 100.0, 10.0)
+
+
 def small(path: Path) -> Config:
     """A configuration with few blocks, channels and examples, but all of its parts."""
     config = cli.load_config(path)

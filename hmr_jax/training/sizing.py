@@ -11,6 +11,7 @@ from hmr_jax.cli import ConfigFields
 from hmr_jax.config import Config
 
 GIB = 2**30
+_RING = {"all-reduce": 2.0}  # how often each byte of a result travels; that of other operations once
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ class Size:
         return self.parameters + self.frozen + self.optimizer + self.batch + max(self.temporary, 0)
 
 
-def main(config: ConfigFields, devices: int = 8, compiled: bool = True) -> None:
+def main(
+    config: ConfigFields,
+    devices: int = 8,
+    compiled: bool = True,
+    step_ms: float = 0.0,
+    node_gbs: float = 450.0,
+    network_gbs: float = 50.0,
+) -> None:
     """Prints what each device holds, and what devices send each other in a step, without training anything.
 
     Args:
@@ -45,13 +53,20 @@ def main(config: ConfigFields, devices: int = 8, compiled: bool = True) -> None:
         devices: how many the recipe is split over.
         compiled: whether the step is compiled, which takes minutes for large encoders and tells activations and
             traffic.
+        step_ms: the time of a step on one device with its share of the batch. With it, the efficiency on more nodes of
+            so many `devices` each is predicted, at the same batch for each device.
+        node_gbs: what a device receives from the others of its node, GB/s.
+        network_gbs: what a device receives from other nodes, GB/s.
     """
     import jax
 
     os.environ["HMR_JAX_PLAIN"] = "1"  # kernels for CPUs cannot be split
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
-    print(table([size_of(config, devices, compiled)]))
+    size = size_of(config, devices, compiled)
+    print(table([size]))
+    if step_ms and compiled:
+        print("\n" + scaling_table(size, config.mesh.fsdp, 1e-3 * step_ms, node_gbs, network_gbs))
 
 
 def size_of(config: Config, devices: int, compiled: bool = True) -> Size:
@@ -94,6 +109,39 @@ def table(sizes: Iterable[Size]) -> str:
         ]  # fmt: skip
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n\nGiB of one device; of one step: TFLOP that it computes and GiB that it receives."
+
+
+def efficiency(
+    size: Size, fsdp: int, nodes: int, step_seconds: float, node_gbs: float, network_gbs: float
+) -> tuple[float, float]:
+    """Weak scaling on paper, by rings in the node and between nodes, with nothing hidden behind computation.
+
+    Args:
+        size: of a node.
+        fsdp: devices over which its parameters are split.
+        nodes: how many.
+        step_seconds: of one device alone.
+        node_gbs: what a device receives in its node, GB/s.
+        network_gbs: what it receives from other nodes, GB/s.
+
+    Returns:
+        Bytes that a device receives from other nodes in a step, and the share of the time in which it computes.
+    """
+    part = (size.devices - 1) / size.devices
+    inside = sum(_RING.get(kind, 1.0) * part * count for kind, count in size.collectives.items())
+    gradients = size.parameters * fsdp / size.devices  # a device's part, after its node has added up
+    between = 2 * (nodes - 1) / nodes * gradients
+    sending = inside / (1e9 * node_gbs) + between / (1e9 * network_gbs)
+    return between, step_seconds / (step_seconds + sending)
+
+
+def scaling_table(size: Size, fsdp: int, step_seconds: float, node_gbs: float, network_gbs: float) -> str:
+    """A table in Markdown of `efficiency` for one, 8 and 32 nodes."""
+    rows = ["| devices | from other nodes, GiB | efficiency |", "|---|---|---|"]
+    for nodes in (1, 8, 32):
+        between, share = efficiency(size, fsdp, nodes, step_seconds, node_gbs, network_gbs)
+        rows.append(f"| {nodes * size.devices} | {_gib(round(between))} | {100 * share:.1f} % |")
+    return "\n".join(rows)
 
 
 def _gib(size: int) -> str:
