@@ -27,7 +27,8 @@ from fuzz_loop import answer, run_for_minutes
 
 from hmr_jax.geometry.boxes import LARGEST, SMALLEST, as_boxes, check_box, square_box
 from hmr_jax.geometry.crops import extract_crop
-from hmr_jax.geometry.intrinsics import camera_of, intrinsics_of_each
+from hmr_jax.geometry.distortion import distort, invert
+from hmr_jax.geometry.intrinsics import camera_of, image_camera, intrinsics_of_each
 from hmr_jax.inference.given import read_boxes
 from hmr_jax.inference.inputs import image_list
 from hmr_jax.io.images import read_image
@@ -187,6 +188,29 @@ def check_intrinsics(rng: random.Random) -> None:
         assert max(size) / 10 <= focal.min() * 1.00001
 
 
+def check_lens(rng: random.Random) -> None:
+    size = rng.randint(8, 2000), rng.randint(8, 2000)
+    focal = rng.uniform(0.5, 3) * max(size)
+    count = rng.choice((4, 4, 5, 5, 8, 12, 14, rng.randint(0, 15)))
+    given: Any = {
+        rng.choice(("matrix", "intrinsics")): [focal, focal, rng.uniform(0, 1) * size[0], rng.uniform(0, 1) * size[1]],
+        "distortion": [rng.gauss(0, 0.1) for _ in range(min(count, 12))] + [0.0] * (count - 12),
+        "fisheye": rng.random() < 0.3,
+    }
+    if rng.random() < 0.4:
+        given[rng.choice((*given, "x"))] = rng.choice((number(rng), anything(rng), [number(rng)] * 5))
+    (each,) = intrinsics_of_each(given, 1)
+    camera = image_camera(size, each)
+    if camera.lens is None:
+        return
+    middle = np.array([size]) / 2
+    ideal, inside = invert((middle - camera.principal_point) / camera.focal_length, *camera.lens)
+    shown = distort(ideal, *camera.lens) * camera.focal_length + camera.principal_point
+    assert np.isfinite(shown).all()
+    if inside.all():
+        np.testing.assert_allclose(shown, middle, atol=1e-3 * max(size))
+
+
 def check_memory(rng: random.Random) -> None:
     shape = tuple(rng.choice((0, 1, 2, 3, 3, 4, 9, 12)) for _ in range(rng.choice((1, 2, 3, 3, 3, 4, 5))))
     dtype = rng.choice((np.uint8, np.uint8, np.uint8, np.uint16, np.float32, bool, np.int64))
@@ -199,7 +223,8 @@ def check_memory(rng: random.Random) -> None:
         assert image.size
 
 
-CHECKS = {"image": check_image, "boxes": check_boxes, "intrinsics": check_intrinsics, "memory": check_memory}
+CHECKS = {"image": check_image, "boxes": check_boxes, "intrinsics": check_intrinsics, "lens": check_lens,
+          "memory": check_memory}  # fmt: skip
 
 
 def one(kind: str, seed: int) -> bool:
