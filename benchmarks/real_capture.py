@@ -43,7 +43,7 @@ BONES = {
     "thigh": ("hip", "knee"),
     "shank": ("knee", "ankle"),
 }
-_TRACKING = "1"  # changes with what `find_joints` computes
+_TRACKING = "2"  # changes with what `find_joints` computes
 
 
 def main() -> None:
