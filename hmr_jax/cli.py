@@ -223,6 +223,6 @@ def _usage(program: str, others: Sequence[str]) -> str:
         *(f"  {name:<20} {title}" for name, title in titles.items()),
         "",
         "Every field of the configuration is an option, e.g. --steps 3000 --optim.learning-rate 3e-4.",
-        *(["There are also " + ", ".join(f"--{name.replace('_', '-')}" for name in others) + "."] if others else []),
+        *(["Further options: " + ", ".join(f"--{name.replace('_', '-')}" for name in others)] if others else []),
         f"{program} --config FILE --help lists all fields: type, value in this configuration, and meaning.",
     ])  # fmt: skip
