@@ -34,7 +34,7 @@ class Figure:
         self.body, self.config = load_body_model(), Config()
         self.checkpoint = {"name": "figure", "step": 0}
         self.detector, self.parameters_hash, self.upright, self.crop_focal_length = None, "figure", True, None
-        self.refine = False
+        self.settings = {"network": "figure"}
         self._rng = np.random.default_rng(0)
         self._joints, self._points = self._rng.normal(0, 0.3, (24, 3)), self._rng.normal(0, 0.3, (44, 3))
 

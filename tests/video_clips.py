@@ -74,7 +74,7 @@ class FakePredictor:
     def __init__(self, fails_at: int | None = None, sigma: bool = True):
         self.body = load_body_model()
         self.checkpoint = {"name": "fake", "step": 7}
-        self.detector, self.refine = None, False
+        self.detector, self.settings = None, {"network": "fake"}
         self.config, self.parameters_hash, self.upright, self.crop_focal_length = Config(), "fake", True, None
         self.fails_at, self.sigma = fails_at, sigma
         self.searched = self.predicted = 0
