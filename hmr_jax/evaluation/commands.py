@@ -47,6 +47,7 @@ class Settings:
     """Whether there are several results, so that `output` is a folder."""
 
 
+@distributed.ending_together()
 def run(
     checkpoints: Sequence[Path],
     predictions: Sequence[Path],

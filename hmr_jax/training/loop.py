@@ -150,6 +150,8 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                     break
             runs.finish(manager)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                runs.finish(manager)  # the save before may still be going on
             raise OSError(f"Training stopped: {error}. {run_folder.what_is_saved(run)}") from error
         if done < config.steps:
             logger.say(f"Stopped at step {done:,} of {config.steps:,}; the same command resumes from there.")
