@@ -43,7 +43,9 @@ class Figure:
         columns = [np.flatnonzero(image[HEIGHT // 2, :, 0] > 150) for image in images]
         return [np.array([[c.min(), 8, c.max() + 1, HEIGHT - 4]], np.float32) for c in columns]
 
-    def __call__(self, images: Any, boxes: Any = None, intrinsics: Any = None) -> list[PersonPrediction]:
+    def __call__(
+        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None
+    ) -> list[PersonPrediction]:
         """Predictions of the boxes of images."""
         return [self._person(i, image, box) for i, image in enumerate(images) for box in boxes[i]]
 

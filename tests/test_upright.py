@@ -28,9 +28,21 @@ def test_tilt_is_the_angle_of_the_trunk():
 
 
 def test_turns_of_exact_landmarks_are_the_tilts():
-    turns = find_turns(lambda who, turns: standing(TILTS[who] - turns), len(TILTS))
+    turns = find_turns(lambda who, turns: standing(TILTS[who] - turns), np.zeros(len(TILTS)))
     np.testing.assert_allclose((turns - TILTS + 180) % 360 - 180, 0, atol=1e-9)
     assert (np.abs(turns) <= 180).all()
+
+
+def test_who_is_upright_from_the_start_is_looked_at_once():
+    looks = []
+
+    def look(who, turns):
+        looks.append(len(who))
+        return standing(TILTS[who] - turns)
+
+    turns = find_turns(look, np.array(TILTS) + 3.0)
+    assert looks == [len(TILTS)]
+    np.testing.assert_allclose(turns, np.array(TILTS) + 3.0)
 
 
 def test_only_who_leans_is_looked_at_again_and_the_turns_are_those_of_the_last_looks():
@@ -40,7 +52,7 @@ def test_only_who_leans_is_looked_at_again_and_the_turns_are_those_of_the_last_l
         looks.append(dict(zip(who.tolist(), turns.tolist(), strict=True)))
         return standing(0.7 * (TILTS[who] - turns))  # a network that underestimates what it seldom sees
 
-    turns = find_turns(look, len(TILTS))
+    turns = find_turns(look, np.zeros(len(TILTS)))
     assert [list(seen) for seen in looks] == [[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [2, 3, 4, 5]]
     np.testing.assert_allclose(turns[:3], [0, 5.6, -40 * (1 - 0.3**2)], atol=1e-9)
     last = {number: turn for seen in looks for number, turn in seen.items()}
@@ -57,7 +69,7 @@ def test_crops_are_turned_by_whole_degrees():
     def encode(crops):
         return {"landmarks": standing(np.array([0.8 * (TILTS[n] - cut[n]) for n in crops[:, 0, 0, 0]]))}
 
-    turns, _, _ = look_upright(crop, encode, len(TILTS))
+    turns, _, _ = look_upright(crop, encode, np.zeros(len(TILTS)))
     assert (turns == np.rint(turns)).all()
     assert turns.tolist() == [cut[number] for number in range(len(TILTS))]
 

@@ -91,7 +91,7 @@ class FakePredictor:
                 found.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
         return np.array(found, np.float32).reshape(-1, 4)
 
-    def __call__(self, images, boxes, intrinsics=None):
+    def __call__(self, images, boxes, intrinsics=None, *, turns=None):
         made = []
         for index, (image, rows) in enumerate(zip(images, boxes, strict=True)):
             for box in rows:

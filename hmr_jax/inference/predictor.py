@@ -13,7 +13,7 @@ Shapes: H, W an image, n its boxes, S side of the crop.
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,18 +27,18 @@ from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap
 from hmr_jax.detection import Detector, PersonDetector, find_people
 from hmr_jax.export import ExportedNetwork
-from hmr_jax.geometry.boxes import ENLARGE, LARGEST, as_boxes, check_box, square_box
+from hmr_jax.geometry.boxes import ENLARGE, LARGEST
 from hmr_jax.geometry.crops import CropInTurns, extract_crop
+from hmr_jax.inference.asked import people_asked_for
 from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
-from hmr_jax.inference.inputs import Images, image_list, is_one, one_per_image, photos_of, usable, whole_boxes
-from hmr_jax.inference.keypoint_files import boxes_of_keypoints, each_person, given_keypoints
+from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, usable, whole_boxes
+from hmr_jax.inference.keypoint_files import boxes_of_keypoints, given_keypoints
 from hmr_jax.inference.landmarks import landmarks_in_image
 from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
-from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import place, place_as_hmr2, through_lens
 from hmr_jax.inference.refining import Refiner
 from hmr_jax.inference.upright import look_upright, turn_back
@@ -180,6 +180,7 @@ class Predictor:
         enlarge: float = ENLARGE,
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
         keypoints: Sequence | np.ndarray | None = None,
+        turns: Sequence[np.ndarray] | None = None,
     ) -> People:
         """Predicts the person in every box; the crops of all images share batches.
 
@@ -197,6 +198,8 @@ class Predictor:
             keypoints: per image (n, N, 3) x and y in px and confidence of a set of `keypoint_files.SETS`, one for each
                 box, or None; for one image, its array. Bodies are moved onto them. Without boxes they say where people
                 are.
+            turns: per image (n,) degrees clockwise from which on upright crops are looked for, as when the frame before
+                is known; None: 0.
 
         Returns:
             One prediction per box, in the order of images and boxes: a list, which can also be shown and written.
@@ -223,8 +226,9 @@ class Predictor:
             boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
             boxes, enlarge = whole_boxes(boxes, arrays), 1.0  # an image has room around the person
-        boxes = one_per_image(boxes, len(photos), "boxes", "one array of boxes per image")
-        people = list(self._people(photos, boxes, enlarge, points))  # every box is checked before the first batch
+        people = list(
+            people_asked_for(photos, boxes, enlarge, points, turns if self.upright else None)
+        )  # every box is checked before the first batch
         predicted = in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
         return People(predicted, photos, self.origin)
 
@@ -240,21 +244,6 @@ class Predictor:
         arrays = image_list(images)
         found = find_people(self.detector, arrays)
         return [usable(one.boxes, image.shape) for one, image in zip(found, arrays, strict=True)]
-
-    def _people(self, photos: Sequence[Photo], boxes, enlarge, keypoints) -> Iterator[dict]:
-        """Box, crop, camera and keypoints of each person: what is known before the network runs."""
-        for index, (photo, image_boxes, points) in enumerate(zip(photos, boxes, keypoints, strict=True)):
-            own_boxes = as_boxes(image_boxes, f"The boxes of image {index}")
-            of_each = each_person(points, len(own_boxes), f"Image {index}")
-            for number, (box, own) in enumerate(zip(own_boxes, of_each, strict=True)):
-                check_box(box, photo.size, f"Box {number} of image {index}")
-                center, side = square_box(box, enlarge)
-                yield {
-                    "image_index": index, "box": box.astype(np.float32), "box_center": center.astype(np.float32),
-                    "box_size": side, "focal_length": photo.camera.focal_length,
-                    "principal_point": photo.camera.principal_point, "camera_source": photo.camera.source,
-                    "lens": photo.camera.lens, "keypoints_given": own,
-                }  # fmt: skip
 
     def _run(self, images, batch: Sequence[dict], depth) -> list[PersonPrediction]:
         """Runs the network on a batch."""
@@ -275,7 +264,8 @@ class Predictor:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""
         if self.upright:
             squares = [self._square(images, person, CropInTurns) for person in batch]
-            turns, crops, encoded = look_upright(lambda number, turn: squares[number](turn), self._encoded, len(batch))
+            starts = np.array([person["box_turn"] for person in batch])
+            turns, crops, encoded = look_upright(lambda number, turn: squares[number](turn), self._encoded, starts)
             for person, turn in zip(batch, turns, strict=True):
                 person["box_turn"] = float(turn)
             squares_of = (
@@ -284,8 +274,6 @@ class Predictor:
             for person, found in zip(batch, landmarks_in_image(encoded["landmarks"], *squares_of), strict=True):
                 person["landmarks"] = found
             return crops, encoded
-        for person in batch:
-            person["box_turn"] = 0.0
         crops = np.stack([self._square(images, person, extract_crop) for person in batch])
         return crops, {"image": crops} | (
             crop_depths(depth, batch, self.config.data.crop_size) if self._takes_depth else {}

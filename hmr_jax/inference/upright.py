@@ -23,18 +23,18 @@ SETTLED = 4.0
 """A person who leans by less than this in the last crop, in degrees, is not looked at again."""
 
 
-def find_turns(look: Callable[[np.ndarray, np.ndarray], np.ndarray], count: int) -> np.ndarray:
+def find_turns(look: Callable[[np.ndarray, np.ndarray], np.ndarray], starts: np.ndarray) -> np.ndarray:
     """The turns of crops in which people are upright.
 
     Args:
         look: from the numbers (b,) of some people and the turns (b,) of their crops to landmarks (b, M, 2 or more) in
             crop coordinates.
-        count: number of people, B.
+        starts: (B,) degrees of the first crops.
 
     Returns:
         (B,) degrees in (-180, 180] by which each square is turned clockwise in the crop that was looked at last.
     """
-    turns, leaning = np.zeros(count), np.arange(count)
+    turns, leaning = np.array(starts, np.float64), np.arange(len(starts))
     for number in range(LOOKS):
         landmarks = look(leaning, turns[leaning])
         if number == LOOKS - 1:
@@ -49,7 +49,7 @@ def find_turns(look: Callable[[np.ndarray, np.ndarray], np.ndarray], count: int)
 
 
 def look_upright(
-    cut: Callable[[int, float], np.ndarray], encode: Callable[[np.ndarray], dict[str, np.ndarray]], count: int
+    cut: Callable[[int, float], np.ndarray], encode: Callable[[np.ndarray], dict[str, np.ndarray]], starts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Crops in which people are upright, and what the encoder says of them.
 
@@ -59,11 +59,12 @@ def look_upright(
     Args:
         cut: from the number of a person and the turn of the square in degrees to the crop (S, S, 3).
         encode: from crops (b, S, S, 3) to arrays (b, ...), of which "landmarks" is one.
-        count: number of people, B.
+        starts: (B,) degrees of the first crops.
 
     Returns:
         The turns (B,) in whole degrees, the crops (B, S, S, 3) and the arrays (B, ...).
     """
+    count = len(starts)
     crops: dict[int, np.ndarray] = {}
     encoded: dict[str, np.ndarray] = {}
 
@@ -74,7 +75,7 @@ def look_upright(
             encoded.setdefault(name, np.empty((count, *array.shape[1:]), array.dtype))[numbers] = array
         return encoded["landmarks"][numbers]
 
-    turns = np.rint(find_turns(look, count))
+    turns = np.rint(find_turns(look, starts))
     return turns, np.stack([crops[number] for number in range(count)]), encoded
 
 

@@ -35,7 +35,9 @@ GivenBoxes = Mapping[int, np.ndarray] | Sequence[np.ndarray] | None
 class VideoPredictor(Protocol):
     """What is needed of `hmr_jax.inference.Predictor`."""
 
-    def __call__(self, images: Any, boxes: Any = None, intrinsics: Any = None) -> list[PersonPrediction]:
+    def __call__(
+        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None
+    ) -> list[PersonPrediction]:
         """Predictions of the boxes of images."""
         ...
 
@@ -156,6 +158,7 @@ def predict(
     start = work.done("people")
     end = max(plan, default=-1) + 1
     rows: dict[str, list] = {}
+    turns = _last_turns(work)
     with progress(info, "posing bodies", start) as bar:
         part = start
         for number, frames in _batches(ahead(read_frames(path, start)), start, end):
@@ -164,16 +167,27 @@ def predict(
             if chosen:
                 images = [frames[i].image for i in chosen]
                 boxes = [np.array([box for _, box in plan[number + i]]) for i in chosen]
-                people = predictor(images, boxes, intrinsics)
+                starts = [np.array([turns.get(track, 0.0) for track, _ in plan[number + i]]) for i in chosen]
+                people = predictor(images, boxes, intrinsics, turns=starts)
                 owners = [(number + i, track) for i in chosen for track, _ in plan[number + i]]
                 for (frame, track), person in zip(owners, people, strict=True):
                     for name, value in (("frame", frame), ("track", track), *_row(person)):
                         rows.setdefault(name, []).append(value)
+                    turns[track] = person.box_turn
             bar.update(len(frames))
             if stop - part >= PART or stop == end:
                 work.add("people", stop, {name: np.array(values) for name, values in rows.items()})
                 rows, part = {}, stop
     work.finish("people")
+
+
+def _last_turns(work: Work) -> dict[int, float]:
+    """Degrees by which the last crop of each track was turned, in which the next person is nearly upright."""
+    return {
+        int(track): float(turn)
+        for part in work.parts("people")
+        for track, turn in zip(part.get("track", ()), part.get("box_turn", ()), strict=True)
+    }
 
 
 def _row(person: PersonPrediction) -> Iterator[tuple[str, Any]]:
@@ -185,6 +199,7 @@ def _row(person: PersonPrediction) -> Iterator[tuple[str, Any]]:
     yield "focal_length", np.asarray(person.focal_length, np.float32)
     yield "principal_point", np.asarray(person.principal_point, np.float32)
     yield "camera_source", getattr(person, "camera_source", "default")
+    yield "box_turn", person.box_turn
     if person.sigma is not None:
         yield "sigma", np.asarray(person.sigma, np.float32)
 
