@@ -192,7 +192,7 @@ def batches(pools: list[dict], row: int, size: int, seed: int) -> Iterator[Batch
 
 def main(
     folder: Path = Path("runs/fitted_labels"),
-    train: int = 512,
+    train: int = 384,
     test: int = 256,
     synthetic: int = 2048,
     steps: int = 240,
