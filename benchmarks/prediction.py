@@ -26,6 +26,7 @@ from hmr_jax import cli, runtime
 from hmr_jax.batch import zeros
 from hmr_jax.checkpoints.exported import load_shipped_encoder
 from hmr_jax.inference import Predictor
+from hmr_jax.inference.batches import batch_of_many
 from hmr_jax.inference.files import predict_files
 from hmr_jax.inference.results import DEFAULT_KINDS
 from hmr_jax.inference.stages import Stages
@@ -57,7 +58,7 @@ def main() -> None:
 
 def files(folder: Path, options: argparse.Namespace) -> None:
     """Images with boxes beside the bare network."""
-    predictor = Predictor.from_checkpoint()
+    predictor = Predictor.from_checkpoint(batch_size=batch_of_many())
     paths = write_images(folder / "photos", options.images, SIZE)
     boxes = [predictor.find_boxes(read_image(path))[0][:1] for path in paths]
     looks, people = recorded_looks(predictor, paths[:10], boxes[:10])
@@ -126,7 +127,7 @@ def video(folder: Path, options: argparse.Namespace) -> None:
     config = cli.load_config("configs/quickstart.py")
     init = jax.jit(build_model(config.model).init)
     params = dict(init(jax.random.key(0), zeros(1, config.data.crop_size))["params"])
-    predictor = Predictor(config, params | load_shipped_encoder(config.model.encoder.name))
+    predictor = Predictor(config, params | load_shipped_encoder(config.model.encoder.name), batch_of_many())
     source, rate = folder / "walk.mp4", Fraction(30)
     with writing_mp4(source, SIZE, rate) as writer:
         for number in range(options.frames):
@@ -143,7 +144,7 @@ def video(folder: Path, options: argparse.Namespace) -> None:
 
 def large(folder: Path, options: argparse.Namespace) -> None:
     """A large JPEG beside its decoding."""
-    predictor = Predictor.from_checkpoint()
+    predictor = Predictor.from_checkpoint(batch_size=batch_of_many())
     paths = write_images(folder / "photos", 8, (4000, 6000))
     boxes = [predictor.find_boxes(read_image(path))[0][:1] for path in paths]
     ratios: dict[str, list[float]] = {kinds: [] for kinds in ("json", "json,npz", ",".join(DEFAULT_KINDS))}

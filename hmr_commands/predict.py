@@ -11,6 +11,9 @@ from tyro.conf import Positional, arg
 
 from hmr_jax import runtime
 
+_MANY = 8
+"""Images from which on people are predicted in batches on CPUs, too."""
+
 
 def main(
     images: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE...")]],
@@ -79,6 +82,7 @@ def main(
     from hmr_jax.depth.providers import depth_provider
     from hmr_jax.detection import named_detector
     from hmr_jax.inference import Predictor
+    from hmr_jax.inference.batches import batch_of_many
     from hmr_jax.inference.files import predict_files
     from hmr_jax.inference.given import read_boxes, read_intrinsics, read_keypoints, read_video_boxes
     from hmr_jax.inference.results import parse_kinds
@@ -102,7 +106,8 @@ def main(
     if adapt:
         predictor: Predictor = adapting_predictor(checkpoint, adapt, body, camera=camera)
     else:
-        predictor = Predictor.from_checkpoint(checkpoint, body=body, camera=camera, refine=refine)
+        batch = batch_of_many() if videos or len(paths) >= _MANY else None
+        predictor = Predictor.from_checkpoint(checkpoint, batch, body=body, camera=camera, refine=refine)
     predictor.detector = finder
     if videos:
         recorded = list(_recorded(videos, output, seconds))

@@ -1,5 +1,8 @@
 """Bodies are found from keypoints in images and in space, and what cannot be fitted is refused."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +25,7 @@ from hmr_jax.body.fitting import (
 from hmr_jax.body.fitting.points import keypoint_points, linearise
 from hmr_jax.body.fitting.pose import move, rotation_vectors
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
+from hmr_jax.body.fitting.solver import solve_positive
 from hmr_jax.body.fitting.terms import Keypoints2D
 from hmr_jax.body.joints import KEYPOINTS_44_FLIP
 from hmr_jax.geometry import axis_angle_to_matrix
@@ -108,7 +112,8 @@ def _terms():
 @pytest.mark.parametrize("name", _terms())
 def test_the_gradient_of_each_term_is_that_of_its_cost(name):
     term = jax.tree.map(
-        lambda array: jnp.asarray(array, array.dtype if array.dtype == np.int32 else jnp.float32), _terms()[name]
+        lambda array: jnp.asarray(array, jnp.int32 if np.asarray(array).dtype == np.int32 else jnp.float32),
+        _terms()[name],
     )
     rng = np.random.default_rng(2)
     pose = Pose(
@@ -139,6 +144,35 @@ def test_the_prior_is_wide_where_people_move_and_has_the_poses_it_learned():
     knees = np.asarray(poses).reshape(512, 23, 3)[:, 3, 0]  # left knee, bent about x
     assert np.quantile(knees, 0.05) > -0.3  # knees do not bend forward
     assert np.quantile(knees, 0.95) > 1.0
+
+
+def test_equations_of_positive_matrices_are_solved():
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(3, 20, 20))
+    matrix = (matrix @ np.swapaxes(matrix, 1, 2) + np.eye(20)).astype(np.float32)
+    right = rng.normal(size=(3, 20, 2)).astype(np.float32)
+    np.testing.assert_allclose(solve_positive(matrix, right), np.linalg.solve(matrix, right), atol=1e-3)
+
+
+def test_two_threads_may_fit_at_once():
+    """With LAPACK's programs they blocked each other."""
+    count = 4
+    program = f"""
+import faulthandler, threading
+faulthandler.dump_traceback_later(120, exit=True)
+import numpy as np
+from hmr_jax.body import load_body_model
+from hmr_jax.body.fitting import KeypointFitter, Pose, in_image
+fitter = KeypointFitter(load_body_model(), prior=(), batches=({count},))
+keypoints = np.random.default_rng(0).uniform(0, 256, ({count}, 44, 2))
+seen = in_image(keypoints, np.full(({count}, 44), 5.0), np.full(2, 500.0), np.full(2, 128.0))
+rotations = np.tile(np.eye(3, dtype=np.float32), ({count}, 24, 1, 1))
+start = Pose(np.zeros(({count}, 10), np.float32), rotations, np.tile(np.float32([0, 0, 5]), ({count}, 1)))
+threads = [threading.Thread(target=lambda: [fitter([seen], start, 5) for _ in range(10)]) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ---- exact keypoints

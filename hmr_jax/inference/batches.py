@@ -50,6 +50,11 @@ def _batches(items: Iterable[One], size: int) -> Iterator[list[One]]:
         yield batch
 
 
+def batch_of_many() -> int | None:
+    """`Predictor`'s batch size for many people: on CPUs 4, a fifth faster than one by one; elsewhere its default."""
+    return 4 if jax.default_backend() == "cpu" else None
+
+
 def pad(array: np.ndarray, size: int) -> np.ndarray:
     """(b, ...) -> (size, ...): repeats the last row, as padding with zeros could give numbers that are not finite."""
     return np.concatenate([array, np.repeat(array[-1:], size - len(array), 0)])

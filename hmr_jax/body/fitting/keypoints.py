@@ -17,7 +17,7 @@ import numpy as np
 from hmr_jax.body.fitting.points import Points, keypoint_points, linearise
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
-from hmr_jax.body.fitting.solver import Equations, minimise
+from hmr_jax.body.fitting.solver import Equations, minimise, solve_positive
 from hmr_jax.body.fitting.starts import Library, make_library, starts_in_image, starts_in_space
 from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, KeypointsAround, Shape, total
 from hmr_jax.body.model import BodyModel
@@ -238,9 +238,7 @@ def _spread(hessian: jax.Array, jacobian: jax.Array) -> jax.Array:
     batch, keypoints, _, count = jacobian.shape
     scale = jax.lax.rsqrt(jnp.diagonal(hessian, axis1=1, axis2=2) + 1e-12)
     scaled = hessian * scale[:, :, None] * scale[:, None] + 1e-6 * jnp.eye(count)
-    covariance = jax.scipy.linalg.cho_solve(
-        jax.scipy.linalg.cho_factor(scaled), jnp.broadcast_to(jnp.eye(count), scaled.shape)
-    )
+    covariance = solve_positive(scaled, jnp.broadcast_to(jnp.eye(count), scaled.shape))
     rows = (jacobian * scale[:, None, None]).reshape(batch, -1, count)
     squared = jnp.sum((rows @ covariance) * rows, -1)
     return jnp.sqrt(jnp.maximum(squared.reshape(batch, keypoints, 3).sum(-1), 0))

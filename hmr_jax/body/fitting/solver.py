@@ -105,5 +105,20 @@ def _step(equations: Equations, damping: jax.Array) -> jax.Array:
     scale = jax.lax.rsqrt(jnp.diagonal(equations.hessian, axis1=1, axis2=2) + 1e-12)  # (B, P)
     scaled = equations.hessian * scale[:, :, None] * scale[:, None]
     scaled += (damping[:, None, None] + 1e-6) * jnp.eye(scaled.shape[-1])
-    factor = jax.scipy.linalg.cho_factor(scaled)
-    return -scale * jax.scipy.linalg.cho_solve(factor, (scale * equations.gradient)[..., None])[..., 0]
+    return -scale * solve_positive(scaled, (scale * equations.gradient)[..., None])[..., 0]
+
+
+def solve_positive(matrix: jax.Array, right: jax.Array) -> jax.Array:
+    """x of matrix x = right, for positive definite matrices (B, P, P) and right sides (B, P, R).
+
+    Gauss-Jordan elimination, which needs no pivots here. LAPACK, which `jnp.linalg` calls on CPUs, would be faster, but
+    two threads that run such programs at once block each other for ever (jaxlib 0.10.2, two cores).
+    """
+    count = matrix.shape[-1]
+
+    def eliminate(k: jax.Array, both: jax.Array) -> jax.Array:
+        row = both[:, k] / both[:, k, k, None]
+        column = both[:, :, k].at[:, k].set(0)
+        return (both - column[..., None] * row[:, None]).at[:, k].set(row)
+
+    return jax.lax.fori_loop(0, count, eliminate, jnp.concatenate([matrix, right], -1))[..., count:]
