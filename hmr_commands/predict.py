@@ -88,7 +88,6 @@ def main(
     from hmr_jax.inference.results import parse_kinds
     from hmr_jax.inference.stages import Stages
     from hmr_jax.io.images import find_images, is_video, is_webcam
-    from hmr_jax.training.adaptation import adapting_predictor
     from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VIDEO_KINDS
 
     runtime.set_up(inference=True)
@@ -104,6 +103,8 @@ def main(
     maps = depth_provider(depth) if depth else None
     finder = named_detector(detector) if people is None and points is None else None
     if adapt:
+        from hmr_jax.training.adaptation import adapting_predictor
+
         predictor: Predictor = adapting_predictor(checkpoint, adapt, body, camera=camera)
     else:
         batch = batch_of_many() if videos or len(paths) >= _MANY else None
