@@ -155,7 +155,7 @@ def test_equations_of_positive_matrices_are_solved():
 
 
 def test_two_threads_may_fit_at_once():
-    """With LAPACK's programs they blocked each other."""
+    """With LAPACK's programs they blocked each other; the prior is part of it."""
     count = 4
     program = f"""
 import faulthandler, threading
@@ -163,7 +163,7 @@ faulthandler.dump_traceback_later(120, exit=True)
 import numpy as np
 from hmr_jax.body import load_body_model
 from hmr_jax.body.fitting import KeypointFitter, Pose, in_image
-fitter = KeypointFitter(load_body_model(), prior=(), batches=({count},))
+fitter = KeypointFitter(load_body_model(), batches=({count},))
 keypoints = np.random.default_rng(0).uniform(0, 256, ({count}, 44, 2))
 seen = in_image(keypoints, np.full(({count}, 44), 5.0), np.full(2, 500.0), np.full(2, 128.0))
 rotations = np.tile(np.eye(3, dtype=np.float32), ({count}, 24, 1, 1))

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.genders import Gender, file_stem, load_genders
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import JointSet, joint_set_matrix
@@ -70,9 +71,7 @@ class LabelledBodies:
         matrix, vertex_ids = self._keypoints(gender)
         rotations = Rotation.from_rotvec(np.reshape(pose, (-1, 3))).as_matrix().reshape(-1, 24, 3, 3)
         points = []
-        for start in range(0, count, BLOCK):
-            size = min(BLOCK, count - start)
-            rows = np.minimum(np.arange(start, start + BLOCK), count - 1)
+        for rows, size in equal_blocks(count, BLOCK):
             out = _skin(model, betas[rows].astype(np.float32), rotations[rows].astype(np.float32), vertex_ids)
             both = np.concatenate([np.asarray(out.joints), np.asarray(out.vertices)], 1)[:size]  # (size, J + n, 3)
             points.append(matrix @ both)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from hmr_jax.body import BodyModel, skin
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.fitting import (
     KeypointFit,
     KeypointFitter,
@@ -83,7 +84,7 @@ class Refiner:
         mine = in_image(own, np.broadcast_to(OWN_KEYPOINTS * side, sigma.shape), focal, center, _NOT_ROBUST)
         near = NearRotations(start.rotations, np.full(start.rotations.shape[:2], ROTATIONS, np.float32))
         terms = [seen, mine, near, Shape(start.betas, np.full_like(start.betas, BETAS)), *_by_sigma(people)]
-        fit = self._fitter(terms, start, _STEPS)
+        fit = self._fitter(terms, start, _STEPS, with_sigma=False)
         before = np.stack([person.keypoints_3d + person.translation for person in people])
         better = _error(seen, fit.keypoints) < _error(seen, before)
         vertices, joints = self._posed(fit)
@@ -105,10 +106,9 @@ class Refiner:
     def _posed(self, fit: KeypointFit) -> tuple[np.ndarray, np.ndarray]:
         """Vertices and joints without translation."""
         found = []
-        for first in range(0, len(fit.betas), self._batch):
-            rows = np.minimum(np.arange(first, first + self._batch), len(fit.betas) - 1)
+        for rows, new in equal_blocks(len(fit.betas), self._batch):
             output = self._skin(self._body, fit.betas[rows], fit.rotations[rows])
-            found.append([np.asarray(array)[: len(fit.betas) - first] for array in output])
+            found.append([np.asarray(array)[:new] for array in output])
         vertices, joints = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return vertices, joints
 

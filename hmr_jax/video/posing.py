@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hmr_jax.body import BodyModel, joint_set_matrix, skin
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.joints import SMPL_24
 from hmr_jax.rendering.animation import Rig
 
@@ -45,9 +46,7 @@ class Posing:
     def points(self, betas: np.ndarray, rotations: np.ndarray) -> Points:
         """Joints and keypoints of betas (F, 10) and rotations (F, 24, 3), axis times angle."""
         joints, keypoints = [], []
-        for start in range(0, len(betas), _BATCH):
-            count = min(_BATCH, len(betas) - start)
-            rows = np.minimum(np.arange(start, start + _BATCH), len(betas) - 1)
+        for rows, count in equal_blocks(len(betas), _BATCH):
             one, other = self._points(np.asarray(betas[rows], np.float32), _matrices(rotations[rows]))
             joints.append(np.asarray(one)[:count])
             keypoints.append(np.asarray(other)[:count])

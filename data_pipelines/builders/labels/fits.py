@@ -101,8 +101,8 @@ class RecordFitter:
         chosen = [records[row] for row in rows]
         if chosen:
             cameras = np.stack([camera_of_record(record, self._rules.camera) for record in chosen])
-            fit = self._fitter(_terms(chosen, cameras, self._rules.sigma))
-            finite = np.all([np.isfinite(part).reshape(len(chosen), -1).all(1) for part in fit], 0)
+            fit = self._fitter(_terms(chosen, cameras, self._rules.sigma), with_sigma=False)
+            finite = np.all([np.isfinite(part).reshape(len(chosen), -1).all(1) for part in fit if part is not None], 0)
             poses = Rotation.from_matrix(np.where(finite[:, None, None, None], fit.rotations, np.eye(3))).as_rotvec()
             unlikely = unlikeliness(poses[:, 1:])
             for number, row in enumerate(rows):
@@ -126,7 +126,7 @@ class RecordFitter:
             return np.zeros(0, bool)
         names = ("keypoints_2d", "keypoints_3d")
         mirrored = [record | {name: record[name][KEYPOINTS_44_FLIP] for name in names} for record in records]
-        return self._fitter(_terms(mirrored, cameras, self._rules.sigma)).cost + LIKELIER < cost
+        return self._fitter(_terms(mirrored, cameras, self._rules.sigma), with_sigma=False).cost + LIKELIER < cost
 
     def _judged(
         self, record: Record, camera: np.ndarray, fit: KeypointFit, row: int, poses: np.ndarray, unlikely: np.ndarray

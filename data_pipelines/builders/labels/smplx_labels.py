@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.fitting import fit_body
 from hmr_jax.body.genders import Gender, file_stem, find_body_file
 from hmr_jax.body.labelled import load_labelled_bodies
@@ -113,8 +114,7 @@ class SmplxFitter:
         if betas.shape[1] > model.num_betas:
             raise ValueError(f"The shapes of {where} have {betas.shape[1]} betas, but SMPL-X's file {model.num_betas}.")
         damaged = np.linalg.norm(pose[:, :22], axis=2).max(1) > LARGEST_ANGLE
-        for start in range(0, count, BATCH):
-            rows = np.minimum(np.arange(start, start + BATCH), count - 1)  # always `BATCH`: one program
+        for rows, new in equal_blocks(count, BATCH):
             face = None if expression is None else expression[rows]
             surface = smplx_surface(model, betas[rows], pose[rows], translation[rows], face)
             skin = np.stack([self._map @ vertices for vertices in np.asarray(surface.vertices)])
@@ -122,7 +122,7 @@ class SmplxFitter:
             axis_angle = np.asarray(matrix_to_axis_angle(jnp.asarray(fit.rotations))).reshape(BATCH, 72)
             error = np.where(damaged[rows], np.inf, fit.mean_error)
             labels = (axis_angle, fit.betas, fit.translation, error, np.asarray(surface.joints))
-            parts.append([values[: count - start] for values in labels])
+            parts.append([values[:new] for values in labels])
         if not parts:
             return SmplLabels(*(np.zeros((0, *shape)) for shape in ((72,), (10,), (3,), (), (55, 3))))
         return SmplLabels(*(np.concatenate(values) for values in zip(*parts, strict=True)))

@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.fitting.points import Points, keypoint_points, linearise
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
 from hmr_jax.body.fitting.solver import Equations, minimise, solve_positive
 from hmr_jax.body.fitting.starts import Library, make_library, starts_in_image, starts_in_space
 from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, KeypointsAround, Shape, total
+from hmr_jax.body.joints import SMPL_24
 from hmr_jax.body.model import BodyModel
 
 FEWEST = 4
@@ -29,10 +31,6 @@ STEPS = 30
 _COARSE_STEPS = 8
 _COARSE = 0.1
 """Weight of the keypoints while hypotheses are compared, so that the likely ones get near first."""
-NUM_JOINTS = 24
-"""Of SMPL's bodies, whose poses the shipped prior knows."""
-
-
 _OF_KEYPOINTS = (Keypoints2D, Keypoints3D, KeypointsAround)
 
 
@@ -47,10 +45,10 @@ class KeypointFit(NamedTuple):
     """(B, 3) metres, SMPL's translation."""
     keypoints: np.ndarray
     """(B, K, 3) metres, with the translation."""
-    sigma: np.ndarray
-    """(B, K) metres: one standard deviation of the keypoints in space, by the curvature of the cost."""
     cost: np.ndarray
     """(B,) squared residuals in standard deviations, of all terms."""
+    sigma: np.ndarray | None = None
+    """(B, K) metres: one standard deviation of the keypoints in space, by the curvature of the cost."""
 
 
 def in_image(
@@ -111,18 +109,23 @@ class KeypointFitter:
         """
         self._model = model
         self._points = keypoint_points(model, joint_set)
-        self._poses = load_pose_prior() if model.num_joints == NUM_JOINTS else None
+        self._poses = load_pose_prior() if model.num_joints == len(SMPL_24) else None
         self._prior = tuple(self._poses or ()) if prior is None else tuple(prior)
         self._batches = batches
 
     @cached_property
     def _library(self) -> Library:
         if self._poses is None:
-            raise ValueError(f"Poses to start from are known of bodies of {NUM_JOINTS} joints only: give `start`.")
+            raise ValueError(f"Poses to start from are known of bodies of {len(SMPL_24)} joints only: give `start`.")
         return make_library(self._points, self._model.parents, self._poses.flow)
 
     def __call__(
-        self, terms: Sequence[Any], start: Pose | None = None, steps: int = STEPS, hypotheses: int = HYPOTHESES
+        self,
+        terms: Sequence[Any],
+        start: Pose | None = None,
+        steps: int = STEPS,
+        hypotheses: int = HYPOTHESES,
+        with_sigma: bool = True,
     ) -> KeypointFit:
         """The most likely bodies, given what is known of each.
 
@@ -133,6 +136,7 @@ class KeypointFitter:
                 `Keypoints3D`, among the terms.
             steps: at most.
             hypotheses: starts of each body, of which the best is kept, if `start` is None.
+            with_sigma: whether `KeypointFit.sigma` is computed, which takes as long as a few steps.
 
         Returns:
             NumPy arrays.
@@ -146,7 +150,7 @@ class KeypointFitter:
             terms = [*terms, Shape(*(np.full((count, self._model.num_betas), one, np.float32) for one in (0, 1)))]
         if start is None:
             start = self._best_start(terms, count, hypotheses)
-        return self._solve_all(list(terms), start, steps)
+        return self._solve_all(list(terms), start, steps, with_sigma)
 
     def _check(self, terms: Sequence[Any]) -> int:
         """B; raises ValueError if terms do not fit together."""
@@ -169,7 +173,7 @@ class KeypointFitter:
         rotations, translation = self._starts(terms, hypotheses)
         betas = np.zeros((len(rotations), self._model.num_betas), np.float32)
         each = [_weaker(term) for term in _rows(terms, np.repeat(np.arange(count), hypotheses))]
-        fit = self._solve_all(each, Pose(betas, rotations, translation), _COARSE_STEPS)
+        fit = self._solve_all(each, Pose(betas, rotations, translation), _COARSE_STEPS, False)
         cost = np.where(np.isfinite(fit.cost), fit.cost, np.inf).reshape(count, hypotheses)
         best = np.arange(count) * hypotheses + cost.argmin(1)
         return Pose(fit.betas[best], fit.rotations[best], fit.translation[best])
@@ -187,15 +191,14 @@ class KeypointFitter:
                 return starts_in_space(self._library, positions, weights, hypotheses)
         raise ValueError("Give `start`, as no term has keypoints in space or in the image of one camera.")
 
-    def _solve_all(self, terms: list, start: Pose, steps: int) -> KeypointFit:
+    def _solve_all(self, terms: list, start: Pose, steps: int, with_sigma: bool) -> KeypointFit:
         """Any number of bodies, in batches of one size."""
         count, found = len(start.betas), []
         size = next((size for size in self._batches if size >= count), self._batches[-1])
-        for first in range(0, count, size):
-            rows = np.minimum(np.arange(first, first + size), count - 1)
+        for rows, new in equal_blocks(count, size):
             batch, poses = tuple(_rows(terms, rows)), Pose(*_rows(start, rows))
-            solved = _solve(self._points, self._model.parents, self._prior, batch, poses, steps)
-            found.append([np.asarray(array)[: count - first] for array in solved])
+            solved = _solve(self._points, self._model.parents, self._prior, batch, poses, steps, with_sigma)
+            found.append([np.asarray(array)[:new] for array in solved])
         return KeypointFit(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
@@ -219,18 +222,24 @@ def _rows(terms: Sequence[Any], rows: np.ndarray) -> list[Any]:
     return [jax.tree.map(lambda array: np.asarray(array)[rows], term) for term in terms]
 
 
-@partial(jax.jit, static_argnames="parents")
+@partial(jax.jit, static_argnames=("parents", "with_sigma"))
 def _solve(
-    points: Points, parents: tuple[int, ...], prior: tuple, terms: tuple, start: Pose, steps: int
+    points: Points,
+    parents: tuple[int, ...],
+    prior: tuple,
+    terms: tuple,
+    start: Pose,
+    steps: int,
+    with_sigma: bool,
 ) -> tuple[jax.Array, ...]:
+    """The fields of `KeypointFit`."""
+
     def equations(pose: Pose) -> Equations:
         return total((*terms, *prior), linearise(points, parents, pose))
 
-    pose, cost = minimise(equations, start, steps)
+    pose, found = minimise(equations, start, steps)
     at = linearise(points, parents, pose)
-    hessian = total((*terms, *prior), at).hessian
-    spread = _spread(hessian, at.jacobian)
-    return *pose, at.points, spread, cost
+    return *pose, at.points, found.cost, *([_spread(found.hessian, at.jacobian)] if with_sigma else [])
 
 
 def _spread(hessian: jax.Array, jacobian: jax.Array) -> jax.Array:

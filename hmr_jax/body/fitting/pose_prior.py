@@ -33,6 +33,8 @@ class PoseFlow(NamedTuple):
     """(D,) radians."""
     scale: Array
     """(D, D) lower triangular: whitened poses times it are distances from the mean."""
+    whiten: Array
+    """(D, D) the inverse of `scale`."""
     masks: Array
     """(L, D)."""
     layers: Layers
@@ -48,8 +50,7 @@ class PoseFlow(NamedTuple):
 
     def to_normal(self, poses: jax.Array) -> jax.Array:
         """Rotation vectors (B, D) -> numbers (B, D), standard normal for poses as likely as those learned."""
-        whitened = jax.scipy.linalg.solve_triangular(self.scale, (poses - self.mean).T, lower=True).T
-        return to_normal(whitened, self.masks, self.layers)[0]
+        return to_normal((poses - self.mean) @ self.whiten.T, self.masks, self.layers)[0]
 
     def from_normal(self, numbers: jax.Array) -> jax.Array:
         """The inverse of `to_normal`."""
@@ -68,5 +69,6 @@ def load_pose_prior() -> PosePrior:
     """The shipped prior of SMPL's 23 joints but the first. It is read once."""
     stored = {name: array.astype(np.float32) for name, array in read_contents(_ASSET).items()}
     layers = tuple((stored[f"kernel{i}"], stored[f"bias{i}"]) for i in range(1, _LAYERS + 1))
-    flow = PoseFlow(stored["mean"], stored["scale"], stored["masks"], layers)
+    whiten = np.linalg.inv(stored["scale"].astype(np.float64)).astype(np.float32)
+    flow = PoseFlow(stored["mean"], stored["scale"], whiten, stored["masks"], layers)
     return PosePrior(flow, Limits(stored["low"], stored["high"]))

@@ -58,7 +58,7 @@ def minimise(
     steps: int | jax.Array,
     enough: float = 1e-3,
     exact: float = 0.0,
-) -> tuple[Pose, jax.Array]:
+) -> tuple[Pose, Equations]:
     """Poses near `pose` at a minimum of the cost; call it in a jitted function.
 
     A step that does not lower a body's cost is taken back, so the cost never rises.
@@ -71,7 +71,7 @@ def minimise(
         exact: or when its cost is below this.
 
     Returns:
-        The poses, and their costs (B,).
+        The poses, and their equations.
     """
     batch, count = len(pose.betas), count_parameters(pose)
     # The first step moves nothing, it computes the equations of the start: so the program holds them only once.
@@ -97,7 +97,7 @@ def minimise(
         return number + 1, pose, equations, damping, (equations.cost > exact) & going
 
     _, pose, equations, *_ = jax.lax.while_loop(unfinished, step, (0, pose, none, damping, damping > 0))
-    return pose, equations.cost
+    return pose, equations
 
 
 def _step(equations: Equations, damping: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.fitting.points import Points, linearise, skin_points
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.solver import Equations, minimise
@@ -87,14 +88,13 @@ def fit_body(
     rest = skin_points(model, ids[chosen], joints is not None)
     parts = _parts(model, rest.weights, 0 if vertices is None else len(chosen))
     fits = []
-    for start in range(0, count, batch):
-        rows = np.minimum(np.arange(start, start + batch), count - 1)  # `batch` rows always: one program
+    for rows, new in equal_blocks(count, batch):
         targets = [np.asarray(target, np.float32)[rows] for target in given]
         fitted = targets if vertices is None else [targets[0][:, chosen], *targets[1:]]
         target = np.concatenate(fitted, 1)
         pose = _fit(rest, parts, model.parents, target, steps, shape_prior)
         errors = _errors(model, pose, np.concatenate(targets, 1), ids, vertices is not None)
-        fits.append([np.asarray(part)[: count - start] for part in (*pose, *errors)])
+        fits.append([np.asarray(part)[:new] for part in (*pose, *errors)])
     return BodyFit(*(np.concatenate(parts) for parts in zip(*fits, strict=True)))
 
 

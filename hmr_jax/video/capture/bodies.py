@@ -99,12 +99,12 @@ def fit_bodies(
     bones = np.array([bone_of(name) for name in KEYPOINTS_44])
 
     known = np.where(found, in_metres, np.inf)
-    fit = fitter([in_space(np.where(found[..., None], world, np.nan), known)])
+    fit = fitter([in_space(np.where(found[..., None], world, np.nan), known)], with_sigma=False)
     nowhere = np.zeros_like(world)
     mean = np.zeros(body.num_betas)
     for _ in range(_SHAPES):  # a prior for each frame would count it many times, so it moves along
         terms: list[Any] = [seen.term(fit.keypoints, nowhere), _shape(mean, len(world), 1.0)]
-        fit = fitter(terms, Pose(fit.betas, fit.rotations, fit.translation))
+        fit = fitter(terms, Pose(fit.betas, fit.rotations, fit.translation), with_sigma=False)
         mean = np.asarray(fit.betas).mean(0)
     weights, offsets = used.sum(0) * found, np.zeros((len(KEYPOINTS_44), 3))
     betas = np.broadcast_to(mean, fit.betas.shape).astype(np.float32)
@@ -112,7 +112,7 @@ def fit_bodies(
         turned = _turns(body, fit, bones)
         offsets = _offsets(turned, world - fit.keypoints, weights, in_metres)
         terms = [seen.term(fit.keypoints, np.einsum("fkij,kj->fki", turned, offsets)), _shape(mean, len(world), _KNOWN)]
-        fit = fitter(terms, Pose(betas, fit.rotations, fit.translation))
+        fit = fitter(terms, Pose(betas, fit.rotations, fit.translation), with_sigma=False)
     turned = _turns(body, fit, bones)
     return _spread(fit, fit.keypoints + np.einsum("fkij,kj->fki", turned, offsets), offsets, posed)
 
