@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from labelled_people import labelled_people
 from scipy.spatial.transform import Rotation
 
-from data_pipelines.synthetic.people import SyntheticPeople
 from hmr_jax.body import load_body_model, skin
 from hmr_jax.body.fitting import (
     KeypointFitter,
@@ -36,10 +36,7 @@ BODY = load_body_model("default")
 
 @pytest.fixture(scope="module")
 def people():
-    source = SyntheticPeople(BODY, size=256, seed=5)
-    made = source.batch(np.arange(COUNT))
-    source.close()
-    return made
+    return labelled_people(COUNT, seed=5)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from labelled_people import labelled_people
 
-from data_pipelines.synthetic.people import SyntheticPeople
 from hmr_jax.body import joint_set_matrix, load_body_model, skin
 from hmr_jax.body.joints import KEYPOINTS_44, KEYPOINTS_44_FLIP
 from hmr_jax.geometry import axis_angle_to_matrix, crop_translation, project
@@ -30,10 +30,7 @@ def posed(betas, rotations):
 
 @pytest.fixture(scope="module")
 def labels():
-    source = SyntheticPeople(BODY, size=256, seed=6)
-    made = source.batch(np.arange(COUNT))
-    source.close()
-    return made
+    return labelled_people(COUNT, seed=6)
 
 
 @pytest.fixture(scope="module")

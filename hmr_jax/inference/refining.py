@@ -24,6 +24,7 @@ from hmr_jax.body.fitting import (
     Shape,
     in_image,
 )
+from hmr_jax.body.fitting.solver import robust_share
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.geometry.cameras import NOMINAL_CROP, fit_translation
 from hmr_jax.geometry.distortion import distort, invert
@@ -162,7 +163,7 @@ def _error(seen: Keypoints2D, keypoints: np.ndarray) -> np.ndarray:
     """(B,) robust squared distances of keypoints (B, K, 3) in the camera from those seen, in standard deviations."""
     rays = keypoints[..., :2] / keypoints[..., 2:]
     squared = (seen.weights[:, 0] ** 2) * ((rays - seen.rays[:, 0]) ** 2).sum(-1)
-    return (squared / (1 + squared / seen.robust[:, None] ** 2)).sum(1)
+    return (squared * robust_share(squared, seen.robust[:, None])).sum(1)
 
 
 def _straight(people: Sequence[PersonPrediction], points: np.ndarray) -> np.ndarray:

@@ -185,7 +185,7 @@ def _last_turns(work: Work) -> dict[int, float]:
     """Degrees by which the last crop of each track was turned, in which the next person is nearly upright."""
     return {
         int(track): float(turn)
-        for part in work.parts("people")
+        for part in work.parts("people", ("track", "box_turn"))
         for track, turn in zip(part.get("track", ()), part.get("box_turn", ()), strict=True)
     }
 

@@ -6,7 +6,7 @@ A part is an npz file of the frames that its name says, written completely or no
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,11 @@ class Work:
         atomic.write_npz(self.folder / f"{kind}_{self.done(kind):09d}_{stop:09d}.npz", arrays, compressed=False)
         self._done[kind] = stop
 
-    def parts(self, kind: str) -> Iterator[dict[str, np.ndarray]]:
-        """The arrays of each part, in order."""
+    def parts(self, kind: str, names: Collection[str] | None = None) -> Iterator[dict[str, np.ndarray]]:
+        """The arrays of each part, in order: those of some names, as far as they are there, or all."""
         for path, _ in self._parts(kind):
             with np.load(path, allow_pickle=False) as file:
-                yield dict(file)
+                yield {name: file[name] for name in file if names is None or name in names}
 
     def joined(self, kind: str) -> dict[str, np.ndarray]:
         """The arrays of all parts, each joined along its first axis."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.body.fitting.pose import Pose, count_parameters, move
+from hmr_jax.geometry.cameras import Array
 
 
 class Equations(NamedTuple):
@@ -42,14 +43,17 @@ def robust_squares(residual: jax.Array, jacobian: jax.Array, scale: jax.Array | 
     """
     batch, points, size = residual.shape
     squared = jnp.sum(residual**2, -1)
-    share = 1 / (
-        1 + squared / jnp.reshape(scale, (-1, 1)) ** 2
-    )  # its square is the derivative of the cost by the squared residual
+    share = robust_share(squared, jnp.reshape(scale, (-1, 1)))  # its square is the cost's derivative by `squared`
     weighted = squares(
         (share[..., None] * residual).reshape(batch, points * size),
         (share[..., None, None] * jacobian).reshape(batch, points * size, -1),
     )
     return weighted._replace(cost=jnp.sum(squared * share, 1))
+
+
+def robust_share(squared: Array, scale: Array | float) -> Array:
+    """By what `robust_squares` multiplies squared residuals, of arrays of JAX or NumPy."""
+    return 1 / (1 + squared / scale**2)
 
 
 def minimise(
