@@ -115,6 +115,23 @@ def test_keypoints_that_are_far_off_or_not_known_leave_the_body(refiner, people,
         np.testing.assert_array_equal(same.vertices, person.vertices)
 
 
+def test_what_the_network_guesses_outside_of_the_crop_counts_little(refiner, people, labels):
+    side = [0.3 * person.box_size for person in people]
+    cut = [replace(person, box_size=one) for person, one in zip(people, side, strict=True)]
+    guessed = []
+    for person in cut:
+        outside = np.abs((person.keypoints_image - person.box_center) / person.box_size).max(-1) > 0.5
+        assert 5 < outside.sum() < 44
+        shifted = person.keypoints_image + np.where(outside[:, None], [0.5 * person.box_size, 0], 0)
+        away = np.abs((shifted - person.box_center) / person.box_size).max(-1) > 0.5
+        guessed.append(replace(person, keypoints_image=np.where(away[:, None], shifted, person.keypoints_image)))
+    sigma = np.full((COUNT, 44), 2.0)
+    sound, spoiled = (refiner(those, truth_2d(labels), sigma) for those in (cut, guessed))
+    points = [np.stack([person.keypoints_3d for person in those]) for those in (sound, spoiled)]
+    changes = np.linalg.norm(points[0] - points[1], axis=-1).mean(1)
+    assert np.mean(changes) < 0.02  # 0.07 if they counted as much as the others
+
+
 def test_swapped_sides_turn_the_body_which_it_says(refiner, people, labels):
     sigma = np.full((COUNT, 44), 1.0)
     sound = refiner(people, truth_2d(labels), sigma)

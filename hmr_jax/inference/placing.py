@@ -16,7 +16,7 @@ from hmr_jax.geometry.distortion import Lens, distort, invert, monotonic_radius
 from hmr_jax.geometry.intrinsics import ImageCamera, camera_of
 from hmr_jax.inference.person import PersonPrediction
 
-_OUTSIDE = 0.01
+OUTSIDE = 0.01
 """Weight of keypoints outside the crop, which the network guesses."""
 
 
@@ -47,7 +47,7 @@ def place(
     keypoints, focal = prediction.keypoints_3d, jnp.full((1, 2), crop_focal_length / NOMINAL_CROP)
     in_crop = project(keypoints, crop_translation(prediction.camera, crop_focal_length), focal)
     in_image = box_center[:, None] + box_size[:, None, None] * in_crop
-    weights = jnp.where(jnp.abs(in_crop).max(-1) < 0.5, 1.0, _OUTSIDE)
+    weights = jnp.where(jnp.abs(in_crop).max(-1) < 0.5, 1.0, OUTSIDE)
     return fit_translation(keypoints, in_image, focal_length, principal_point, weights), in_image
 
 
@@ -62,7 +62,7 @@ def through_lens(person: PersonPrediction) -> PersonPrediction:
     in_crop = np.abs((person.keypoints_image - person.box_center) / person.box_size).max(-1) < 0.5
     if inside.sum() < 2:
         return person
-    weights = np.where(in_crop, 1.0, _OUTSIDE) * inside
+    weights = np.where(in_crop, 1.0, OUTSIDE) * inside
     points = person.keypoints_3d.astype(np.float64)
     translation = fit_translation(points[None], ideal[None], np.ones(2), np.zeros(2), weights[None])[0]
     return replace(person, translation=translation.astype(np.float32))

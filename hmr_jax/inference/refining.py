@@ -31,6 +31,7 @@ from hmr_jax.geometry.distortion import distort, invert
 from hmr_jax.geometry.upright import rotation_z
 from hmr_jax.inference.landmarks import LANDMARK_OF
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.inference.placing import OUTSIDE
 
 # One standard deviation of each; of keypoints in sides of the box. Chosen on the real capture and the annotated people
 # of docs/benchmarks/real_people.md, roughly: half and twice of each give nearly the same.
@@ -82,7 +83,7 @@ class Refiner:
         robust = np.maximum(_ROBUST, _ROBUST_SIDES * side[:, 0] / sigma.min(1))
         seen = in_image(_straight(people, keypoints), sigma, focal, center, robust)
         own = _straight(people, np.stack([person.keypoints_image for person in people]))
-        mine = in_image(own, np.broadcast_to(OWN_KEYPOINTS * side, sigma.shape), focal, center, _NOT_ROBUST)
+        mine = in_image(own, OWN_KEYPOINTS * side / np.sqrt(_weights(people)), focal, center, _NOT_ROBUST)
         near = NearRotations(start.rotations, np.full(start.rotations.shape[:2], ROTATIONS, np.float32))
         terms = [seen, mine, near, Shape(start.betas, np.full_like(start.betas, BETAS)), *_by_sigma(people)]
         fit = self._fitter(terms, start, _STEPS, with_sigma=False)
@@ -157,6 +158,12 @@ def keypoints_of(people: Sequence[PersonPrediction]) -> tuple[np.ndarray, np.nda
         spread = LANDMARKS * person.box_size / np.maximum(found[:, 2], _VISIBLE)
         keypoints[i, numbers], sigma[i, numbers] = found[:, :2], np.where(seen, spread, np.inf)
     return keypoints, sigma
+
+
+def _weights(people: Sequence[PersonPrediction]) -> np.ndarray:
+    """(B, K) of the network's own keypoints, which it guesses outside of the crop."""
+    inside = [np.abs((one.keypoints_image - one.box_center) / one.box_size).max(-1) < 0.5 for one in people]
+    return np.where(inside, 1.0, OUTSIDE)
 
 
 def _error(seen: Keypoints2D, keypoints: np.ndarray) -> np.ndarray:
