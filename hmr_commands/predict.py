@@ -57,7 +57,8 @@ def main(
             of the same request.
         intrinsics: fx,fy,cx,cy in pixels of the images; a JSON file {file name: [fx, fy, cx, cy]}; or a calibration
             file of Qualisys, Pose2Sim, OpenCV or EasyMocap, with lens distortion, FILE#NAME if it has several cameras.
-            By default the focal length of EXIF, or a field of view of 60 degrees over the diagonal.
+            By default the focal length of EXIF, or told by many people, or a field of view of 60 degrees over the
+            diagonal.
         axes: of the mesh files; "opengl" (Y up) is glTF's own, which Blender's importer turns upright by itself.
         depth: for models that take it: a depth file (for one image) or a folder of files named as the images are,
             .npz, .npy or 16-bit .png, or a provider such as onnx:NETWORK.onnx; docs/depth.md.

@@ -14,7 +14,7 @@ from hmr_commands.demo.storage import Kept
 from hmr_commands.demo.worker import Progress
 from hmr_jax.detection import find_people
 from hmr_jax.geometry.boxes import as_boxes, check_box, usable_boxes
-from hmr_jax.geometry.intrinsics import FOCAL_RANGE, UNCERTAINTY, image_camera
+from hmr_jax.geometry.intrinsics import FOCAL_RANGE, image_camera
 from hmr_jax.inference import People, PersonPrediction, Predictor
 from hmr_jax.io.exif import focal_length_of_file
 from hmr_jax.io.images import read_image
@@ -131,6 +131,7 @@ def predict(
     width, height = upload.facts["size"]
     camera = None if focal_length is None else (focal_length, focal_length, width / 2, height / 2)
     people = predictor([path], [boxes], [camera])
+    uncertainty = people.photos[0].camera.relative_uncertainty
     progress("Drawing the overlay")
     overlay = people.overlay()
     front = round(width * min(1.0, len(overlay) / height))
@@ -143,7 +144,7 @@ def predict(
     return {
         "result": result.id,
         "image": upload.id,
-        "people": [_row(person, _score(upload, person.box)) for person in people],
+        "people": [_row(person, _score(upload, person.box), uncertainty) for person in people],
         "has_views": (result.folder / "views.jpg").exists(),
         "files": [
             {"name": name, "bytes": (result.folder / file).stat().st_size}
@@ -185,9 +186,8 @@ def _read(path: Path) -> np.ndarray:
         raise ValueError(str(error).replace(str(path), "This file")) from None
 
 
-def _row(person: PersonPrediction, score: float | None) -> dict[str, Any]:
+def _row(person: PersonPrediction, score: float | None, uncertainty: float | None) -> dict[str, Any]:
     distance = float(np.linalg.norm(person.joints[0] + person.translation))
-    uncertainty = UNCERTAINTY[person.camera_source]  # type: ignore[index]
     return {
         "box": _rounded(person.box),
         "score": score,

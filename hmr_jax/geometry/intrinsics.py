@@ -1,4 +1,4 @@
-"""The camera that took an image: given, written into the file, or a default."""
+"""The camera that took an image: given, written into the file, told by its people, or a default."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,14 +9,15 @@ from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.geometry.cameras import NOMINAL_CROP
 from hmr_jax.geometry.distortion import Lens, invert, make_lens
 
-Source = Literal["given", "exif", "default", "hmr2"]
+Source = Literal["given", "exif", "people", "default", "hmr2"]
 """Where a camera is from."""
 DEFAULT_FIELD_OF_VIEW = 60.0
 """Degrees over the diagonal of an image whose camera is not known: between a phone's main camera and a normal lens."""
-UNCERTAINTY: dict[Source, float | None] = {"given": 0.0, "exif": 0.05, "default": 0.3, "hmr2": None}
+DEFAULT_UNCERTAINTY = 0.3
+UNCERTAINTY: dict[Source, float | None] = {"given": 0.0, "exif": 0.05, "default": DEFAULT_UNCERTAINTY, "hmr2": None}
 """Relative, of the focal length and so of distances, about one standard deviation; estimates. EXIF: its millimetres are
 rounded, and zooming by software is not always in them. Default: the usual lenses, 26 to 50 mm of the 35 mm format, are
-that far from it. HMR2.0's lens is much longer than real ones."""
+that far from it. HMR2.0's lens is much longer than real ones. People tell their own, see `geometry.standing`."""
 FOCAL_RANGE = (0.1, 1000.0)
 """Focal lengths in longer sides of the image; outside are numbers in another unit."""
 # What no camera has, but numbers in another unit or order do, in longer sides of the image or as a ratio.
@@ -37,12 +38,19 @@ class ImageCamera(NamedTuple):
     source: Source
     lens: Lens | None = None
     """How it distorts; None: not at all."""
+    uncertainty: float | None = None
+    """Relative, of the focal length; None: that of the source."""
+
+    @property
+    def relative_uncertainty(self) -> float | None:
+        """Of the focal length, about one standard deviation; None: it is not meant to be true."""
+        return UNCERTAINTY[self.source] if self.uncertainty is None else self.uncertainty
 
     def describe(self) -> dict[str, Any]:
         """As result files have it: with the lens, if it distorts."""
-        fields = self._asdict()
-        lens = fields.pop("lens")
-        return fields | ({} if lens is None else {"lens": lens.describe()})
+        fields = {name: getattr(self, name) for name in ("focal_length", "principal_point", "source")}
+        lens = {} if self.lens is None else {"lens": self.lens.describe()}
+        return fields | {"relative_uncertainty": self.relative_uncertainty} | lens
 
 
 def image_camera(

@@ -143,6 +143,8 @@ def predict_files(
                 cameras_of, points_of = [loaded[i].camera for i in pixels], [points[i] for i in pixels]
                 people = predictor(list(pixels.values()), found, cameras_of, depth=maps, keypoints=points_of)
             yield from finished(writing)
+            for i, photo in zip(pixels, people.photos, strict=True):
+                loaded[i] = loaded[i]._replace(camera=photo.camera)  # people may have told it
             writing = [writers.submit(write, i, people.of(index), loaded[i]) for index, i in enumerate(pixels)]
             for i in chunk:
                 if i not in pixels:

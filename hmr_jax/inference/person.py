@@ -63,8 +63,8 @@ class PersonPrediction:
     box_turn: float = 0.0
     """Degrees by which the crop's square is turned clockwise in the image, so that the person is upright in it."""
     camera_source: str = "default"
-    """Where the focal length is from: "given", "exif", "default" (60 degrees over the diagonal) or "hmr2" (5,000 px for
-    a crop of 256)."""
+    """Where the focal length is from: "given", "exif", "people", "default" (60 degrees over the diagonal) or "hmr2"
+    (5,000 px for a crop of 256)."""
     lens: Lens | None = None
     """How the camera distorts; `keypoints_image` are in the distorted image. None: not at all."""
     landmarks: np.ndarray | None = None

@@ -104,7 +104,7 @@ def placed_for_drawing(
         crop_focal_length: of the network's camera, px of a crop of `NOMINAL_CROP`; None for refined bodies.
     """
     focal, center = camera.focal_length, camera.principal_point
-    if crop_focal_length is not None and camera.source in ("default", "exif") and len(translation):
+    if crop_focal_length is not None and camera.source in ("default", "exif", "people") and len(translation):
         focal, center = camera_of(image_size, None, crop_focal_length)
         translation = fit_translation(keypoints_3d, keypoints_image, focal, center)
     return translation, np.array([[focal[0], 0, center[0]], [0, focal[1], center[1]], [0, 0, 1]], np.float64)

@@ -13,7 +13,7 @@ Shapes: H, W an image, n its boxes, S side of the crop.
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -32,6 +32,7 @@ from hmr_jax.geometry.crops import CropInTurns, extract_crop
 from hmr_jax.inference.asked import people_asked_for
 from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
+from hmr_jax.inference.ground import cameras_by_people
 from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, usable, whole_boxes
 from hmr_jax.inference.keypoint_files import boxes_of_keypoints, given_keypoints
 from hmr_jax.inference.landmarks import landmarks_in_image
@@ -39,6 +40,7 @@ from hmr_jax.inference.loading import load
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import place, place_as_hmr2, through_lens
 from hmr_jax.inference.refining import Refiner
 from hmr_jax.inference.upright import look_upright, turn_back
@@ -73,8 +75,9 @@ class Predictor:
                 a CPU and 16 elsewhere.
             upright: whether people are looked at again in a crop that is turned along their trunk, see
                 `inference.upright`; done where the network's encoder finds landmarks and takes no depth.
-            camera: of images. "perspective": the camera that is given, or that of EXIF, or one with a field of view of
-                60 degrees over the diagonal; bodies are placed where they project to the network's own keypoints.
+            camera: of images. "perspective": the camera that is given, or that of EXIF, or one that many people tell
+                (`inference.ground`), or one with a field of view of 60 degrees over the diagonal; bodies are placed
+                where they project to the network's own keypoints.
                 "hmr2": HMR2.0's, which without given intrinsics is a lens of 5,000 px for crops of 256 px.
             network: exported, of this configuration and these parameters; None: it is built.
             refine: whether bodies are moved onto the landmarks that the encoder finds in upright crops, and onto the
@@ -191,7 +194,7 @@ class Predictor:
                 of `find_boxes`. "whole": each whole image is the box of one person.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; with a lens, a calibrated `Camera` or a mapping,
                 see `image_camera`; or one of these, an `ImageCamera` or None, per image. None: that of a PIL image's
-                EXIF, or the default of the predictor's `camera`.
+                EXIF, of many people, or the default of the predictor's `camera`.
             enlarge: factor on the boxes; tight boxes times 1.2 are those of training.
             depth: for a network that takes it, per image a map of its size or None; for one image, its map. Without
                 depth such a network predicts from the image alone, with a warning.
@@ -199,7 +202,7 @@ class Predictor:
                 box, or None; for one image, its array. Bodies are moved onto them. Without boxes they say where people
                 are.
             turns: per image (n,) degrees clockwise from which on upright crops are looked for, as when the frame before
-                is known; None: 0.
+                is known: images are frames of a video then, and their people tell no camera; None: 0.
 
         Returns:
             One prediction per box, in the order of images and boxes: a list, which can also be shown and written.
@@ -226,10 +229,19 @@ class Predictor:
             boxes = self.find_boxes(arrays)
         elif isinstance(boxes, str):
             boxes, enlarge = whole_boxes(boxes, arrays), 1.0  # an image has room around the person
-        people = list(
-            people_asked_for(photos, boxes, enlarge, points, turns if self.upright else None)
-        )  # every box is checked before the first batch
-        predicted = in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
+
+        def predict(photos: Sequence[Photo], chosen: Collection[int]) -> Iterator[PersonPrediction]:
+            asked = people_asked_for(photos, boxes, enlarge, points, turns if self.upright else None)
+            people = [one for one in asked if one["image_index"] in chosen]  # all boxes are checked before a batch runs
+            return in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
+
+        predicted = list(predict(photos, range(len(photos))))
+        if turns is None and self.crop_focal_length is None:  # one frame of a video shall not differ from the next
+            cameras = cameras_by_people(photos, predicted)
+            told = {i for i, camera in enumerate(cameras) if camera is not photos[i].camera}
+            photos = [photo._replace(camera=camera) for photo, camera in zip(photos, cameras, strict=True)]
+            again = predict(photos, told)
+            predicted = [next(again) if person.image_index in told else person for person in predicted]
         return People(predicted, photos, self.origin)
 
     def video(self, path: str | Path, output: str | Path, **options: Any) -> Any:

@@ -13,7 +13,6 @@ from PIL import Image
 from hmr_jax import __version__
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.geometry import matrix_to_axis_angle
-from hmr_jax.geometry.intrinsics import UNCERTAINTY
 from hmr_jax.inference.origin import Origin
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.photo import Photo
@@ -220,7 +219,7 @@ def header(origin: Origin, photo: Photo, request: str | None = None) -> dict[str
         "topology": origin.topology,
         "axes": "opencv",
         "image": {"file": photo.path.name, "width": width, "height": height},
-        "camera": photo.camera.describe() | {"relative_uncertainty": UNCERTAINTY[photo.camera.source]},
+        "camera": photo.camera.describe(),
         "joint_names": SMPL_24,
         "keypoint_names": KEYPOINTS_44,
     } | ({} if request is None else {"request": request})

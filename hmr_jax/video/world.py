@@ -17,11 +17,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.body.posture import is_upright
 from hmr_jax.video.footing import POINTS
 from hmr_jax.video.motion import Motion
 
-IN_LINE = 25.0
-"""Degrees between trunk and legs, and between thigh and shank: people who are bent more are not upright."""
 FEWEST = 0.05
 """Share of frames with upright people below which all frames are taken."""
 _FEET = [KEYPOINTS_44.index(f"openpose_{name}") for name in POINTS]
@@ -80,25 +79,12 @@ def _directions(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
     """Unit vectors from ankles to neck of a person who is upright (N, 3), or of all frames where there are few, and
     their weights (N,): the squares of the person's heights in the image."""
     joints = dict(zip(SMPL_24, motion.joints.swapaxes(0, 1).astype(np.float64), strict=True))
-    hips, ankles = (joints[f"left_{part}"] / 2 + joints[f"right_{part}"] / 2 for part in ("hip", "ankle"))
-    upright = _angle(joints["neck"] - hips, hips - ankles) < IN_LINE
-    for side in ("left", "right"):
-        hip, knee, ankle = (joints[f"{side}_{part}"] for part in ("hip", "knee", "ankle"))
-        upright &= _angle(hip - knee, knee - ankle) < IN_LINE
-    upright &= motion.predicted
+    upright = is_upright(motion.joints) & motion.predicted
     if upright.mean() < FEWEST:
         upright = motion.predicted
-    whole = (joints["neck"] - ankles)[upright]
+    whole = (joints["neck"] - joints["left_ankle"] / 2 - joints["right_ankle"] / 2)[upright]
     heights = (motion.boxes[:, 3] - motion.boxes[:, 1])[upright]
     return whole / np.linalg.norm(whole, axis=-1, keepdims=True), np.asarray(heights, np.float64) ** 2
-
-
-def _angle(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Degrees between vectors (F, 3)."""
-    cosine = (first * second).sum(-1) / np.maximum(
-        np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1), 1e-9
-    )
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
 
 
 def _middle(directions: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const SOURCES = {
   given: "as given",
   exif: "by the file's EXIF",
+  people: "by the people who stand there",
   default: "assumed: a field of view of 60\u00b0 over the diagonal",
   hmr2: "of HMR2.0's very long lens",
 };
