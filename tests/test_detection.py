@@ -109,6 +109,23 @@ def test_a_long_picture_is_seen_in_windows(detector, people):
     assert found(detector, image, boxes)
 
 
+def test_people_of_large_pictures_are_in_pixels_of_these(detector, people, monkeypatch):
+    image, boxes = scene(900, 600, (people[0], 80, 60, 480), (people[2], 720, 380, 150))
+    large = np.pad(np.kron(image, np.ones((7, 7, 1), np.uint8)), ((0, 1), (0, 2), (0, 0)))  # 6302x4201
+    sizes = []
+    seen = builtin.find_candidates
+    monkeypatch.setattr(builtin, "find_candidates", lambda *given: sizes.append(given[1].size) or seen(*given))
+    assert found(detector, large, 7 * boxes)
+    assert sizes == [(2101, 1401)]
+    whole = np.kron(scene(900, 600, (people[0], 300, 0, 1200))[0], np.ones((5, 5, 1), np.uint8))[:-1, :-1]
+    right, bottom = detector(whole).boxes[:, 2:].max(0)
+    assert right <= whole.shape[1]
+    assert bottom <= whole.shape[0]
+    sizes.clear()
+    detector(np.zeros((1000, 8000, 3), np.uint8))  # is seen in windows of its height
+    assert sizes == [(8000, 1000)]
+
+
 @pytest.mark.parametrize("size", [(100, 100), (300, 200), (1000, 100), (50, 4000), (7, 1), (1, 1)])
 def test_windows_cover_the_image(size):
     windows = list(_windows(*size))

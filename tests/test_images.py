@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hmr_jax.io.images import find_images, read_image, to_rgb
+from hmr_jax.io.images import as_rgb, find_images, read_image, to_rgb
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4  # 0 to 252
 
@@ -158,6 +158,13 @@ def test_images_are_turned_upright(tmp_path):
         turned = saved(tmp_path / name, corner, exif=exif)
         assert turned.shape == (40, 20, 3)
         assert turned[0, -1, 0] > 200
+
+
+def test_images_of_many_rows_are_whole_and_of_one_copy():
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 5, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    np.testing.assert_array_equal(to_rgb(image), pixels)
+    assert as_rgb(image) is image
 
 
 def test_exif_without_a_resolution_is_no_reason_to_refuse(tmp_path):

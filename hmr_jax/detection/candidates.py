@@ -15,7 +15,8 @@ from PIL import Image
 
 ASPECT = (7, 5)
 """Longer to shorter side of a level; both times 32 are multiples of the network's stride."""
-_LONGEST = 2.0  # times the shorter side; longer images are cut into windows
+LONGEST = 2.0
+"""Times the shorter side; longer images are cut into windows."""
 _MOST_WINDOWS = 8
 _SAME = 0.4  # of the smaller radius: candidates whose hips and heads are nearer are the same
 _MOST_ANCHORS = 300  # of a level, the best
@@ -79,7 +80,7 @@ def network_input(image: Image.Image, level: int) -> tuple[np.ndarray, float]:
 def _windows(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
     """Left, top, width and height of the windows of an image: one, or several of `ASPECT` that overlap by half."""
     longer, shorter = max(width, height), min(width, height)
-    if longer <= _LONGEST * shorter:
+    if longer <= LONGEST * shorter:
         yield 0, 0, width, height
         return
     side = max(shorter * ASPECT[0] // ASPECT[1], 1)

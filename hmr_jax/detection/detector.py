@@ -14,7 +14,7 @@ from PIL import Image
 
 from hmr_jax.checkpoints.exported import load_shipped_detector, load_shipped_encoder
 from hmr_jax.detection.bodies import Body, find_body
-from hmr_jax.detection.candidates import Candidates, distinct, find_candidates, joined
+from hmr_jax.detection.candidates import LONGEST, Candidates, distinct, find_candidates, joined
 from hmr_jax.detection.detections import Detections, check_image, overlaps
 from hmr_jax.models.backbones.blazepose import BlazePose
 from hmr_jax.models.backbones.blazepose_detector import BlazePoseDetector
@@ -33,6 +33,7 @@ PATIENCE = 8
 CROWD, SMALL = 3, 0.3
 """Where there are so many people lower than this share of the image, there may be more: it is seen at twice the finest
 level, too."""
+_DETAIL = 3  # times the finest level, px: larger images are shrunk by a whole factor first
 _NOSE = 0  # of the landmarks
 _LARGE_OVERLAP, _INSIDE, _NEAR = (
     0.6,
@@ -93,12 +94,16 @@ class Detector:
             ValueError: the image has another shape or type.
         """
         check_image(image)
+        seen = min(max(image.shape[:2]), LONGEST * min(image.shape[:2]))  # long images are seen in windows
+        factor = max(int(seen / (_DETAIL * max(self.levels))), 1)
+        picture = Image.fromarray(image).reduce(factor)
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
-            bodies = self._find_bodies(Image.fromarray(image))
+            bodies = self._find_bodies(picture)
+        boxes = factor * np.array([body.box for body in bodies], np.float32).reshape(-1, 4)
         return Detections(
-            np.array([body.box for body in bodies], np.float32).reshape(-1, 4),
+            np.minimum(boxes, np.tile(image.shape[1::-1], 2).astype(np.float32)),  # `reduce` rounds sides up
             np.array([body.score for body in bodies], np.float32),
-            np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
+            factor * np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
         )
 
     def _find_bodies(self, picture: Image.Image) -> list[Body]:

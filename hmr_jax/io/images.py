@@ -23,6 +23,7 @@ _UPRIGHT = {
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+_STRIP = 256  # rows
 
 
 def is_video(path: str | Path) -> bool:
@@ -112,11 +113,16 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     image.load()  # some formats know their orientation only then
     method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     rgb = as_rgb(image)
-    return np.asarray(rgb if method is None else rgb.transpose(method))
+    rgb = rgb if method is None else rgb.transpose(method)
+    array = np.empty((rgb.height, rgb.width, 3), np.uint8)
+    for top in range(0, rgb.height, _STRIP):  # half the time of the whole at once, which Pillow copies twice
+        bottom = min(top + _STRIP, rgb.height)
+        array[top:bottom] = rgb.crop((0, top, rgb.width, bottom))
+    return array
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """An image of any of Pillow's modes as RGB of 8 bits.
+    """An image of any of Pillow's modes as RGB of 8 bits; one that is RGB already is returned as it is.
 
     What is transparent becomes white. Grey levels of 16 (or 12) bits are scaled to 8. Floats up to 1 are taken as
     shares of white, larger ones up to 255, and integers of 32 bits up to 255, as they are; larger integers as 16 bits.
@@ -130,7 +136,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:  # of 16 bits, while the pixels are of 8 now
         image.info["transparency"] = tuple(value >> 8 for value in key)
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     if image.mode == "La":  # Pillow converts it no further
         image = image.convert("LA")
     image = image.convert("RGBA")
