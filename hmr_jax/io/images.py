@@ -117,7 +117,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
     array = np.empty((rgb.height, rgb.width, 3), np.uint8)
     for top in range(0, rgb.height, _STRIP):  # half the time of the whole at once, which Pillow copies twice
         bottom = min(top + _STRIP, rgb.height)
-        array[top:bottom] = rgb.crop((0, top, rgb.width, bottom))
+        array[top:bottom] = np.asarray(rgb.crop((0, top, rgb.width, bottom)))
     return array
 
 
