@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from hmr_jax.rendering.export import AXES, write_glb, write_json, write_npz
+from hmr_jax.rendering.export import AXES, scene_glb, write_json, write_npz
 from hmr_jax.rendering.overlay import PALETTE
 
 TETRAHEDRON = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
@@ -49,7 +49,7 @@ def test_numbers_that_json_cannot_hold_leave_no_file(tmp_path):
 @pytest.mark.parametrize("axes", ["opencv", "opengl", "blender"])
 def test_glb_places_each_body_in_the_axes_asked_for(tmp_path, axes):
     places = np.array([[0.0, 0, 5], [1, 2, 6]])
-    write_glb(tmp_path / "a.glb", [TETRAHEDRON, TETRAHEDRON], FACES, places, PALETTE, axes)
+    (tmp_path / "a.glb").write_bytes(scene_glb([TETRAHEDRON, TETRAHEDRON], FACES, places, PALETTE, axes))
     scene = trimesh.load_scene(tmp_path / "a.glb")
     bodies = sorted(scene.dump(), key=lambda mesh: mesh.metadata["name"])
     assert len(bodies) == 2
@@ -70,4 +70,4 @@ def test_axes_are_what_their_names_promise(axes, up, away):
 
 def test_an_empty_scene_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no body"):
-        write_glb(tmp_path / "a.glb", [], FACES, np.zeros((0, 3)), PALETTE)
+        scene_glb([], FACES, np.zeros((0, 3)), PALETTE)

@@ -19,7 +19,7 @@ from hmr_jax.inference import People, PersonPrediction, Predictor
 from hmr_jax.io.exif import focal_length_of_file
 from hmr_jax.io.images import read_image
 from hmr_jax.rendering.overlay import PALETTE
-from hmr_jax.rendering.viewer import viewer_page
+from hmr_jax.rendering.player import viewer_page
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 """Pillow's names of what is read; others may call programs on the file."""
@@ -164,8 +164,8 @@ def body_page(result: Kept, which: int | None) -> str:
         vertices, translations, faces = file["vertices"], file["translation"], file["faces"]
     if which is not None:
         color = PALETTE[[which % len(PALETTE)]]
-        return viewer_page([vertices[which]], faces, color, follow_scheme=True)
-    return viewer_page(list(vertices + translations[:, None]), faces, PALETTE, follow_scheme=True)
+        return viewer_page(f"Person {which}", [vertices[which]], faces, color)
+    return viewer_page("People", list(vertices + translations[:, None]), faces, PALETTE)
 
 
 def _read(path: Path) -> np.ndarray:

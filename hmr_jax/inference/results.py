@@ -19,7 +19,7 @@ from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import bend, placed_for_drawing
 from hmr_jax.inference.result_files import remove_results
 from hmr_jax.rendering.details import draw_details
-from hmr_jax.rendering.export import Axes, write_glb, write_json, write_mesh, write_npz
+from hmr_jax.rendering.export import Axes, scene_glb, write_json, write_mesh, write_npz
 from hmr_jax.rendering.overlay import PALETTE, three_views
 from hmr_jax.rendering.page import Block, Body, Gallery, Table, write_report
 from hmr_jax.rendering.plots import draw_sampling
@@ -96,7 +96,7 @@ def write_results(
             write_npz(part / f"{name}.npz", about, records, faces=origin.faces)
         if "glb" in kinds and people:
             bodies, translations = [p.vertices for p in people], np.stack([p.translation for p in people])
-            write_glb(part / f"{name}.glb", bodies, origin.faces, translations, PALETTE, axes)
+            (part / f"{name}.glb").write_bytes(scene_glb(bodies, origin.faces, translations, PALETTE, axes))
         for kind in ("obj", "ply"):
             if kind in kinds and people:
                 placed = [person.vertices + person.translation for person in people]

@@ -46,18 +46,16 @@ def write_npz(path: Path, header: Mapping[str, Any], people: Sequence[Mapping[st
     atomic.write_npz(path, {"header": text, **shared, **fields})
 
 
-def write_glb(
-    path: Path,
+def scene_glb(
     bodies: Sequence[np.ndarray],
     faces: np.ndarray,
     translations: np.ndarray,
     colors: np.ndarray,
     axes: Axes = "opengl",
-) -> None:
-    """Writes one node per body, whose transform is the body's translation.
+) -> bytes:
+    """A GLB file with one node per body, whose transform is the body's translation.
 
     Args:
-        path: of the file.
         bodies: P arrays (V, 3), metres, camera axes, without translation.
         faces: (F, 3).
         translations: (P, 3) metres, camera axes.
@@ -76,9 +74,7 @@ def write_glb(
         mesh = body_mesh(body @ AXES[axes].T, faces, colors[i % len(colors)])
         transform = trimesh.transformations.translation_matrix(AXES[axes] @ translation)
         scene.add_geometry(mesh, node_name=f"person_{i}", geom_name=f"body_{i}", transform=transform)
-    data = scene.export(file_type="glb")
-    with atomic.writing(path) as part:
-        part.write_bytes(data)
+    return scene.export(file_type="glb")
 
 
 def write_mesh(

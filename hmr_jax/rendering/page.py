@@ -23,7 +23,8 @@ from PIL import Image
 
 from hmr_jax.io import atomic
 from hmr_jax.rendering.charts import line_chart
-from hmr_jax.rendering.viewer import viewer_page
+from hmr_jax.rendering.player import viewer_page
+from hmr_jax.rendering.shading import CLAY
 
 
 class Block(Protocol):
@@ -136,7 +137,7 @@ class Body:
     note: str = "Drag to rotate, scroll to zoom, drag with the right button to move."
 
     def html(self) -> str:
-        page = html.escape(viewer_page([self.vertices], self.faces))
+        page = html.escape(viewer_page(self.title, [self.vertices], self.faces, np.array([CLAY])))
         frame = f'<iframe class="body" title="{html.escape(self.title)}" srcdoc="{page}"></iframe>'
         return _section(self.title, f'{frame}<p class="note">{html.escape(self.note)}</p>')
 
@@ -221,7 +222,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; font-weight: 600; color: var(--soft); font-size: 0.9rem; }
 th, td { padding: 8px 18px 8px 0; border-bottom: 1px solid var(--line); }
 tbody tr:last-child td { border-bottom: 0; }
-.body { display: block; width: 100%; height: min(70vh, 560px); border: 0; border-radius: 8px; background: #fff; }
+.body { display: block; width: 100%; height: min(70vh, 560px); border: 0; border-radius: 8px; }
 .chart { display: block; width: 100%; max-width: 620px; height: auto; margin: 0 auto; }
 .chart text { font-size: 12px; fill: var(--soft); }
 .chart .rule { stroke: var(--line); }

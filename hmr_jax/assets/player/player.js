@@ -1,7 +1,8 @@
-/* Shows moving bodies: skinned GLB files with one animation each, a clock, and a camera that mouse, fingers and keys
-   turn. rendering/player.py puts it behind three.js into a page, and `scene` before it:
-   {models: [{glb: base64, start, end}], duration, rate, fov, video} (seconds, frames per second, degrees).
-   Bodies are in the axes of glTF, seen from the origin along -z: where the photograph was taken. */
+/* Shows bodies: GLB files, skinned with one animation each, and a clock, or still; and a camera that mouse, fingers and
+   keys turn. rendering/player.py puts it behind three.js into a page, and `scene` before it:
+   {models: [{glb: base64, start, end}], duration, rate, fov, size} (seconds, frames per second, degrees, metres).
+   Bodies are in the axes of glTF, seen along -z: from the origin, where the photograph was taken, or so that a box
+   about the origin of a width, height and depth, `size`, is seen. */
 "use strict";
 (async function () {
   const byId = (id) => document.getElementById(id);
@@ -12,8 +13,8 @@
   renderer.outputEncoding = THREE.sRGBEncoding;
   const world = new THREE.Scene();
   const camera = new THREE.PerspectiveCamera(scene.fov, 1, 0.05, 500);
-  world.add(new THREE.HemisphereLight(0xffffff, 0x777788, 0.5));
-  const lamp = new THREE.DirectionalLight(0xffffff, 0.4);
+  world.add(new THREE.HemisphereLight(0xffffff, 0x777788, 0.25));
+  const lamp = new THREE.DirectionalLight(0xffffff, 0.6);
   world.add(lamp, camera);
 
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
@@ -23,10 +24,12 @@
     const { scene: group, animations } = await load(glb);
     group.traverse((part) => { part.frustumCulled = false; }); // its bounds are those of the rest pose
     const mixer = new THREE.AnimationMixer(group);
-    const action = mixer.clipAction(animations[0]);
-    action.setLoop(THREE.LoopOnce);
-    action.clampWhenFinished = true;
-    action.play();
+    for (const animation of animations) {
+      const action = mixer.clipAction(animation);
+      action.setLoop(THREE.LoopOnce);
+      action.clampWhenFinished = true;
+      action.play();
+    }
     world.add(group);
     bodies.push({ group, mixer, start, end });
   }
@@ -46,11 +49,15 @@
     return chosen.length ? sum.divideScalar(chosen.length) : new THREE.Vector3(0, 0, -3);
   }
 
-  function reset() { // to the place of the photograph's camera
+  function fitting(width, height, depth) { // metres to the middle of a box that is seen with a margin
+    return (1.05 * Math.max(height, width / camera.aspect)) / 2 / Math.tan((camera.fov * Math.PI) / 360) + depth / 2;
+  }
+
+  function reset() { // to the place of the photograph's camera, or where all of a still scene is seen
     world.updateMatrixWorld(true);
-    const center = middle();
-    view.target.set(0, 0, center.z);
-    Object.assign(view, { distance: -center.z, turn: 0, tilt: 0 });
+    const z = scene.size ? 0 : middle().z;
+    view.target.set(0, 0, z);
+    Object.assign(view, { distance: scene.size ? fitting(...scene.size) : -z, turn: 0, tilt: 0 });
     draw();
   }
 
@@ -166,8 +173,8 @@
     ArrowDown: () => turn(0, -0.1), "+": () => zoom(0.9), "=": () => zoom(0.9), "-": () => zoom(1 / 0.9),
     0: reset, " ": () => play(!playing), ",": () => jump(time - frame), ".": () => jump(time + frame),
   };
-  canvas.addEventListener("keydown", (event) => {
-    if (!keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+  window.addEventListener("keydown", (event) => {
+    if (event.target.closest?.("button, input") || !keys[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     keys[event.key]();
   });
@@ -177,7 +184,13 @@
   button.addEventListener("click", () => play(!playing));
   home.addEventListener("click", reset);
   new ResizeObserver(resize).observe(canvas);
+  if (!scene.duration) {
+    byId("bar").hidden = true;
+    canvas.ariaLabel = "Bodies. Arrow keys turn them, plus and minus zoom, 0 returns to the first view.";
+  }
+  resize();
   show(0);
   reset();
+  globalThis.camera = camera; // for whoever inspects the page
   document.documentElement.dataset.ready = bodies.length;
 })();
