@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import trimesh
 
 pytest.importorskip("av")
 
+import browser
 import video_clips as clips
 from documented import ROOT
 from PIL import Image
@@ -26,6 +28,52 @@ def written(lines, suffix):
     (line,) = (line for line in lines if line.endswith(suffix))
     with open(line, "rb") as file:
         return file.read()
+
+
+def page(predict, photo, *network):
+    """The lines of stdout of the command that writes a page in the folder "blender"."""
+    options = ("--boxes", "100,60,360,500", "--only", "html,npz,ply", "--axes", "blender", "--output", "blender")
+    code, lines, messages = predict(photo, *network, *options)
+    assert code == 0, messages
+    return lines
+
+
+def video(predict, *network):
+    """The same of a video and the folder "video"."""
+    clip = clips.clip(Path("walk.mp4"), 4)
+    table = {number: [clips.person_box(number).tolist()] for number in range(4)}
+    Path("walk.json").write_text(json.dumps(table))
+    options = ("--boxes", "walk.json", "--only", "npz,glb,bvh,overlay,html,track", "--axes", "blender")
+    code, lines, messages = predict(clip, *network, *options, "--up", 0, -1, 0, "--output", "video")
+    assert code == 0, messages
+    return lines
+
+
+@pytest.mark.skipif(browser.PROGRAM is None, reason="needs Chromium")
+def test_the_pages_of_the_first_hour_open_without_an_error(predict, tiny_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = ("--checkpoint", tiny_checkpoint)
+    files = [
+        next(line for line in lines if line.endswith(".html"))
+        for lines in (page(predict, PHOTO, *network), video(predict, *network))
+    ]
+    for number, settings in enumerate(({}, {"width": 360, "height": 740, "mobile": True, "dark": True})):
+        with browser.Browser(tmp_path / f"browser_{number}", **settings) as window:
+            for file, drawn in zip(
+                files, ("document.querySelector('iframe').contentDocument", "document"), strict=True
+            ):
+                window.open((tmp_path / file).as_uri())
+                window.wait(f"{drawn}.documentElement.dataset.ready === '1'")
+                assert window.run("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+                assert window.run("document.documentElement.scrollWidth <= window.innerWidth")
+                if drawn == "document":  # all that the video's camera saw
+                    values = window.run("[camera.fov, camera.aspect, scene.fov, scene.aspect]")
+                    (high, aspect), (seen_high, seen) = np.reshape(values, (2, 2))
+                    assert seen == clips.WIDTH / clips.HEIGHT
+                    assert high >= seen_high - 1e-6
+                    assert aspect * np.tan(np.radians(high / 2)) > 0.999 * seen * np.tan(np.radians(seen_high / 2))
+                window.screenshot(tmp_path / f"{number}{(tmp_path / file).stem}.png", whole=False)
+            assert window.errors == []
 
 
 def test_the_first_hour(predict, tiny_checkpoint, tmp_path, monkeypatch, capsys):
@@ -49,9 +97,7 @@ def test_the_first_hour(predict, tiny_checkpoint, tmp_path, monkeypatch, capsys)
     assert written(lines, "one.glb")[:4] == b"glTF"
 
     # A page, and Blender's axes
-    options = ("--boxes", "100,60,360,500", "--only", "html,npz,ply", "--axes", "blender", "--output", "blender")
-    code, lines, _ = predict("photos/one.jpg", *network, *options)
-    assert code == 0
+    lines = page(predict, "photos/one.jpg", *network)
     assert b"<html" in written(lines, "one.html").lower()[:200]
     with np.load("blender/one.npz") as arrays:
         x, y, z = (arrays["vertices"] + arrays["translation"][:, None])[0].T
@@ -59,12 +105,7 @@ def test_the_first_hour(predict, tiny_checkpoint, tmp_path, monkeypatch, capsys)
     np.testing.assert_allclose(mesh.vertices, np.stack([x, z, -y], 1), atol=1e-4)
 
     # A video
-    clip = clips.clip(tmp_path / "walk.mp4", 4)
-    table = {number: [clips.person_box(number).tolist()] for number in range(4)}
-    (tmp_path / "walk.json").write_text(json.dumps(table))
-    options = ("--boxes", "walk.json", "--only", "npz,glb,bvh,overlay,html,track", "--axes", "blender")
-    code, lines, messages = predict(clip, *network, *options, "--up", 0, -1, 0, "--output", "video")
-    assert code == 0, messages
+    lines = video(predict, *network)
     assert written(lines, "walk_person_0.glb")[:4] == b"glTF"
     assert written(lines, "walk_overlay.mp4")[4:8] == b"ftyp"
     assert b"<video" in written(lines, "walk_video.html")

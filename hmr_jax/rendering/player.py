@@ -51,7 +51,7 @@ def viewer_page(title: str, bodies: Sequence[np.ndarray], faces: np.ndarray, col
 
 def player_page(
     title: str, models: Sequence[Model], duration: float, rate: float, fov: float, video: bytes = b"",
-    size: Sequence[float] | None = None,
+    aspect: float | None = None, size: Sequence[float] | None = None,
 ) -> str:  # fmt: skip
     """A page of bodies that move.
 
@@ -62,10 +62,11 @@ def player_page(
         rate: frames per second, the steps of the slider.
         fov: degrees of the camera's view from top to bottom.
         video: an mp4 file that is shown beside, or b"".
+        aspect: width to height of what the camera sees, which is seen in windows of any; None: of the window.
         size: width, height and depth about the origin that are seen first, metres; None: what the camera sees.
     """
     bodies = [{"glb": base64.b64encode(one.glb).decode(), "start": one.start, "end": one.end} for one in models]
-    scene = {"models": bodies, "duration": duration, "rate": rate, "fov": fov, "size": size}
+    scene = {"models": bodies, "duration": duration, "rate": rate, "fov": fov, "aspect": aspect, "size": size}
     source = f"data:video/mp4;base64,{base64.b64encode(video).decode()}"
     shown = f'<video id="video" src="{source}" muted playsinline tabindex="-1"></video>' if video else ""
     folder = resources.files("hmr_jax") / "assets" / "player"

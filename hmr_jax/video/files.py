@@ -146,7 +146,8 @@ def write_page(path: Path, result: VideoResult, overlay: Path | None) -> None:
         video = overlay.read_bytes()
     duration = float(result.times[-1]) if len(result.times) else 0.0
     title = result.about["video"]["file"]
-    atomic.write_text(path, player_page(title, models, duration, float(result.info.rate), fov, video))
+    aspect = result.info.width / result.info.height
+    atomic.write_text(path, player_page(title, models, duration, float(result.info.rate), fov, video, aspect))
 
 
 def write_pickle(path: Path, result: VideoResult, posing: Posing) -> None:

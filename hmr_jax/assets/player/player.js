@@ -1,6 +1,7 @@
 /* Shows bodies: GLB files, skinned with one animation each, and a clock, or still; and a camera that mouse, fingers and
    keys turn. rendering/player.py puts it behind three.js into a page, and `scene` before it:
-   {models: [{glb: base64, start, end}], duration, rate, fov, size} (seconds, frames per second, degrees, metres).
+   {models: [{glb: base64, start, end}], duration, rate, fov, aspect, size} (seconds, frames per second, degrees,
+   width to height of what the camera sees, metres).
    Bodies are in the axes of glTF, seen along -z: from the origin, where the photograph was taken, or so that a box
    about the origin of a width, height and depth, `size`, is seen. */
 "use strict";
@@ -114,6 +115,8 @@
     const { clientWidth: width, clientHeight: height } = canvas;
     renderer.setSize(width, height, false);
     camera.aspect = width / Math.max(height, 1);
+    const wider = scene.aspect ? Math.max(scene.aspect / camera.aspect, 1) : 1; // all that the camera saw is seen
+    camera.fov = (360 / Math.PI) * Math.atan(wider * Math.tan((scene.fov * Math.PI) / 360));
     camera.updateProjectionMatrix();
     draw();
   }
