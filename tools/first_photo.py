@@ -9,8 +9,6 @@ from PIL import Image
 
 from hmr_jax import cli
 
-_EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "predict.py"
-
 
 def main(output: Path = Path("docs/images/first_photo.jpg")) -> None:
     """Runs the tutorial with the shipped network, and keeps the overlay of its first person.
@@ -18,9 +16,9 @@ def main(output: Path = Path("docs/images/first_photo.jpg")) -> None:
     Args:
         output: the image.
     """
-    output = output.resolve()
+    output, example = output.resolve(), Path("examples/predict.py").resolve()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        runpy.run_path(str(_EXAMPLE))
+        runpy.run_path(str(example))
         with Image.open("runs/example_predict/results/person_0_overlay.png") as overlay:
             overlay.save(output, quality=88)
 
