@@ -1,4 +1,4 @@
-"""Scores motions of a real person's videos, frame by frame, smoothed, and with feet held where they stand.
+"""Scores motions of a real person's videos: frame by frame, smoothed, with feet held, and refined as a whole.
 
 `python -m benchmarks.real_video`, a part of `make bench-real`. The capture and its truth are those of
 `benchmarks.real_capture`, in every frame. PA-MPJPE is that of the capture's joints. Accelerations are those of the
@@ -24,8 +24,9 @@ from hmr_jax.geometry import similarity_align
 from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.inference import Predictor
 from hmr_jax.io.cache import cache_folder
-from hmr_jax.video import Motion, VideoResult, predict_video
+from hmr_jax.video import Motion, PersonTrack, VideoResult, predict_video
 from hmr_jax.video.footing import planted
+from hmr_jax.video.motion import smoothed
 from hmr_jax.video.posing import Posing
 from hmr_jax.video.smoothing import smooth_points
 
@@ -53,18 +54,35 @@ def run(options: argparse.Namespace) -> None:
     truth, cameras = make_truth(capture.cameras, find_joints(capture, cache), refine=True)
     world = smooth_points(truth.world.astype(np.float64), np.arange(len(truth.world)) / 60, 0.1)
     predictor = Predictor.from_checkpoint(options.checkpoint)
-    posing, rows = Posing(predictor.body), []
+    rows = []
     for camera, video in zip(cameras, capture.videos, strict=True):
-        with tempfile.TemporaryDirectory() as folder:
-            result = predict_video(predictor, video, folder, intrinsics=of(camera), kinds=(), planted_feet=False)
-        person = who(result, camera, world)
-        held = planted(person.motion, posing)
-        kinds = {"frame by frame": person.unsmoothed, "smoothed": person.motion, "feet held": held}
+        kinds = motions(predictor, video, camera, world)
         rows.append([score(motion, camera, world) for motion in kinds.values()])
         for name, row in zip(kinds, rows[-1], strict=True):
             print(line(camera.name, name, row), flush=True)
     for name, row in zip(kinds, np.mean(rows, 0), strict=True):
         print(line("all", name, row))
+
+
+def motions(predictor: Predictor, video: Path, camera: Camera, world: np.ndarray) -> dict[str, Motion]:
+    """The person's motion in a video, by kind."""
+
+    def person(**options: bool) -> PersonTrack:
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"intrinsics": of(camera), "kinds": (), **options}
+            return who(predict_video(predictor, video, folder, **options), camera, world)
+
+    whole, single = person(), person(smooth=False)
+    posing = Posing(predictor.body)
+    smooth = smoothed(whole.unsmoothed, posing)
+    return {
+        "network, frame by frame": whole.unsmoothed,
+        "network, smoothed": smooth,
+        "network, smoothed, feet held": planted(smooth, posing),
+        "refined, frame by frame": single.motion,
+        "refined, smoothed": smoothed(single.motion, posing),
+        "refined as a whole": whole.motion,
+    }
 
 
 def of(camera: Camera) -> list[float]:
@@ -73,10 +91,10 @@ def of(camera: Camera) -> list[float]:
     return [fx, fy, cx, cy]
 
 
-def who(result: VideoResult, camera: Camera, world: np.ndarray):
+def who(result: VideoResult, camera: Camera, world: np.ndarray) -> PersonTrack:
     """The person of a video whose joints are nearest in the image to those of the truth."""
 
-    def away(person) -> float:
+    def away(person: PersonTrack) -> float:
         motion = person.motion
         placed = motion.joints[:, IDS] + motion.translation[:, None]
         seen = placed[..., :2] / placed[..., 2:] * motion.focal_length + motion.principal_point
@@ -100,7 +118,7 @@ def score(motion: Motion, camera: Camera, world: np.ndarray) -> list[float]:
 def line(camera: str, kind: str, row) -> str:
     """Of the table."""
     error, bend, slide = row
-    return f"{camera:6} {kind:15} PA-MPJPE {error:.1f} mm, acceleration {bend:.1f} mm/frame2, sliding {slide:.3f} m/s"
+    return f"{camera:6} {kind:29} PA-MPJPE {error:.1f} mm, acceleration {bend:.1f} mm/frame2, sliding {slide:.3f} m/s"
 
 
 if __name__ == "__main__":

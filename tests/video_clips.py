@@ -74,7 +74,7 @@ class FakePredictor:
     def __init__(self, fails_at: int | None = None, sigma: bool = True):
         self.body = load_body_model()
         self.checkpoint = {"name": "fake", "step": 7}
-        self.detector, self.settings = None, {"network": "fake"}
+        self.detector, self.settings, self.refine = None, {"network": "fake"}, True
         self.config, self.parameters_hash, self.upright, self.crop_focal_length = Config(), "fake", True, None
         self.fails_at, self.sigma = fails_at, sigma
         self.searched = self.predicted = 0
@@ -91,7 +91,7 @@ class FakePredictor:
                 found.append([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
         return np.array(found, np.float32).reshape(-1, 4)
 
-    def __call__(self, images, boxes, intrinsics=None, *, turns=None):
+    def __call__(self, images, boxes, intrinsics=None, *, turns=None, refine=None):
         made = []
         for index, (image, rows) in enumerate(zip(images, boxes, strict=True)):
             for box in rows:

@@ -42,7 +42,7 @@ from hmr_jax.inference.people import People
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.placing import place, place_as_hmr2, through_lens
-from hmr_jax.inference.refining import Refiner
+from hmr_jax.inference.refining import Refiner, is_seen
 from hmr_jax.inference.upright import look_upright, turn_back
 from hmr_jax.models import DEPTH_MODELS, build_model, needs_depth
 from hmr_jax.models.backbones.vit import arrange_for_inference
@@ -71,8 +71,7 @@ class Predictor:
         Args:
             config: of a checkpoint.
             params: of the same checkpoint.
-            batch_size: crops per call of the network. Batches are padded to it, so there is one compilation. None: 1 on
-                a CPU and 16 elsewhere.
+            batch_size: crops per call of the network, which are padded to it. None: 1 on a CPU and 16 elsewhere.
             upright: whether people are looked at again in a crop that is turned along their trunk, see
                 `inference.upright`; done where the network's encoder finds landmarks and takes no depth.
             camera: of images. "perspective": the camera that is given, or that of EXIF, or one that many people tell
@@ -184,6 +183,7 @@ class Predictor:
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
         keypoints: Sequence | np.ndarray | None = None,
         turns: Sequence[np.ndarray] | None = None,
+        refine: bool | None = None,
     ) -> People:
         """Predicts the person in every box; the crops of all images share batches.
 
@@ -203,6 +203,7 @@ class Predictor:
                 are.
             turns: per image (n,) degrees clockwise from which on upright crops are looked for, as when the frame before
                 is known: images are frames of a video then, and their people tell no camera; None: 0.
+            refine: see the class, which it overrides.
 
         Returns:
             One prediction per box, in the order of images and boxes: a list, which can also be shown and written.
@@ -233,7 +234,7 @@ class Predictor:
         def predict(photos: Sequence[Photo], chosen: Collection[int]) -> Iterator[PersonPrediction]:
             asked = people_asked_for(photos, boxes, enlarge, points, turns if self.upright else None)
             people = [one for one in asked if one["image_index"] in chosen]  # all boxes are checked before a batch runs
-            return in_batches(lambda batch: self._run(arrays, batch, depth), people, self.batch_size)
+            return in_batches(lambda batch: self._run(arrays, batch, depth, refine), people, self.batch_size)
 
         predicted = list(predict(photos, range(len(photos))))
         if turns is None and self.crop_focal_length is None:  # one frame of a video shall not differ from the next
@@ -246,19 +247,17 @@ class Predictor:
 
     def video(self, path: str | Path, output: str | Path, **options: Any) -> Any:
         """The people of a video and their motion: `hmr_jax.video.predict_video`, which has the options."""
-        # By name, as `hmr_jax.video` stands above this package.
-        return importlib.import_module("hmr_jax.video").predict_video(self, path, output, **options)
+        return importlib.import_module("hmr_jax.video").predict_video(self, path, output, **options)  # stands above
 
     def find_boxes(self, images: Images) -> list[np.ndarray]:
         """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""
         if self.detector is None:
             self.detector = Detector()
-        arrays = image_list(images)
-        found = find_people(self.detector, arrays)
-        return [usable(one.boxes, image.shape) for one, image in zip(found, arrays, strict=True)]
+        found = zip(find_people(self.detector, arrays := image_list(images)), arrays, strict=True)
+        return [usable(one.boxes, image.shape) for one, image in found]
 
-    def _run(self, images, batch: Sequence[dict], depth) -> list[PersonPrediction]:
-        """Runs the network on a batch."""
+    def _run(self, images, batch: Sequence[dict], depth, refine: bool | None) -> list[PersonPrediction]:
+        """Runs the network on a batch, and refines what it says."""
         crops, inputs = self._inputs(images, batch, depth)
         geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
         inputs = {name: pad(array, self.batch_size) for name, array in inputs.items()}
@@ -269,8 +268,9 @@ class Predictor:
             for i, (person, crop) in enumerate(zip(batch, crops, strict=True))
         ]
         found = [person if person.lens is None else through_lens(person) for person in found]
-        seen = any(person.landmarks is not None or person.keypoints_given is not None for person in found)
-        return self._refiner.to_what_is_seen(found) if self.refine and seen else found
+        if not (self.refine if refine is None else refine) or not any(map(is_seen, found)):
+            return found
+        return self._refiner.to_what_is_seen(found)
 
     def _inputs(self, images, batch: Sequence[dict], depth) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The crops of some people and what the network reads of them; sets "box_turn" of each."""

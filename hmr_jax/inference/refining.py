@@ -8,6 +8,7 @@ Shapes: B people, K = 44 keypoints.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -33,17 +34,64 @@ from hmr_jax.inference.landmarks import LANDMARK_OF
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.placing import OUTSIDE
 
-# One standard deviation of each; of keypoints in sides of the box. Chosen on the real capture and the annotated people
-# of docs/benchmarks/real_people.md, roughly: half and twice of each give nearly the same.
 LANDMARKS = 0.02
-OWN_KEYPOINTS = 0.05
-ROTATIONS = 0.2  # radians
-BETAS = 0.3
+"""Sides of the box: one standard deviation of landmarks, in one image."""
 _ROBUST = 4.0  # standard deviations from which on a keypoint is taken for a mistake
 _ROBUST_SIDES = 0.08  # but only from this distance from the network's on, in sides of the box
 _VISIBLE = 0.3  # less probable landmarks do not count
 _STEPS = 5
 _NOT_ROBUST = 1e3
+
+
+class Spread(NamedTuple):
+    """One standard deviation of what the network says."""
+
+    own_keypoints: float
+    """Of its keypoints in the image, sides of the box."""
+    rotations: float
+    """Radians."""
+    betas: float
+
+
+# Chosen on the real capture and the annotated people of docs/benchmarks/real_people.md, roughly: half and twice of each
+# give nearly the same.
+ONE_IMAGE = Spread(0.05, 0.2, 0.3)
+
+
+class Evidence(NamedTuple):
+    """What is known of people beside what a network predicts: keypoints in their images, px without a lens."""
+
+    keypoints: np.ndarray
+    """(B, K, 2) that were seen."""
+    sigma: np.ndarray
+    """(B, K) px, one standard deviation of these; infinite where a keypoint is not known."""
+    own: np.ndarray
+    """(B, K, 2) where the network has them."""
+    inside: np.ndarray
+    """(B, K) whether they are in the crop; outside, the network guesses."""
+    side: np.ndarray
+    """(B,) px, of the box."""
+    focal_length: np.ndarray
+    """(B, 2) px."""
+    principal_point: np.ndarray
+    """(B, 2) px."""
+
+    def terms(self, predicted: Pose, spread: Spread) -> list[Any]:
+        """Terms of fits: the keypoints that were seen come first, then the network's, its rotations and its betas."""
+        camera = self.focal_length, self.principal_point
+        robust = np.maximum(_ROBUST, _ROBUST_SIDES * self.side / self.sigma.min(1))
+        weights = np.where(self.inside, 1.0, OUTSIDE)
+        own_sigma = spread.own_keypoints * self.side[:, None] / np.sqrt(weights)
+        each = [
+            np.full(array.shape[:width], sigma, np.float32)
+            for array, width, sigma in ((predicted.rotations, 2, spread.rotations), (predicted.betas, 2, spread.betas))
+        ]
+        return [
+            in_image(self.keypoints, self.sigma, *camera, robust),
+            in_image(self.own, own_sigma, *camera, _NOT_ROBUST),
+            NearRotations(predicted.rotations, each[0]),
+            Shape(predicted.betas, each[1]),
+        ]
 
 
 class Refiner:
@@ -77,18 +125,14 @@ class Refiner:
         if not people:
             return []
         start = self._start(people)
-        focal = np.stack([person.focal_length for person in people])
-        center = np.stack([person.principal_point for person in people])
-        side = np.array([person.box_size for person in people])[:, None]
-        robust = np.maximum(_ROBUST, _ROBUST_SIDES * side[:, 0] / sigma.min(1))
-        seen = in_image(_straight(people, keypoints), sigma, focal, center, robust)
-        own = _straight(people, np.stack([person.keypoints_image for person in people]))
-        mine = in_image(own, OWN_KEYPOINTS * side / np.sqrt(_weights(people)), focal, center, _NOT_ROBUST)
-        near = NearRotations(start.rotations, np.full(start.rotations.shape[:2], ROTATIONS, np.float32))
-        terms = [seen, mine, near, Shape(start.betas, np.full_like(start.betas, BETAS)), *_by_sigma(people)]
+        evidence = _evidence(people, keypoints, sigma)
+        terms = evidence.terms(start, ONE_IMAGE)
+        errors = [person.sigma for person in people if person.sigma is not None]
+        if len(errors) == len(people):
+            terms.append(around_pelvis(np.stack([person.keypoints_3d for person in people]), np.stack(errors)))
         fit = self._fitter(terms, start, _STEPS, with_sigma=False)
         before = np.stack([person.keypoints_3d + person.translation for person in people])
-        better = _error(seen, fit.keypoints) < _error(seen, before)
+        better = keypoint_error(terms[0], fit.keypoints) < keypoint_error(terms[0], before)
         vertices, joints = self._posed(fit)
         return [
             self._moved(person, fit, i, vertices[i], joints[i]) if better[i] else replace(person, moved=0.0)
@@ -142,6 +186,11 @@ class Refiner:
         )
 
 
+def is_seen(person: PersonPrediction) -> bool:
+    """Whether there are keypoints in the image to refine a person by."""
+    return person.landmarks is not None or person.keypoints_given is not None
+
+
 def keypoints_of(people: Sequence[PersonPrediction]) -> tuple[np.ndarray, np.ndarray]:
     """The keypoints that a user gave, or else those that the encoder found: (B, K, 2) px, and sigma (B, K) px."""
     count = len(people)
@@ -160,17 +209,26 @@ def keypoints_of(people: Sequence[PersonPrediction]) -> tuple[np.ndarray, np.nda
     return keypoints, sigma
 
 
-def _weights(people: Sequence[PersonPrediction]) -> np.ndarray:
-    """(B, K) of the network's own keypoints, which it guesses outside of the crop."""
-    inside = [np.abs((one.keypoints_image - one.box_center) / one.box_size).max(-1) < 0.5 for one in people]
-    return np.where(inside, 1.0, OUTSIDE)
-
-
-def _error(seen: Keypoints2D, keypoints: np.ndarray) -> np.ndarray:
+def keypoint_error(seen: Keypoints2D, keypoints: np.ndarray) -> np.ndarray:
     """(B,) robust squared distances of keypoints (B, K, 3) in the camera from those seen, in standard deviations."""
     rays = keypoints[..., :2] / keypoints[..., 2:]
     squared = (seen.weights[:, 0] ** 2) * ((rays - seen.rays[:, 0]) ** 2).sum(-1)
     return (squared * robust_share(squared, seen.robust[:, None])).sum(1)
+
+
+def _evidence(people: Sequence[PersonPrediction], keypoints: np.ndarray, sigma: np.ndarray) -> Evidence:
+    """Of keypoints (B, K, 2) px of the images, with sigma (B, K) px."""
+    return Evidence(
+        keypoints=_straight(people, keypoints),
+        sigma=sigma,
+        own=_straight(people, np.stack([one.keypoints_image for one in people])),
+        inside=np.stack(
+            [np.abs((one.keypoints_image - one.box_center) / one.box_size).max(-1) < 0.5 for one in people]
+        ),
+        side=np.array([one.box_size for one in people]),
+        focal_length=np.stack([one.focal_length for one in people]),
+        principal_point=np.stack([one.principal_point for one in people]),
+    )
 
 
 def _straight(people: Sequence[PersonPrediction], points: np.ndarray) -> np.ndarray:
@@ -184,12 +242,8 @@ def _straight(people: Sequence[PersonPrediction], points: np.ndarray) -> np.ndar
     return points
 
 
-def _by_sigma(people: Sequence[PersonPrediction]) -> list[KeypointsAround]:
-    """The network's keypoints with the errors that it predicts, if it does."""
-    sigma = [person.sigma for person in people if person.sigma is not None]
-    if len(sigma) < len(people):
-        return []
-    points = np.stack([person.keypoints_3d for person in people])
-    weights = np.sqrt(3) / np.maximum(np.stack(sigma), 1e-3)  # sigma is over x, y and z together
-    root = np.full(len(people), PELVIS_44, np.int32)
-    return [KeypointsAround(points - points[:, PELVIS_44, None], weights.astype(np.float32), root)]
+def around_pelvis(points: np.ndarray, sigma: np.ndarray) -> KeypointsAround:
+    """The network's keypoints (B, K, 3), metres, with the errors that it predicts of them, (B, K) metres."""
+    weights = np.sqrt(3) / np.maximum(sigma, 1e-3)  # sigma is over x, y and z together
+    root = np.full(len(points), PELVIS_44, np.int32)
+    return KeypointsAround(points - points[:, PELVIS_44, None], weights.astype(np.float32), root)

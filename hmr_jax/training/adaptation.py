@@ -63,16 +63,16 @@ class AdaptingPredictor(Predictor):
         """What predictions depend on beside configuration and parameters."""
         return super().settings | {"adapted": [self._steps, self._learning_rate]}
 
-    def _run(self, images: Any, batch: Sequence[dict], depth: Any) -> list[PersonPrediction]:
+    def _run(self, images: Any, batch: Sequence[dict], depth: Any, refine: bool | None) -> list[PersonPrediction]:
         """The predictions of a batch, which is one person."""
-        found = super()._run(images, batch, depth)
+        found = super()._run(images, batch, depth, refine)
         keypoints, sigma = keypoints_of(found)
         if not np.isfinite(sigma).any():
             return found
         _, inputs = self._inputs(images, batch, depth)
         adapted = copy.copy(self)  # with the same compiled programs
         adapted._params = jax.device_put(arrange_for_inference(self._adapt(found[0], inputs, keypoints[0], sigma[0])))
-        return super(AdaptingPredictor, adapted)._run(images, batch, depth)
+        return super(AdaptingPredictor, adapted)._run(images, batch, depth, refine)
 
     def _adapt(
         self, person: PersonPrediction, inputs: dict[str, np.ndarray], keypoints: np.ndarray, sigma: np.ndarray

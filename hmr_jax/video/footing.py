@@ -25,7 +25,7 @@ POINTS = ("left_heel", "left_big_toe", "right_heel", "right_big_toe")
 _LEGS = {
     side: tuple(SMPL_24.index(f"{side}_{part}") for part in ("hip", "knee", "ankle")) for side in ("left", "right")
 }
-_IDS = [KEYPOINTS_44.index(f"openpose_{name}") for name in POINTS]
+POINT_IDS = [KEYPOINTS_44.index(f"openpose_{name}") for name in POINTS]
 STILL = 0.8
 """Metres per second across the line of sight: slower points are in contact. In predictions, points that stand move by
 half a metre per second, and those of steps by more than one."""
@@ -50,20 +50,20 @@ class Stances(NamedTuple):
 
 def find_stances(motion: Motion) -> Stances:
     """When the heels and toes of a motion are in contact with something that does not move."""
-    points = motion.keypoints_3d[:, _IDS] + motion.translation[:, None]
+    points = motion.keypoints_3d[:, POINT_IDS] + motion.translation[:, None]
     times = motion.times
-    number = np.full((len(times), len(_IDS)), -1)
+    number = np.full((len(times), len(POINT_IDS)), -1)
     if len(times) < 3:
         return Stances(number, 0)
     # Across the line of sight, where the image says it: depth is uncertain.
-    pixels = smoothing.smooth_points(motion.keypoints_image[:, _IDS], times, smoothing.half_width(times, _SPEED))
+    pixels = smoothing.smooth_points(motion.keypoints_image[:, POINT_IDS], times, smoothing.half_width(times, _SPEED))
     speed = np.linalg.norm(np.gradient(pixels, times, axis=0) / motion.focal_length, axis=-1) * points[..., 2]
     still = (speed < STILL) & motion.predicted[:, None]
     if motion.sigma is not None:
-        still &= motion.sigma[:, _IDS] < UNSURE
+        still &= motion.sigma[:, POINT_IDS] < UNSURE
     step = float(np.median(np.diff(times)))
     total = 0
-    for point in range(len(_IDS)):
+    for point in range(len(POINT_IDS)):
         for (frames,) in ndimage.find_objects(ndimage.label(still[:, point])[0]):
             if (frames.stop - frames.start) * step >= SHORTEST:
                 number[frames, point] = total
@@ -81,7 +81,7 @@ def planted(motion: Motion, posing: Posing) -> Motion:
     stances = find_stances(motion)
     if not stances.total:
         return motion
-    points = (motion.keypoints_3d[:, _IDS] + motion.translation[:, None]).astype(np.float64)
+    points = (motion.keypoints_3d[:, POINT_IDS] + motion.translation[:, None]).astype(np.float64)
     shift, anchors = _correction(points, stances, motion.times)
     left = np.where(stances.number[..., None] >= 0, anchors[stances.number] - points - shift[:, None], np.nan)
     moved = replace(motion, translation=(motion.translation + shift).astype(np.float32))

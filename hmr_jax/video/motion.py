@@ -54,6 +54,11 @@ class Motion:
     """(2,) px."""
     sigma: np.ndarray | None = None
     """(F, 44) expected error of each keypoint, metres."""
+    seen: np.ndarray | None = None
+    """(F, 44, 3) what the motion can be refined by: x and y of keypoints in px, and their standard deviation, px,
+    infinite where one is not seen. None: nothing."""
+    moved: np.ndarray | None = None
+    """(F,) metres by which refinement moved the joints on average, the pelvis at the origin. None: not refined."""
     camera_source: str = "default"
     """Where the focal length is from, see `PersonPrediction`."""
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from hmr_jax.inference.inputs import usable
 from hmr_jax.inference.person import PersonPrediction
+from hmr_jax.inference.refining import is_seen, keypoints_of
 from hmr_jax.video.ahead import ahead
 from hmr_jax.video.cuts import CUT, difference, signature
 from hmr_jax.video.frames import Frame, VideoInfo, read_frames
@@ -35,8 +36,11 @@ GivenBoxes = Mapping[int, np.ndarray] | Sequence[np.ndarray] | None
 class VideoPredictor(Protocol):
     """What is needed of `hmr_jax.inference.Predictor`."""
 
+    refine: bool
+    """Whether bodies are moved onto keypoints."""
+
     def __call__(
-        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None
+        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None, refine: bool | None = None
     ) -> list[PersonPrediction]:
         """Predictions of the boxes of images."""
         ...
@@ -140,6 +144,7 @@ def predict(
     work: Work,
     plan: Mapping[int, Sequence[tuple[int, np.ndarray]]],
     intrinsics: Any,
+    refine: bool,
 ) -> None:
     """Predicts people in their boxes.
 
@@ -152,6 +157,7 @@ def predict(
         work: the working folder.
         plan: by frame number, numbers of tracks and their boxes (4,).
         intrinsics: of the camera, or None.
+        refine: whether bodies are refined frame by frame. Else what they can be refined by later is kept, too.
     """
     if work.is_complete("people"):
         return
@@ -168,7 +174,7 @@ def predict(
                 images = [frames[i].image for i in chosen]
                 boxes = [np.array([box for _, box in plan[number + i]]) for i in chosen]
                 starts = [np.array([turns.get(track, 0.0) for track, _ in plan[number + i]]) for i in chosen]
-                people = predictor(images, boxes, intrinsics, turns=starts)
+                people = predictor(images, boxes, intrinsics, turns=starts, refine=refine)
                 owners = [(number + i, track) for i in chosen for track, _ in plan[number + i]]
                 for (frame, track), person in zip(owners, people, strict=True):
                     for name, value in (("frame", frame), ("track", track), *_row(person)):
@@ -202,6 +208,9 @@ def _row(person: PersonPrediction) -> Iterator[tuple[str, Any]]:
     yield "box_turn", person.box_turn
     if person.sigma is not None:
         yield "sigma", np.asarray(person.sigma, np.float32)
+    if is_seen(person):
+        (seen,), (sigma,) = keypoints_of([person])
+        yield "seen", np.concatenate([seen, sigma[:, None]], -1).astype(np.float32)
 
 
 def _batches(frames: Iterator[Frame], start: int, end: int) -> Iterator[tuple[int, list[Frame]]]:

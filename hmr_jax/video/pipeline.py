@@ -43,6 +43,7 @@ from hmr_jax.video.kinds import DEFAULT_VIDEO_KINDS, VideoKind
 from hmr_jax.video.motion import Motion, filled, smoothed
 from hmr_jax.video.passes import GivenBoxes, predict, search
 from hmr_jax.video.posing import Posing, mean_shape, rig_of
+from hmr_jax.video.refining import MotionRefiner
 from hmr_jax.video.results import PersonTrack, VideoResult
 from hmr_jax.video.smoothing import HALF_WIDTH
 from hmr_jax.video.tracks import GAP, SHORTEST, follow
@@ -122,19 +123,22 @@ def predict_video(
     output.mkdir(parents=True, exist_ok=True)
     common = what_is_common(
         predictor, video=file_identity(path), camera=camera, boxes=_digest(boxes), every=every, gap=gap,
-        shortest=shortest,
+        shortest=shortest, smooth=smooth,
     )  # fmt: skip
     work = Work(output / f".{name}.work", common)
     search(predictor, path, info, work, boxes, every)
     found = boxes is None
     times, shots, tracks = _follow(work, gap, shortest if found else 0.0, every - 1 if found else 0, steady=found)
-    predict(predictor, path, info, work, _plan(tracks, info), intrinsics)
+    predict(predictor, path, info, work, _plan(tracks, info), intrinsics, refine=predictor.refine and not smooth)
     posing = Posing(predictor.body)
+    refiner = MotionRefiner(predictor.body, posing)
     people: list[PersonTrack] = []
     for number, motion in enumerate(_motions(work, tracks, times)):
         whole = filled(motion, posing)
         shown = smoothed(whole, posing, smoothing) if smooth else whole
-        if smooth and planted_feet:
+        if smooth and predictor.refine and whole.seen is not None:
+            shown = refiner(whole, shown, smoothing, planted_feet)
+        elif smooth and planted_feet:
             shown = planted(shown, posing)
         betas = mean_shape(shown.betas, shown.predicted.astype(float))
         people.append(PersonTrack(number, shown, whole, betas, rig_of(predictor.body, betas)))
@@ -245,6 +249,7 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
                 focal_length=rows["focal_length"][own[0]],
                 principal_point=rows["principal_point"][own[0]],
                 sigma=spread("sigma") if "sigma" in rows else None,
+                seen=spread("seen") if "seen" in rows else None,
                 camera_source=str(rows["camera_source"][own[0]]),
             )
         )
