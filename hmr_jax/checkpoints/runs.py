@@ -19,6 +19,7 @@ Items = Mapping[str, Any]
 """Trees of arrays by name: "params" (trained parameters) and "train" (what only training needs)."""
 
 _args: Any = ocp.args  # dataclasses behind decorators: type checkers do not see their arguments
+_AT_ONCE = 1  # GB of arrays that are copied from the devices, compressed and written at a time
 
 
 def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.CheckpointManager:
@@ -36,13 +37,29 @@ def open_manager(run: Path, config: Config, read_only: bool = False) -> ocp.Chec
             ),
         ]
     )
+    folder = (run / "checkpoints").resolve()
     with without_notices():
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policies, best_fn=metric_of, best_mode="min", read_only=read_only,
             create=not read_only, cleanup_tmp_directories=not read_only,
-            async_options=ocp.options.AsyncOptions(barrier_sync_fn=_meet_unless_failed),
+            async_options=ocp.options.AsyncOptions(
+                barrier_sync_fn=_meet_unless_failed, post_finalization_callback=lambda: _add_checksums(folder)
+            ),
         )  # fmt: skip
-        return ocp.CheckpointManager((run / "checkpoints").resolve(), options=options)
+        in_background = ocp.DefaultCheckpointHandlerRegistry()
+        in_background.add(
+            None, _args.PyTreeSave, ocp.PyTreeCheckpointHandler(save_device_host_concurrent_gb=_AT_ONCE,
+                                                                is_prioritized_key_fn=lambda _: False)
+        )  # fmt: skip
+        return ocp.CheckpointManager(folder, options=options, handler_registry=in_background)
+
+
+def _add_checksums(folder: Path) -> None:
+    """Adds checksums to the files of the checkpoint that is about to be complete, in the thread that wrote it."""
+    if jax.process_index() == 0:
+        for item in folder.glob(f"*{ocp.path.atomicity.TMP_DIR_SUFFIX}*/*"):
+            if item.is_dir():
+                checksums.write_checksums(item)
 
 
 def _meet_unless_failed(*, key: str, timeout_ms: int) -> None:
@@ -55,20 +72,20 @@ def _meet_unless_failed(*, key: str, timeout_ms: int) -> None:
 def save(
     manager: ocp.CheckpointManager, config: Config, step: int, items: Items, metrics: dict[str, float] | None
 ) -> None:
-    """Writes one checkpoint in the background; it counts only once it is complete.
+    """Writes one checkpoint in the background; it counts only once it is complete. Waits for the save before.
 
     Args:
         manager: of the run.
         config: of the run; stored with the checkpoint.
         step: number of optimiser steps done.
-        items: trees of arrays.
+        items: trees of arrays, which must not be donated: they are read until the checkpoint is complete.
         metrics: of the last validation, which select the best checkpoint; None: no validation since the last save.
 
     Raises:
         OSError: if the checkpoint was not written.
     """
     saved = _args.Composite(
-        **{name: _args.StandardSave(tree) for name, tree in items.items()},
+        **{name: _args.PyTreeSave(tree) for name, tree in items.items()},
         config=_args.JsonSave(to_dict(config)),
         data=_args.JsonSave({"step": step, "seed": config.seed}),
     )
@@ -80,7 +97,7 @@ def save(
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
-    """Waits for the last save, and adds checksums to its files.
+    """Waits for the last save.
 
     Raises:
         OSError: if the checkpoint was not written.
@@ -89,12 +106,6 @@ def finish(manager: ocp.CheckpointManager) -> None:
         manager.wait_until_finished()
     except Exception as error:  # Orbax raises many types for disks that are full
         raise OSError(f"The last checkpoint was not written: {_first_line(error)}") from error
-    step = manager.latest_step()
-    if step is None or jax.process_index() > 0:
-        return
-    for item in (Path(manager.directory) / str(step)).iterdir():
-        if item.is_dir() and not (item / checksums.NAME).exists():
-            checksums.write_checksums(item)
 
 
 def restore(manager: ocp.CheckpointManager, items: Items, step: int | None = None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from hmr_jax.training.optimizer import learning_rate
 from hmr_jax.training.signals import StopSignals
 from hmr_jax.training.stalls import COMPUTING, DATA, SAVING, VALIDATING, StallWatch
 from hmr_jax.training.start import initial_state, resumed_state
-from hmr_jax.training.step import evaluation_params, make_train_step
+from hmr_jax.training.step import donated, evaluation_params, kept, make_train_step
 
 
 @distributed.ending_together()
@@ -91,7 +91,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
 
         # ---- The loop: one batch, one step; now and then log, validate, save.
         shardings = jax.tree.map(lambda array: array.sharding, state)
-        train_step = jax.jit(make_train_step(config, model), donate_argnums=0, out_shardings=(shardings, None))
+        train_step = jax.jit(make_train_step(config, model), donate_argnums=donated(), out_shardings=(shardings, None))
         schedule = learning_rate(config)
         signals = closing.enter_context(StopSignals())
         stalls = closing.enter_context(StallWatch(start, logger.say))
@@ -143,7 +143,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                 if done % config.checkpoint.every == 0 or last or metrics:
                     _finite_means(pending)  # a state that is not finite is never saved
                     stalls.at(step, SAVING)
-                    runs.save(manager, config, done, state.items(), metrics)
+                    runs.save(manager, config, done, kept(state).items(), metrics)
                     timer.restart()
 
                 if stopping:

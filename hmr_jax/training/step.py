@@ -58,6 +58,20 @@ def init_state(config: Config, trained: Params) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, opt_state, ema, statistics, init_critic(config))
 
 
+def donated() -> tuple[int, ...]:
+    """Arguments of the training step whose memory its results take: the state.
+
+    None on CPUs, where a save reads the state's own memory: the step after it would first copy the whole state.
+    """
+    return () if jax.default_backend() == "cpu" else (0,)
+
+
+def kept(state: TrainState) -> TrainState:
+    """The state as a save may read it while training goes on: a copy on the devices, where the next step takes it."""
+    shardings = jax.tree.map(lambda array: array.sharding, state)
+    return jax.device_put(state, shardings, may_alias=False) if donated() else state
+
+
 def evaluation_params(state: TrainState, frozen: Params) -> Params:
     """All parameters for evaluation: the moving average if there is one, else the trained ones, and the frozen ones."""
     averaged = {} if state.ema is None else state.ema
