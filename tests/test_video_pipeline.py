@@ -61,6 +61,20 @@ def test_smoothed_bodies_have_one_shape_and_stay_where_they_were_seen(tmp_path):
     assert np.abs(np.diff(motion.keypoints_image, 2, 0)).mean() < np.abs(np.diff(before.keypoints_image, 2, 0)).mean()
 
 
+def test_tracks_are_refined_as_a_whole_where_keypoints_are_seen_and_frames_where_nothing_is_smoothed(tmp_path):
+    path, predictor = clips.clip(tmp_path / "a.mp4", 12), clips.FakePredictor(keypoints=True)
+    whole = run(path, tmp_path, predictor, kinds=("npz",)).people[0].motion
+    assert predictor.refined is False
+    assert whole.moved.shape == (12,)
+    with np.load(tmp_path / "out" / "a_person_0.npz") as file:
+        np.testing.assert_array_equal(file["moved"], whole.moved)
+    assert run(path, tmp_path, predictor, kinds=("npz",), smooth=False).people[0].motion.moved is None
+    assert predictor.refined is True
+    predictor.refine = False
+    assert run(path, tmp_path, predictor, kinds=("npz",)).people[0].motion.moved is None
+    assert predictor.refined is False
+
+
 def test_a_person_has_a_json_file_on_request(tmp_path):
     result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, kinds=("npz", "track"))
     assert [path.name for path in result.files] == ["a_person_0.npz", "a_person_0.json", "a_video.json"]

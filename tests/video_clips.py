@@ -71,12 +71,12 @@ def clip(path: Path, frames: int = 24, people: int = 1, **options) -> Path:
 class FakePredictor:
     """Finds rectangles by colour; its bodies stand upright with noise, where their box is."""
 
-    def __init__(self, fails_at: int | None = None, sigma: bool = True):
+    def __init__(self, fails_at: int | None = None, sigma: bool = True, keypoints: bool = False):
         self.body = load_body_model()
         self.checkpoint = {"name": "fake", "step": 7}
         self.detector, self.settings, self.refine = None, {"network": "fake"}, True
         self.config, self.parameters_hash, self.upright, self.crop_focal_length = Config(), "fake", True, None
-        self.fails_at, self.sigma = fails_at, sigma
+        self.fails_at, self.sigma, self.keypoints = fails_at, sigma, keypoints
         self.searched = self.predicted = 0
 
     def find_boxes(self, images):
@@ -92,7 +92,7 @@ class FakePredictor:
         return np.array(found, np.float32).reshape(-1, 4)
 
     def __call__(self, images, boxes, intrinsics=None, *, turns=None, refine=None):
-        made = []
+        made, self.refined = [], refine
         for index, (image, rows) in enumerate(zip(images, boxes, strict=True)):
             for box in rows:
                 self.predicted += 1
@@ -115,4 +115,5 @@ class FakePredictor:
             body_pose=np.tile(np.eye(3), (23, 1, 1)), betas=rng.normal(0, 1, 10), camera=np.ones(3), joints=joints,
             keypoints_3d=points, keypoints_2d=points[:, :2], keypoints_image=pixels, vertices=np.zeros((1, 3)),
             crop=image[:1, :1], sigma=np.full(44, 0.05) if self.sigma else None,
+            keypoints_given=np.concatenate([pixels, np.ones((44, 1))], 1) if self.keypoints else None,
         )  # fmt: skip

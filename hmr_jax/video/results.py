@@ -68,6 +68,8 @@ class PersonTrack:
         }
         if motion.sigma is not None:
             made["sigma"] = motion.sigma.astype(np.float32)
+        if motion.moved is not None:
+            made["moved"] = motion.moved.astype(np.float32)
         if self.world is not None:
             orientations, translations = in_world(self.world, motion)
             made["world_orient"] = orientations.astype(np.float32)
