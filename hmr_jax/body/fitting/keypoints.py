@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hmr_jax.body.blocks import equal_blocks
+from hmr_jax.body.fitting.heat_maps import HeatMaps
 from hmr_jax.body.fitting.points import Points, keypoint_points, linearise
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
@@ -31,7 +32,7 @@ STEPS = 30
 _COARSE_STEPS = 8
 _COARSE = 0.1
 """Weight of the keypoints while hypotheses are compared, so that the likely ones get near first."""
-_OF_KEYPOINTS = (Keypoints2D, Keypoints3D, KeypointsAround)
+_OF_KEYPOINTS = (Keypoints2D, Keypoints3D, KeypointsAround, HeatMaps)
 
 
 class KeypointFit(NamedTuple):
@@ -213,7 +214,7 @@ def _check_enough(weights: np.ndarray) -> None:
 
 
 def _weaker(term: Any) -> Any:
-    if not isinstance(term, Keypoints2D | Keypoints3D):
+    if not isinstance(term, Keypoints2D | Keypoints3D | HeatMaps):
         return term
     return term._replace(weights=_COARSE * term.weights)
 

@@ -3,7 +3,7 @@
 The derivatives are analytic: a joint rotates its descendants about itself, so nothing is differentiated through the
 kinematic tree.
 
-Shapes: B bodies, N skinned points, K fitted points, V vertices, J joints, S betas, P parameters, see `pose`.
+Shapes: B bodies, C cameras, N skinned points, K fitted points, V vertices, J joints, S betas, P parameters, see `pose`.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.kinematics import forward_kinematics
 from hmr_jax.body.model import BodyModel
 from hmr_jax.body.regressors import joint_set_matrix
+from hmr_jax.geometry.cameras import NEAREST, Array
 
 
 class Points(NamedTuple):
@@ -102,6 +103,27 @@ def linearise(points: Points, parents: tuple[int, ...], pose: Pose) -> Linearise
     by_translation = jnp.broadcast_to(weights.sum(1)[:, None, None] * eye, (*posed.shape, 3))
     by_rotation = by_rotation.reshape(batch, -1, 3 * num_joints, 3).swapaxes(2, 3)
     return Linearised(pose, posed, jnp.concatenate([by_rotation, by_shape, by_translation], -1))
+
+
+def seen_by(at: Linearised, rotation: Array, translation: Array) -> tuple[jax.Array, jax.Array]:
+    """Where cameras without lenses see the points.
+
+    Args:
+        at: the body.
+        rotation: (B, C, 3, 3) from the body's axes to the camera's.
+        translation: (B, C, 3) metres, added after the rotation.
+
+    Returns:
+        x / z and y / z (B, C, K, 2) in the camera's axes, and their derivatives (B, C, K, 2, P) by a step.
+    """
+    turned = jnp.einsum("bcij,bkj->bcki", rotation, at.points) + translation[:, :, None]
+    depth = jnp.maximum(turned[..., 2:], NEAREST)
+    seen = turned[..., :2] / depth
+    # d(x / z) = (dx - (x / z) dz) / z, and dz = 0 behind the nearest plane
+    beyond = jnp.where(turned[..., 2:] > NEAREST, -seen, 0.0)
+    by_point = jnp.concatenate([jnp.broadcast_to(jnp.eye(2), (*seen.shape, 2)), beyond[..., None]], -1)
+    by_point = jnp.einsum("bckij,bcjl->bckil", by_point / depth[..., None], rotation)
+    return seen, jnp.einsum("bckij,bkjp->bckip", by_point, at.jacobian)
 
 
 def _summed(points: Points, array: jax.Array, axis: int) -> jax.Array:

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from hmr_jax.body.fitting.points import Linearised
+from hmr_jax.body.fitting.points import Linearised, seen_by
 from hmr_jax.body.fitting.pose import rotation_vectors
 from hmr_jax.body.fitting.solver import Equations, robust_squares, squares
-from hmr_jax.geometry.cameras import NEAREST, Array
+from hmr_jax.geometry.cameras import Array
 
 
 class Term(Protocol):
@@ -47,15 +47,9 @@ class Keypoints2D(NamedTuple):
 
     def __call__(self, at: Linearised) -> Equations:
         """The equations of the distances in the images."""
-        turned = jnp.einsum("bcij,bkj->bcki", self.rotation, at.points) + self.translation[:, :, None]
-        depth = jnp.maximum(turned[..., 2:], NEAREST)
-        seen = turned[..., :2] / depth
-        # d(x / z) = (dx - (x / z) dz) / z, and dz = 0 behind the nearest plane
-        beyond = jnp.where(turned[..., 2:] > NEAREST, -seen, 0.0)
-        by_point = jnp.concatenate([jnp.broadcast_to(jnp.eye(2), (*seen.shape, 2)), beyond[..., None]], -1)
-        by_point = jnp.einsum("bckij,bcjl->bckil", by_point / depth[..., None], self.rotation)
+        seen, by_step = seen_by(at, self.rotation, self.translation)
         residual = self.weights[..., None] * (seen - self.rays)
-        jacobian = jnp.einsum("bckij,bkjp->bckip", self.weights[..., None, None] * by_point, at.jacobian)
+        jacobian = self.weights[..., None, None] * by_step
         batch, views, points, _ = residual.shape
         flat = residual.reshape(batch, views * points, 2)
         return robust_squares(flat, jacobian.reshape(*flat.shape, -1), self.robust)
