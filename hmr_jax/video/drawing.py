@@ -31,16 +31,17 @@ def write_overlay(target: Path, source: Path, result: VideoResult, posing: Posin
         source: the video.
         result: of the video.
         posing: of the body.
-        lens: focal length of the network's camera, see `placed_for_drawing`.
+        lens: focal length of the network's camera, see `placed_for_drawing`; where all are refined, it does not count.
     """
     info = result.info
+    seen_through = None if all(person.motion.moved is not None for person in result.people) else lens
     with (
         writing_mp4(target, (info.width, info.height), info.rate, source) as writer,
         progress(info, "drawing") as bar,
     ):
 
         def draw(numbered: Sequence[tuple[int, Frame]]) -> list[np.ndarray]:
-            return [_drawn(frame.image, number, result.people, posing, lens) for number, frame in numbered]
+            return [_drawn(frame.image, number, result.people, posing, seen_through) for number, frame in numbered]
 
         for drawn, time in zip(in_batches(draw, _frames(source, result)), result.times, strict=False):
             writer.write(drawn, float(time))
@@ -76,7 +77,9 @@ def _there(people: Sequence[PersonTrack], number: int) -> Iterator[tuple[PersonT
             yield person, row
 
 
-def _drawn(image: np.ndarray, number: int, people: Sequence[PersonTrack], posing: Posing, lens: float) -> np.ndarray:
+def _drawn(
+    image: np.ndarray, number: int, people: Sequence[PersonTrack], posing: Posing, lens: float | None
+) -> np.ndarray:
     """A frame with the bodies over it, see `placed_for_drawing`; those that were interpolated are paler."""
     bodies, colors = [], []
     for person, row in _there(people, number):

@@ -208,7 +208,9 @@ def _row(person: PersonPrediction) -> Iterator[tuple[str, Any]]:
     yield "box_turn", person.box_turn
     if person.sigma is not None:
         yield "sigma", np.asarray(person.sigma, np.float32)
-    if is_seen(person):
+    if person.moved is not None:
+        yield "moved", np.float32(person.moved)
+    elif is_seen(person):
         (seen,), (sigma,) = keypoints_of([person])
         yield "seen", np.concatenate([seen, sigma[:, None]], -1).astype(np.float32)
 

@@ -250,6 +250,7 @@ def _motions(work: Work, tracks: list[BoxTrack], times: np.ndarray) -> list[Moti
                 principal_point=rows["principal_point"][own[0]],
                 sigma=spread("sigma") if "sigma" in rows else None,
                 seen=spread("seen") if "seen" in rows else None,
+                moved=spread("moved") if "moved" in rows else None,
                 camera_source=str(rows["camera_source"][own[0]]),
             )
         )

@@ -30,7 +30,7 @@ AHEAD = 16
 """Frames at the end of a window that the next one fits again."""
 BOUND = 2
 """Frames of the window before that a window begins with: they say where the person is, and how fast."""
-ACCELERATION = 10.0
+ACCELERATION = 20.0
 """Metres per second^2: one standard deviation of keypoints of people who move."""
 STEPS = 10
 _LEAST = 1e-4  # of the diagonals, so that there is a solution where nothing is known
