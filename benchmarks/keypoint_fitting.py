@@ -1,7 +1,7 @@
 """How near bodies fitted to synthetic people's keypoints come, and how fast: `python -m benchmarks.keypoint_fitting`.
 
 Errors are mean distances of a person's vertices in the camera's axes, so the distance from the camera counts, too;
-"placed" moves both bodies' pelvises to the origin first.
+"placed" moves both bodies' pelvises to the origin first. Betas are off by their mean absolute difference.
 
 Shapes: B people, K keypoints.
 """
@@ -16,13 +16,16 @@ import numpy as np
 from data_pipelines.synthetic.people import SyntheticPeople
 from hmr_jax import cli
 from hmr_jax.body import BodyModel, load_body_model, skin
-from hmr_jax.body.fitting import KeypointFit, KeypointFitter, NearRotations, Pose, Shape, in_image, in_space
+from hmr_jax.body.fitting import KeypointFit, KeypointFitter, NearRotations, Pose, Shape, in_image, in_mask, in_space
 from hmr_jax.body.fitting.keypoints import STEPS
 from hmr_jax.body.fitting.points import keypoint_points, linearise
 from hmr_jax.geometry import axis_angle_to_matrix
+from hmr_jax.geometry.cameras import project
+from hmr_jax.rendering.rasterize import rasterize
 
 _SIZE = 256
 _SKINNED = 125
+_OF_MASKS = 2.0  # px: one standard deviation of outlines
 
 
 class People(NamedTuple):
@@ -63,6 +66,15 @@ def vertices_of(body: BodyModel, pose: Any) -> tuple[np.ndarray, np.ndarray]:
 _skin = jax.jit(skin)
 
 
+def masks_of(body: BodyModel, people: People) -> np.ndarray:
+    """(B, 256, 256) bool, 1 on the naked body."""
+    vertices, _ = vertices_of(body, people.pose)
+    nowhere = np.zeros((len(vertices), 3), np.float32)
+    pixels = project(vertices, nowhere, people.focal_length, people.center)
+    corners = np.concatenate([pixels, vertices[..., 2:]], -1)
+    return np.stack([rasterize(each, body.faces, _SIZE, _SIZE).face_index >= 0 for each in corners])
+
+
 def errors(body: BodyModel, found: Any, true: Any) -> tuple[np.ndarray, np.ndarray]:
     """(B,) mm each: in the camera's axes, and with the pelvises at the origin."""
     (mine, my_root), (its, its_root) = vertices_of(body, found), vertices_of(body, true)
@@ -75,11 +87,12 @@ def _line(name: str, body: BodyModel, people: People, fit: KeypointFit, seconds:
     whole, placed = errors(body, fit, people.pose)
     points = 1000 * np.linalg.norm(fit.keypoints - people.keypoints_3d, axis=-1).mean(1)
     quantiles = "  ".join(f"{np.median(e):>7.1f} {np.quantile(e, 0.9):>7.1f}" for e in (whole, placed, points))
-    print(f"{name:<34} {quantiles}   {len(whole) / seconds:>6.1f}", flush=True)
+    betas = np.median(np.abs(fit.betas - people.pose.betas).mean(1))
+    print(f"{name:<34} {quantiles}  {betas:>6.3f}   {len(whole) / seconds:>6.1f}", flush=True)
 
 
 def main(people: int = 1000) -> None:
-    """Prints a line for each kind of keypoints: median and 90 % quantile of each error, and people per second.
+    """Prints a line for each kind of keypoints: median and 90 % quantile of each error, betas, and people per second.
 
     Args:
         people: number of people.
@@ -95,9 +108,12 @@ def main(people: int = 1000) -> None:
         fit = fitter(terms, start, steps)
         return fit, time.perf_counter() - began
 
-    print(f"{'':<34} {'whole, mm':>15}  {'placed, mm':>15}  {'keypoints, mm':>15}   people/s")
+    print(f"{'':<34} {'whole, mm':>15}  {'placed, mm':>15}  {'keypoints, mm':>15}   betas   people/s")
     exact = in_image(true.keypoints_2d, np.full(shape, 0.05), true.focal_length, true.center)
     _line("2-D, exact", body, true, *timed([exact]))
+    box = np.array([0.0, 0, _SIZE, _SIZE])
+    mask = in_mask(masks_of(body, true), box, _OF_MASKS, true.focal_length, true.center)
+    _line("  and masks", body, true, *timed([exact, mask]))
     solid = in_space(true.keypoints_3d, np.full(shape, 0.0005))
     _line("3-D, exact", body, true, *timed([solid]))
     points = linearise(keypoint_points(body, "smpl_45"), body.parents, true.pose).points
@@ -109,6 +125,7 @@ def main(people: int = 1000) -> None:
     seen = in_image(noisy, sigma, true.focal_length, true.center)
     fit, seconds = timed([seen])
     _line("2-D, noise of 2 px, 20 % missing", body, true, fit, seconds)
+    _line("  and masks", body, true, *timed([seen, mask]))
     known = fitter([seen], start=true.pose)
     _line("  the same, started at the truth", body, true, known, np.inf)
     off = np.sqrt(((fit.keypoints - true.keypoints_3d) ** 2).sum(-1).mean(1))
@@ -119,6 +136,7 @@ def main(people: int = 1000) -> None:
     fit, seconds = timed([seen, *near], start=start, steps=8)
     _line("a network's start", body, true, fitter([seen, *near], start, steps=0), np.inf)
     _line("  refined, 8 steps", body, true, fit, seconds)
+    _line("  refined with masks, too", body, true, *timed([seen, mask, *near], start=start, steps=8))
 
 
 def network_like(pose: Pose, rng: np.random.Generator) -> tuple[Pose, list]:

@@ -16,10 +16,11 @@ import numpy as np
 
 from hmr_jax.body.blocks import equal_blocks
 from hmr_jax.body.fitting.heat_maps import HeatMaps
-from hmr_jax.body.fitting.points import Points, keypoint_points, linearise
+from hmr_jax.body.fitting.points import Linearised, Points, keypoint_points, linearise
 from hmr_jax.body.fitting.pose import Pose
 from hmr_jax.body.fitting.pose_prior import load_pose_prior
-from hmr_jax.body.fitting.solver import Equations, minimise, solve_positive
+from hmr_jax.body.fitting.silhouettes import Silhouettes, surface_points
+from hmr_jax.body.fitting.solver import minimise, solve_positive
 from hmr_jax.body.fitting.starts import Library, make_library, starts_in_image, starts_in_space
 from hmr_jax.body.fitting.terms import Keypoints2D, Keypoints3D, KeypointsAround, Shape, total
 from hmr_jax.body.joints import SMPL_24
@@ -120,6 +121,10 @@ class KeypointFitter:
             raise ValueError(f"Poses to start from are known of bodies of {len(SMPL_24)} joints only: give `start`.")
         return make_library(self._points, self._model.parents, self._poses.flow)
 
+    @cached_property
+    def _surface(self) -> Points:
+        return surface_points(self._model)
+
     def __call__(
         self,
         terms: Sequence[Any],
@@ -150,8 +155,11 @@ class KeypointFitter:
         if not any(isinstance(term, Shape) for term in terms):
             terms = [*terms, Shape(*(np.full((count, self._model.num_betas), one, np.float32) for one in (0, 1)))]
         if start is None:
-            start = self._best_start(terms, count, hypotheses)
-        return self._solve_all(list(terms), start, steps, with_sigma)
+            near = [term for term in terms if not isinstance(term, Silhouettes)]
+            start = self._best_start(near, count, hypotheses)
+            if len(near) < len(terms):  # an outline says which way to go only to a body that is near it
+                start = Pose(*self._solve_all(near, start, steps, False)[:3])
+        return self._solve_all(terms, start, steps, with_sigma)
 
     def _check(self, terms: Sequence[Any]) -> int:
         """B; raises ValueError if terms do not fit together."""
@@ -173,8 +181,8 @@ class KeypointFitter:
     def _best_start(self, terms: Sequence[Any], count: int, hypotheses: int) -> Pose:
         rotations, translation = self._starts(terms, hypotheses)
         betas = np.zeros((len(rotations), self._model.num_betas), np.float32)
-        each = [_weaker(term) for term in _rows(terms, np.repeat(np.arange(count), hypotheses))]
-        fit = self._solve_all(each, Pose(betas, rotations, translation), _COARSE_STEPS, False)
+        weaker, owners = [_weaker(term) for term in terms], np.repeat(np.arange(count), hypotheses)
+        fit = self._solve_all(weaker, Pose(betas, rotations, translation), _COARSE_STEPS, False, owners)
         cost = np.where(np.isfinite(fit.cost), fit.cost, np.inf).reshape(count, hypotheses)
         best = np.arange(count) * hypotheses + cost.argmin(1)
         return Pose(fit.betas[best], fit.rotations[best], fit.translation[best])
@@ -192,13 +200,17 @@ class KeypointFitter:
                 return starts_in_space(self._library, positions, weights, hypotheses)
         raise ValueError("Give `start`, as no term has keypoints in space or in the image of one camera.")
 
-    def _solve_all(self, terms: list, start: Pose, steps: int, with_sigma: bool) -> KeypointFit:
-        """Any number of bodies, in batches of one size."""
+    def _solve_all(
+        self, terms: Sequence[Any], start: Pose, steps: int, with_sigma: bool, owners: np.ndarray | None = None
+    ) -> KeypointFit:
+        """Any number of bodies, in batches of one size; `owners` says whose terms each start has, if not its own."""
         count, found = len(start.betas), []
+        owners = np.arange(count) if owners is None else owners
         size = next((size for size in self._batches if size >= count), self._batches[-1])
+        surface = self._surface if any(isinstance(term, Silhouettes) for term in terms) else None
         for rows, new in equal_blocks(count, size):
-            batch, poses = tuple(_rows(terms, rows)), Pose(*_rows(start, rows))
-            solved = _solve(self._points, self._model.parents, self._prior, batch, poses, steps, with_sigma)
+            batch, poses = tuple(_rows(terms, owners[rows])), Pose(*_rows(start, rows))
+            solved = _solve(self._points, surface, self._model.parents, self._prior, batch, poses, steps, with_sigma)
             found.append([np.asarray(array)[:new] for array in solved])
         return KeypointFit(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
@@ -226,6 +238,7 @@ def _rows(terms: Sequence[Any], rows: np.ndarray) -> list[Any]:
 @partial(jax.jit, static_argnames=("parents", "with_sigma"))
 def _solve(
     points: Points,
+    surface: Points | None,
     parents: tuple[int, ...],
     prior: tuple,
     terms: tuple,
@@ -235,10 +248,11 @@ def _solve(
 ) -> tuple[jax.Array, ...]:
     """The fields of `KeypointFit`."""
 
-    def equations(pose: Pose) -> Equations:
-        return total((*terms, *prior), linearise(points, parents, pose))
+    def look(pose: Pose) -> Linearised:
+        at = linearise(points, parents, pose)
+        return at if surface is None else at._replace(surface=linearise(surface, parents, pose))
 
-    pose, found = minimise(equations, start, steps)
+    pose, found = minimise(lambda pose: total((*terms, *prior), look(pose)), start, steps)
     at = linearise(points, parents, pose)
     return *pose, at.points, found.cost, *([_spread(found.hessian, at.jacobian)] if with_sigma else [])
 

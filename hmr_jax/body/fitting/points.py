@@ -39,6 +39,8 @@ class Linearised(NamedTuple):
     """(B, K, 3) metres."""
     jacobian: jax.Array
     """(B, K, 3, P) derivatives of the points by a step."""
+    surface: "Linearised | None" = None
+    """The same body with points of its skin, for terms that are about the skin."""
 
 
 def skin_points(model: BodyModel, vertex_ids: np.ndarray, with_joints: bool) -> Points:
