@@ -130,6 +130,22 @@ def test_a_peak_is_a_keypoint_of_its_place_and_spread(people):
     assert (offset < 1 / 1.5**2).all()
 
 
+@pytest.mark.parametrize("away", [1.0, 2.0, 3.0, 4.0])
+def test_steps_stay_bounded_where_a_map_levels_off(people, away):
+    """As of one residual, gradient^2 <= cost x Hessian: so far from the peak the energy itself is concave."""
+    focal, center = camera(people)
+    only = np.zeros((COUNT, 44))
+    only[:, 8] = 1
+    mean = people["keypoints_2d"][..., :2] + [8 * away, 0]
+    size = np.array([-256.0, -256, 512, 512])
+    cells = -256 + (np.arange(96) + 0.5) * 8
+    x, y = (np.exp(-(((cells - mean[..., axis, None]) / 8) ** 2) / 2) for axis in (0, 1))
+    found = equations(in_heat_maps(y[..., :, None] * x[..., None, :], size, focal, center, only), truth(people))
+    along = -3  # the translation's x
+    assert (np.abs(found.gradient[:, along]) > 1e-3).all()
+    assert (found.gradient[:, along] ** 2 <= 1.01 * found.cost * found.hessian[:, along, along]).all()
+
+
 def test_outside_of_its_map_a_keypoint_is_free(people):
     focal, center = camera(people)
     term = in_heat_maps(bells(people["keypoints_2d"][..., :2], 8.0), BOX, focal, center)

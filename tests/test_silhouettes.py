@@ -113,7 +113,7 @@ def test_the_border_of_a_mask_is_no_outline():
     mask = np.zeros((1, 64, 64), bool)
     mask[:, 20:, 10:30] = True  # goes on below
     term = in_mask(mask, np.array([0.0, 0, 64, 64]), 1.0, np.full(2, 500.0), np.zeros(2))
-    assert term.outline[0, :, 1].max() < 63.1
+    assert (term.outline[0, :, 1] > 61).mean() < 0.06  # the ends of two sides
     assert (term.normals[0] @ [0, 1]).max() < 0.8
     whole = in_mask(np.ones((1, 64, 64), bool), np.array([0.0, 0, 64, 64]), 1.0, np.full(2, 500.0), np.zeros(2))
     assert not whole.weights.any()
