@@ -11,7 +11,7 @@ from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
 from hmr_jax.video.footing import POINTS
 from hmr_jax.video.motion import Motion, posed_again, smoothed
 from hmr_jax.video.posing import Posing
-from hmr_jax.video.refining import MotionRefiner
+from hmr_jax.video.refining import STANDING, MotionRefiner
 
 FEET = [KEYPOINTS_44.index(f"openpose_{name}") for name in POINTS]
 BODY = load_body_model()
@@ -82,7 +82,7 @@ def test_feet_that_stand_do_not_slide_unless_they_may(refiner, predicted, truth,
     ]
     speeds = [np.linalg.norm(np.diff(path, axis=0), axis=-1).mean() * 30 for path in paths]
     assert speeds[0] < 0.5 * speeds[1]
-    assert speeds[0] < 0.02
+    assert speeds[0] < STANDING
 
 
 def test_keypoints_that_are_all_far_off_leave_the_motion(refiner, predicted, truth, posing):

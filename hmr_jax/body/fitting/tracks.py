@@ -41,17 +41,20 @@ _ENOUGH = 1e-3  # a window is done when a step gains less than this share of its
 class TrackFitter:
     """Fits tracks of one body model to one set of keypoints."""
 
-    def __init__(self, model: BodyModel, joint_set: str = "keypoints_44"):
+    def __init__(self, model: BodyModel, joint_set: str = "keypoints_44", window: int = WINDOW, ahead: int = AHEAD):
         """Prepares the keypoints.
 
         Args:
             model: the body.
             joint_set: what the keypoints are, one of `regressors.JOINT_SETS`.
+            window: frames that are fitted together.
+            ahead: frames at the end of a window that the next one fits again.
 
         Raises:
             ValueError: the body lacks what the joint set needs.
         """
         self._points, self._parents = keypoint_points(model, joint_set), model.parents
+        self._window, self._ahead = window, ahead
 
     def __call__(
         self,
@@ -87,14 +90,23 @@ class TrackFitter:
         if lengths != {count}:
             raise ValueError(f"There are {count} times, but arrays of {sorted(lengths - {count})} frames.")
         made = jax.tree.map(lambda array: np.array(array, np.float32), start)
-        for rows, fixed in _windows(count):
+        for rows, fixed in self._windows(count):
             over = accelerations(times[rows], np.full(keypoints, acceleration)), speeds(times[rows], still[rows])
-            padded = np.pad(rows, (0, WINDOW - len(rows)), "edge")
+            padded = np.pad(rows, (0, self._window - len(rows)), "edge")
             known, poses = jax.tree.map(lambda array, rows=padded: np.asarray(array)[rows], (tuple(terms), made))
             solved = self._fit(known, over, poses, fixed, steps)
             for target, array in zip(made, solved, strict=True):
                 target[rows] = np.asarray(array)[: len(rows)]
         return made
+
+    def _windows(self, count: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Numbers of the frames of windows, and how many of the first ones stay."""
+        start, fixed = 0, 0
+        while True:
+            yield np.arange(start, min(start + self._window, count)), fixed
+            if start + self._window >= count:
+                return
+            start, fixed = start + self._window - self._ahead - BOUND, BOUND
 
     def _fit(self, terms: tuple, over: Sequence[OverTime], pose: Pose, fixed: int, steps: int) -> Pose:
         """The poses of a window, of which the first `fixed` stay; those beyond the frames of `over` do not count."""
@@ -102,7 +114,7 @@ class TrackFitter:
         equations, at = _frames(self._points, self._parents, terms, pose)
         system, damping = _System.of(equations, at, over, frames), 1e-2
         for _ in range(steps):
-            moved = _move(pose, system.step(fixed, damping))
+            moved = _move(pose, system.step(self._window, fixed, damping))
             equations, at = _frames(self._points, self._parents, terms, moved)
             tried = _System.of(equations, at, over, frames)
             gain = system.cost - tried.cost
@@ -129,8 +141,8 @@ class _System(NamedTuple):
         bound = couple(over, np.asarray(at.points[:frames]), np.asarray(at.jacobian[:frames]))
         return cls(hessian, bound, gradient + bound.gradient, cost.sum() + bound.cost)
 
-    def step(self, fixed: int, damping: float) -> np.ndarray:
-        """(WINDOW, P) float32, 0 for frames that stay or do not count.
+    def step(self, window: int, fixed: int, damping: float) -> np.ndarray:
+        """(window, P) float32, 0 for frames that stay or do not count.
 
         Damping is in proportion to what is known of each frame alone: in proportion to all, it would hold back what
         frames do together.
@@ -138,7 +150,7 @@ class _System(NamedTuple):
         frames, count = self.gradient.shape
         eye = np.eye(count)
         held = (damping * np.diagonal(self.own, axis1=1, axis2=2) + _LEAST)[..., None] * eye
-        blocks, right = np.zeros((3, WINDOW, count, count)), np.zeros((WINDOW, count))
+        blocks, right = np.zeros((3, window, count, count)), np.zeros((window, count))
         blocks[0] = eye
         blocks[:, fixed:frames] = np.stack([self.own + held + self.bound.same, *self.bound[1:3]])[:, fixed:]
         right[fixed:frames] = self.gradient[fixed:]
@@ -186,16 +198,6 @@ def _solve_blocks(same: jax.Array, one: jax.Array, two: jax.Array, right: jax.Ar
     start = (none, none, none, none, zero), (none, none, zero)
     _, solved = jax.lax.scan(eliminate, start, (same, one, two, right))
     return jax.lax.scan(put_back, (zero, zero), solved, reverse=True)[1]
-
-
-def _windows(count: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Numbers of the frames of windows, `WINDOW` or less, and how many of the first ones stay."""
-    start, fixed = 0, 0
-    while True:
-        yield np.arange(start, min(start + WINDOW, count)), fixed
-        if start + WINDOW >= count:
-            return
-        start, fixed = start + WINDOW - AHEAD - BOUND, BOUND
 
 
 @partial(jax.jit, static_argnames=("parents",))
