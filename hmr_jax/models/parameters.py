@@ -38,7 +38,11 @@ def from_variables(variables: Any) -> Params:
 
 
 def init_params(
-    model: nn.Module, key: jax.Array, example: Batch, shardings: Callable[[Params], Any] | None = None
+    model: nn.Module,
+    key: jax.Array,
+    example: Batch,
+    shardings: Callable[[Params], Any] | None = None,
+    known: Params | None = None,
 ) -> Params:
     """Initial parameters. On CPUs their program is compiled without optimisation, as it runs only once.
 
@@ -47,13 +51,22 @@ def init_params(
         key: of the random numbers.
         example: a batch.
         shardings: from the shapes of the parameters to where they are made; None: the first device.
+        known: values that some parameters have already, and the shapes of the others: only these are made. None: all.
     """
     options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
-    where = None if shardings is None else shardings(init_shapes(model, key, example))
+    known = init_shapes(model, key, example) if known is None else known
+
+    def unknown(tree: Any) -> list[Any]:
+        pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(known), strict=True)
+        return [leaf for leaf, value in pairs if isinstance(value, jax.ShapeDtypeStruct)]
+
     init = jax.jit(
-        lambda key, batch: from_variables(model.init(key, batch)), out_shardings=where, compiler_options=options
+        lambda key, batch: unknown(from_variables(model.init(key, batch))),
+        out_shardings=None if shardings is None else unknown(shardings(known)),
+        compiler_options=options,
     )
-    return init(key, example)
+    made = iter(init(key, example) if unknown(known) else ())
+    return jax.tree.map(lambda value: next(made) if isinstance(value, jax.ShapeDtypeStruct) else value, known)
 
 
 def init_shapes(model: nn.Module, key: jax.Array, example: Batch) -> Params:

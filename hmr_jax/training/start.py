@@ -32,7 +32,10 @@ def initial_state(config: Config, model: nn.Module, mesh: Mesh, run: Path) -> tu
     example = zeros(1, size)
     if config.init_from in SHIPPED:  # whose encoder needs no initial values
         example |= encoded_zeros(config.model, size)
-    params = load_initial(config, init_params(model, key, example, lambda tree: _shardings(config, mesh, tree)))
+    shapes = init_shapes(model, key, example)
+    loaded = load_initial(config, shapes)
+    known = {name: loaded[name] for name in shapes}  # what is loaded is not made before
+    params = loaded | init_params(model, key, example, lambda tree: _shardings(config, mesh, tree), known)
     trained, frozen = split_params(params, config.optim.frozen)
     frozen = jax.device_put(frozen, _shardings(config, mesh, frozen))
     trained = jax.device_put(trained, _shardings(config, mesh, trained))
@@ -42,7 +45,7 @@ def initial_state(config: Config, model: nn.Module, mesh: Mesh, run: Path) -> tu
         return init_state(config, trained)
 
     shardings = _shardings(config, mesh, jax.eval_shape(init, trained))
-    return jax.jit(init, out_shardings=shardings)(trained), frozen
+    return jax.jit(init, donate_argnums=0, out_shardings=shardings)(trained), frozen
 
 
 def resumed_state(
