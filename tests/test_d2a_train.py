@@ -10,7 +10,7 @@ import tiny
 from hmr_jax import checkpoints, distributed
 from hmr_jax.batch import zeros
 from hmr_jax.checkpoints import runs
-from hmr_jax.config import EncoderConfig, LossConfig, OptimConfig, to_dict
+from hmr_jax.config import EncoderConfig, LossConfig, MeshConfig, OptimConfig, to_dict
 from hmr_jax.io.json_files import write_json
 from hmr_jax.models import build_model
 from hmr_jax.models.flow import RealNVP
@@ -106,29 +106,40 @@ def test_statistics_are_saved_restored_and_loaded_for_prediction(step, tmp_path)
 CONV = dataclasses.replace(tiny.MODEL, encoder=EncoderConfig(name="conv", image_size=(32, 32), dim=16))
 
 
-def one_step(devices: int, frozen_groups: tuple[str, ...] = (), accumulate: int = 1):
-    optim = OptimConfig(learning_rate=1e-3, warmup_steps=1, frozen=frozen_groups, accumulate=accumulate)
-    config = tiny.config("unused", model=CONV, optim=optim)
+def steps(devices: int, count: int = 1, frozen_groups: tuple[str, ...] = (), fsdp: int = 1):
+    """The first state, the last one with its scalars, and the frozen parameters."""
+    optim = OptimConfig(learning_rate=1e-3, warmup_steps=1, frozen=frozen_groups)
+    config = tiny.config("unused", model=CONV, optim=optim, mesh=MeshConfig(fsdp=fsdp, min_shard_size=64))
     model = build_model(CONV)
     weights = jax.tree.map(np.asarray, init_params(model, jax.random.key(0), zeros(1, 32)))
     trained, frozen = split_params(weights, frozen_groups)
     mesh = distributed.make_mesh(config.mesh, jax.devices()[:devices])
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    state, frozen = jax.device_put((init_state(config, trained), frozen), everywhere)
-    batch = distributed.to_global(tiny.batch(0), mesh)
-    return state, compiled(make_train_step(config, model), state, frozen, batch)(state, frozen, batch), frozen
+    first = init_state(config, trained)
+    shardings = distributed.parameter_sharding(mesh, (first, frozen), config.mesh.min_shard_size)
+    first, frozen = jax.device_put((first, frozen), shardings)
+    step = jax.jit(make_train_step(config, model), out_shardings=(shardings[0], None), compiler_options=QUICK)
+    state = first
+    for number in range(count):
+        state, scalars = step(state, frozen, distributed.to_global(tiny.batch(number), mesh))
+    return first, (state, scalars), frozen
 
 
-def test_statistics_are_those_of_the_whole_batch_on_any_number_of_devices():
-    _, (one, scalars), _ = one_step(1)
-    _, (eight, of_eight), _ = one_step(8)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one.batch_stats, eight.batch_stats)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), one.params, eight.params)
-    np.testing.assert_allclose(scalars["loss"], of_eight["loss"], rtol=1e-4)
+@pytest.fixture(scope="module")
+def on_one_device():
+    return steps(1, 2)[1]
+
+
+@pytest.mark.parametrize(("devices", "fsdp"), [(2, 1), (8, 1), (8, 4)])
+def test_statistics_are_those_of_the_whole_batch_on_any_number_of_devices(on_one_device, devices, fsdp):
+    one, scalars = on_one_device
+    _, (state, of_all), _ = steps(devices, 2, fsdp=fsdp)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), one.batch_stats, state.batch_stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), one.params, state.params)
+    np.testing.assert_allclose(scalars["loss"], of_all["loss"], rtol=1e-4)
 
 
 def test_a_frozen_encoder_keeps_its_statistics_and_uses_them():
-    before, (after, _), frozen = one_step(1, frozen_groups=("encoder",))
+    before, (after, _), frozen = steps(1, frozen_groups=("encoder",))
     assert before.batch_stats == {}
     assert after.batch_stats == {}
     assert "encoder" in frozen[STATISTICS]
