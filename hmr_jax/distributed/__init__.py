@@ -4,7 +4,16 @@ The same program, `jax.jit` with shardings, runs on one CPU, one GPU or a pod.
 """
 
 from hmr_jax.distributed.agreement import agree, all_agree, gather_named
-from hmr_jax.distributed.ending import LOST, all_progress, at_loss_say, ending_together, give_up, label, note_progress
+from hmr_jax.distributed.ending import (
+    LOST,
+    all_progress,
+    at_loss_say,
+    ending_together,
+    give_up,
+    label,
+    note_data_wait,
+    note_progress,
+)
 from hmr_jax.distributed.joining import initialize, seconds_from_environment
 from hmr_jax.distributed.liveness import Progress
 from hmr_jax.distributed.placement import batch_sharding, make_mesh, parameter_sharding, to_global, to_host
@@ -23,6 +32,7 @@ __all__ = [
     "initialize",
     "label",
     "make_mesh",
+    "note_data_wait",
     "note_progress",
     "parameter_sharding",
     "seconds_from_environment",

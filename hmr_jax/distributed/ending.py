@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 import jax
@@ -75,8 +76,17 @@ def ending_together() -> Iterator[None]:
 
 def note_progress(step: int, doing: str) -> Progress:
     """Notes what this process is doing from now on, for `all_progress`."""
+    return _note(Progress(step, doing, data_wait=_own.data_wait))
+
+
+def note_data_wait(share: float) -> None:
+    """Notes in which share of the time this process has waited for data, for `all_progress`."""
+    _note(replace(_own, data_wait=share))
+
+
+def _note(progress: Progress) -> Progress:
     global _own
-    _own = Progress(step, doing)
+    _own = progress
     if _watch is not None:
         _watch.progress = _own
     return _own

@@ -30,6 +30,8 @@ class Progress:
     doing: str = "starting"
     since: float = field(default_factory=time.monotonic)
     """Seconds on the monotonic clock of the process that reads it."""
+    data_wait: float = 0.0
+    """Share of the time between its last two lines of the log in which it waited for data."""
 
 
 @dataclass
@@ -123,7 +125,8 @@ class Watch(threading.Thread):
             if now - self._beaten >= interval:
                 self._beaten = now
                 at = self.progress
-                self._tell({"kind": "beat", "step": at.step, "doing": at.doing, "for": now - at.since})
+                said = {"step": at.step, "doing": at.doing, "for": now - at.since, "data_wait": at.data_wait}
+                self._tell({"kind": "beat", **said})
             for other in list(self._open):
                 member = self._members[other]
                 if now - member.heard > self._silence and not member.gone:
@@ -156,7 +159,8 @@ class Watch(threading.Thread):
     def _hear(self, other: int, message: dict[str, Any]) -> None:
         kind, member = message["kind"], self._members[other]
         if kind == "beat":
-            member.progress = Progress(message["step"], message["doing"], time.monotonic() - message["for"])
+            since = time.monotonic() - message["for"]
+            member.progress = Progress(message["step"], message["doing"], since, message["data_wait"])
         elif kind == "left":
             member.gone = "left"
         elif kind == "failed":

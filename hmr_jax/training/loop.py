@@ -5,7 +5,6 @@ another. Its helpers follow in the order in which it uses them.
 """
 
 import contextlib
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from hmr_jax.training import mixture, run_folder
 from hmr_jax.training.feature_cache import cached_source
 from hmr_jax.training.logger import RunLogger, parameter_table
 from hmr_jax.training.optimizer import learning_rate
+from hmr_jax.training.rates import Rates
 from hmr_jax.training.signals import StopSignals
 from hmr_jax.training.stalls import COMPUTING, DATA, SAVING, VALIDATING, StallWatch
 from hmr_jax.training.start import initial_state, resumed_state
@@ -95,7 +95,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
         schedule = learning_rate(config)
         signals = closing.enter_context(StopSignals())
         stalls = closing.enter_context(StallWatch(start, logger.say))
-        timer = _Timer()
+        rates = Rates(logger.say)
         pending: list[_PendingStep] = []
         stream = closing.enter_context(_stream_from(batches, start))
         done, stopping = start, False
@@ -104,7 +104,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                 if config.profile and step == config.profile[0]:
                     jax.profiler.start_trace(str(run / "profile"))
                 stalls.at(step, DATA)
-                with timer.waiting_for_data(pending):
+                with rates.waiting_for_data(pending[-1].scalars["loss"] if pending else None):
                     batch = next(stream, None)
                 stalls.at(step, COMPUTING)
                 if batch is None:
@@ -128,7 +128,7 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                     examples = len(pending) * config.batch_size
                     means = mixture.per_dataset(_finite_means(pending), examples)
                     pending.clear()
-                    logger.write(done, means | {"lr": float(schedule(step))} | timer.rates(examples))
+                    logger.write(done, means | {"lr": float(schedule(step))} | rates.of(examples))
 
                 metrics: dict[str, float] | None = None
                 due = config.eval_every and (done % config.eval_every == 0 or done == config.steps)
@@ -137,14 +137,14 @@ def train(config: Config, batches: BatchSource | Iterable[Batch], validation: Ba
                     stalls.at(step, VALIDATING)
                     metrics = validate(evaluation_params(state, frozen))
                     logger.write(done, metrics, "validation")
-                    timer.restart()
+                    rates.restart()
 
                 # A state that was validated is always saved: else the best checkpoint would be another one.
                 if done % config.checkpoint.every == 0 or last or metrics:
                     _finite_means(pending)  # a state that is not finite is never saved
                     stalls.at(step, SAVING)
                     runs.save(manager, config, done, kept(state).items(), metrics)
-                    timer.restart()
+                    rates.restart()
 
                 if stopping:
                     break
@@ -231,28 +231,3 @@ def _finite_means(pending: Sequence[_PendingStep]) -> dict[str, float]:
                 "The last checkpoint is from before; lower optim.learning_rate or look at these examples."
             )
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-class _Timer:
-    """Images per second, and the share of time in which the devices were idle because data was late."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Starts a new measurement; called after validation and saving, which do not count."""
-        self._start, self._waited = time.perf_counter(), 0.0
-
-    @contextlib.contextmanager
-    def waiting_for_data(self, pending: Sequence[_PendingStep]) -> Iterator[None]:
-        """Times a wait for a batch; it does not count if the devices were still computing the last step."""
-        entered = time.perf_counter()
-        yield
-        if not pending or pending[-1].scalars["loss"].is_ready():
-            self._waited += time.perf_counter() - entered
-
-    def rates(self, images: int) -> dict[str, float]:
-        """Rates since the last restart, for this many images; restarts."""
-        elapsed, waited = time.perf_counter() - self._start, self._waited
-        self.restart()
-        return {"images_per_second": images / elapsed, "data_wait": waited / elapsed}
