@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,8 +91,52 @@ def rows(run: Path) -> list[dict]:
     ) else []  # fmt: skip
 
 
+class Cable:
+    """A TCP proxy between a process and the host that it connects to: what the first line names. It can be cut."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._cut = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """From now on nothing gets through, and nobody is told: the connections stay open."""
+        self._cut.set()
+
+    def _accept(self) -> None:
+        while True:
+            near = self._listener.accept()[0]
+            host, port = near.makefile("r", buffering=1, newline="\n").readline().split()
+            far = socket.create_connection((host, int(port)))
+            near.sendall(b"\n")  # now the other side may speak: the line above was read through a buffer
+            for pair in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        while read := source.recv(65536):
+            if not self._cut.is_set():
+                target.sendall(read)
+        target.close()
+
+
+def through_cable(port: int) -> None:
+    """Lets this process watch over the others through the cable at a port."""
+    from hmr_jax.distributed import connections
+
+    direct = socket.create_connection
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        made = direct(("127.0.0.1", port), timeout)
+        made.sendall("{} {}\n".format(*address).encode())
+        assert made.recv(1) == b"\n"
+        return made
+
+    connections.socket.create_connection = connect
+
+
 def work(folder: str, steps: int = 12, every: int = 4, pause: float = 0.0, devices: int = 1, fault: str = "",
-         on: int = 1, at: int = 6, fsdp: int = 1) -> None:  # fmt: skip
+         on: int = 1, at: int = 6, fsdp: int = 1, cable: int = 0) -> None:  # fmt: skip
     """One process.
 
     Args:
@@ -101,11 +146,14 @@ def work(folder: str, steps: int = 12, every: int = 4, pause: float = 0.0, devic
         pause: seconds before each batch.
         devices: of this process.
         fault: what befalls the process `on` before step `at`: its data end with an "error", "stall" or are "nan", its
-            disk is "full"; or the folder is "read-only" from the beginning.
+            disk is "full"; or from the beginning: its data are "late", or the folder is "read-only".
         on: see above.
         at: see above.
         fsdp: devices over which parameters are split.
+        cable: port of a `Cable` between the other processes and the first one.
     """
+    if cable:
+        through_cable(cable)
     if fault == "read-only":
         respect_permissions()
     import jax
@@ -121,7 +169,7 @@ def work(folder: str, steps: int = 12, every: int = 4, pause: float = 0.0, devic
 
     def batches(step: int):
         for number, batch in enumerate(tiny.source()(step), step):
-            time.sleep(pause)
+            time.sleep(pause + 0.3 * (fault == "late" and own == on))
             if number == at and own == on:
                 if fault == "error":
                     raise ValueError("record 7 of people.array_record is truncated.")

@@ -4,15 +4,18 @@ Processes on this computer stand for hosts (hosts.py). Of each row: how the proc
 same command goes on.
 """
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from hosts import Hosts, rows, train_together
+from hosts import Cable, Hosts, rows, train_together
 
 from hmr_jax import checkpoints
 from hmr_jax.checkpoints import runs
@@ -20,6 +23,7 @@ from hmr_jax.distributed import LOST
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[1]
 SOON = {"HMR_JAX_SILENCE": "3"}
 
 
@@ -77,6 +81,21 @@ def test_a_host_hangs_or_is_cut_off(tmp_path):
         hosts.processes[1].send_signal(signal.SIGCONT)
         output, error = hosts.processes[1].communicate(timeout=60)
         assert hosts.processes[1].returncode != 0
+
+
+def test_the_network_between_two_hosts_is_cut(tmp_path, whole):
+    cable = Cable()
+    with Hosts(2, [tmp_path], {"pause": 0.5, "cable": cable.port}, SOON) as hosts:
+        hosts.wait_for_step(6)
+        cable.cut()
+        began = time.monotonic()
+        results = hosts.results()
+    assert time.monotonic() - began < 20
+    assert [status for status, *_ in results] == [LOST, LOST], results
+    for own, (_, _, error) in enumerate(results):
+        assert f"process {1 - own} on host" in error
+        assert "has not answered for 3 s: it hangs, or the network is cut; the run cannot go on." in error
+    goes_on(tmp_path, whole)
 
 
 def test_a_host_is_killed_while_a_checkpoint_is_saved(tmp_path, whole):
@@ -160,6 +179,15 @@ def test_the_input_of_a_host_stalls(tmp_path):
     assert all("error: step 6 has not ended for" in error for *_, error in results), results
 
 
+def test_the_log_names_the_host_whose_data_are_late(tmp_path):
+    with Hosts(2, [tmp_path], {"fault": "late"}, SOON) as hosts:
+        results = hosts.results()
+    assert [status for status, *_ in results] == [0, 0], results
+    assert "note: process 1 on host" in results[0][1]
+    assert " waits for data for " in results[0][1]
+    assert max(row["train/data_wait"] for row in rows(tmp_path / "tiny")) > 0.5
+
+
 def test_an_error_of_a_host_ends_all(tmp_path):
     results = train_together(tmp_path, 2, fault="error")
     assert [status for status, *_ in results] == [LOST, 2], results
@@ -185,6 +213,30 @@ def twenty(tmp_path_factory):
         assert [status for status, *_ in results] == [0] * count, results
         losses[count] = np.array([row["train/loss"] for row in rows(folder / "tiny")])
     return losses
+
+
+def test_the_global_batches_do_not_depend_on_the_number_of_processes():
+    """Their checksums, as they are on the devices; each process makes its share of them."""
+    sums = {}
+    for count in (1, 2, 4):
+        command = [
+            sys.executable,
+            "-m",
+            "hmr_jax.distributed.launch_local",
+            f"--processes={count}",
+            f"--devices={4 // count}",
+        ]
+        done = subprocess.run(
+            [*command, "--", "tests/global_batches.py"], cwd=ROOT, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said = [line.split() for line in done.stdout.splitlines() if " batch " in line]
+        sums[count] = {host: [row[-1] for row in said if row[0] == f"[{host}]"] for host in range(count)}
+        assert {len(own) for own in sums[count].values()} == {3}
+    expected = sums[1][0]
+    assert len(set(expected)) == 3
+    assert all(own == expected for of in sums.values() for own in of.values())
 
 
 @pytest.mark.parametrize("count", [2, 4])
