@@ -135,6 +135,7 @@ def test_a_track_is_nearer_to_the_truth_than_its_frames(fitter):
     assert bends[0] < 0.2 * bends[1]
 
 
+@pytest.mark.slow
 def test_long_tracks_have_no_seams(fitter):
     frames = WINDOW + 30
     times, truth = moving(frames)
@@ -146,6 +147,7 @@ def test_long_tracks_have_no_seams(fitter):
     assert errors(fit, truth).max() < 2 * np.median(errors(fit, truth))
 
 
+@pytest.mark.slow
 def test_frames_without_keypoints_follow_from_their_neighbours(fitter):
     times, truth = moving(WINDOW)
     start = disturbed(truth, 0.1)
@@ -158,6 +160,7 @@ def test_frames_without_keypoints_follow_from_their_neighbours(fitter):
     assert np.linalg.norm(fit.translation - truth.translation, axis=-1)[hidden].max() < 0.1
 
 
+@pytest.mark.slow
 def test_points_that_stand_stay_and_others_move(fitter):
     times, truth = moving(WINDOW, speed=0.15)
     start = truth._replace(translation=truth.translation + np.float32([0.03, 0.03, 0.1]))  # smooth, as motions are

@@ -73,6 +73,7 @@ def test_motions_come_nearer_to_the_truth_and_say_how_far_they_moved(refiner, pr
     np.testing.assert_allclose(refined.keypoints_image, pixels, atol=0.02)
 
 
+@pytest.mark.slow
 def test_feet_that_stand_do_not_slide_unless_they_may(refiner, predicted, truth, posing):
     paths = [
         (one.keypoints_3d + one.translation[:, None])[:, FEET]
@@ -85,6 +86,7 @@ def test_feet_that_stand_do_not_slide_unless_they_may(refiner, predicted, truth,
     assert speeds[0] < STANDING
 
 
+@pytest.mark.slow
 def test_keypoints_that_are_all_far_off_leave_the_motion(refiner, predicted, truth, posing):
     seen = seeing(predicted, truth)
     seen.seen[..., :2] += 500
@@ -102,6 +104,7 @@ def test_without_any_keypoint_the_motion_stays(refiner, predicted, truth, posing
     np.testing.assert_array_equal(refined.moved, 0)
 
 
+@pytest.mark.slow
 def test_frames_that_were_interpolated_follow_their_neighbours(refiner, predicted, truth, posing):
     hidden = (np.arange(FRAMES) >= 25) & (np.arange(FRAMES) < 32)
     known = replace(seeing(predicted, truth), predicted=~hidden)
@@ -112,6 +115,7 @@ def test_frames_that_were_interpolated_follow_their_neighbours(refiner, predicte
     assert errors(refined, truth)[hidden].mean() < 1.5 * errors(refined, truth)[~hidden].mean() + 10
 
 
+@pytest.mark.slow
 def test_the_networks_own_errors_count_where_it_tells_them(refiner, predicted, truth, posing):
     sure = replace(seeing(predicted, truth), sigma=np.full((FRAMES, 44), 0.002), keypoints_3d=truth.keypoints_3d)
     start = smoothed(predicted, posing)
