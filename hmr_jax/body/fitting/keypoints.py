@@ -140,7 +140,7 @@ class KeypointFitter:
                 unless `Shape` is among them.
             start: of B bodies. None: poses of the prior that look like the first `Keypoints2D` with one camera, or
                 `Keypoints3D`, among the terms.
-            steps: at most.
+            steps: at most; twice as many with `Silhouettes`, as keypoints are fitted without them first.
             hypotheses: starts of each body, of which the best is kept, if `start` is None.
             with_sigma: whether `KeypointFit.sigma` is computed, which takes as long as a few steps.
 
@@ -154,11 +154,12 @@ class KeypointFitter:
         count = self._check(terms)
         if not any(isinstance(term, Shape) for term in terms):
             terms = [*terms, Shape(*(np.full((count, self._model.num_betas), one, np.float32) for one in (0, 1)))]
+        near = [term for term in terms if not isinstance(term, Silhouettes)]
         if start is None:
-            near = [term for term in terms if not isinstance(term, Silhouettes)]
             start = self._best_start(near, count, hypotheses)
-            if len(near) < len(terms):  # an outline says which way to go only to a body that is near it
-                start = Pose(*self._solve_all(near, start, steps, False)[:3])
+        if len(near) < len(terms) and any(isinstance(term, _OF_KEYPOINTS) for term in near):
+            # An outline says which way to go only to a body that is near it.
+            start = Pose(*self._solve_all(near, start, steps, False)[:3])
         return self._solve_all(terms, start, steps, with_sigma)
 
     def _check(self, terms: Sequence[Any]) -> int:
