@@ -7,7 +7,7 @@ import pytest
 from labelled_people import labelled_people
 
 from hmr_jax.body import load_body_model, skin
-from hmr_jax.body.fitting import KeypointFitter, Place, Pose, Shape, in_image, in_mask
+from hmr_jax.body.fitting import KeypointFitter, Pose, in_image, in_mask
 from hmr_jax.body.fitting.points import Linearised, keypoint_points, linearise
 from hmr_jax.body.fitting.pose import move
 from hmr_jax.body.fitting.silhouettes import nearest_across, surface_points
@@ -166,8 +166,7 @@ def test_skin_outside_is_pulled_in_and_an_outline_that_is_not_reached_pulls_out(
 
 def test_bodies_near_their_masks_move_into_them(people, fitter):
     near = moved(people.pose, [0.08, -0.05, 0.0])
-    terms = [people.mask(1.0), Place(near.translation, np.full((COUNT, 3), 0.3, np.float32))]
-    fit = fitter([*terms, people.seen(20.0)], start=near)
+    fit = fitter([people.seen(20.0), people.mask(1.0)], start=near)
     before, after = (overlap(people.masks_of(vertices_of(pose)), people.masks) for pose in (near, fit))
     assert np.median(before) < 0.8
     assert np.median(after) > 0.93
@@ -175,8 +174,7 @@ def test_bodies_near_their_masks_move_into_them(people, fitter):
 
 def test_masks_tell_how_wide_people_are(people, fitter):
     """The keypoints, all exact to 2 px, say little about it."""
-    thin = Shape(np.zeros((COUNT, 10), np.float32), np.ones((COUNT, 10), np.float32))
-    alone, both = (fitter([people.seen(2.0), thin, *masks], start=people.pose) for masks in ([], [people.mask(1.0)]))
+    alone, both = (fitter([people.seen(2.0), *masks], start=people.pose) for masks in ([], [people.mask(1.0)]))
     off = [np.abs(fit.betas - people.pose.betas).mean(1) for fit in (alone, both)]
     assert np.median(off[1]) < 0.8 * np.median(off[0])
 
@@ -187,6 +185,14 @@ def test_masks_help_without_a_start_too(people, fitter):
     shown = [overlap(people.masks_of(vertices_of(one)), people.masks) for one in (alone, fit)]
     assert np.median(shown[1]) > np.median(shown[0])
     assert np.median(shown[1]) > 0.93
+
+
+def test_masks_do_not_mislead_bodies_that_start_far_from_them(people, fitter):
+    turned = np.random.default_rng(0).normal(0, 0.2, (COUNT, 24, 3)).astype(np.float32)
+    far = people.pose._replace(rotations=np.asarray(axis_angle_to_matrix(turned)) @ people.pose.rotations)
+    fits = [fitter([people.seen(2.0), *masks], start=far, steps=8) for masks in ([], [people.mask()])]
+    off = [np.linalg.norm(vertices_of(fit) - people.vertices, axis=-1).mean(1) for fit in fits]
+    assert np.median(off[1]) < np.median(off[0])
 
 
 def test_a_part_of_the_mask_that_is_not_the_person_is_left_alone(people, fitter):
