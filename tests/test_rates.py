@@ -45,8 +45,8 @@ def test_what_the_devices_need_and_the_process_makes_is_said_once_after_compilat
         clock(1.0)
         rates.of(80)
         assert len(said) == (count > 0)
-    assert said == ["data: a process needs 80 images/s and makes 20."]
-    assert budget(80, 4.0, 0.0) == "data: a process needs 20 images/s and makes at least as many."
+    assert said == ["data: this process needs 80 images/s and makes 20."]
+    assert budget(80, 4.0, 0.0) == "data: this process needs 20 images/s and makes at least as many."
 
 
 def test_the_process_whose_data_are_late_is_named_once(clock, monkeypatch):

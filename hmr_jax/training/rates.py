@@ -74,5 +74,5 @@ def budget(images: float, elapsed: float, waited: float) -> str:
     """
     needed, made = images / max(elapsed - waited, 1e-9), images / elapsed
     if waited < _KEEPS_UP * elapsed:
-        return f"data: a process needs {needed:.3g} images/s and makes at least as many."
-    return f"data: a process needs {needed:.3g} images/s and makes {made:.3g}."
+        return f"data: this process needs {needed:.3g} images/s and makes at least as many."
+    return f"data: this process needs {needed:.3g} images/s and makes {made:.3g}."
