@@ -3,6 +3,7 @@
 `python hosts.py FOLDER OPTIONS` is one of them; tests start and watch them by `Hosts`.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -107,17 +108,25 @@ class Cable:
     def _accept(self) -> None:
         while True:
             near = self._listener.accept()[0]
-            host, port = near.makefile("r", buffering=1, newline="\n").readline().split()
-            far = socket.create_connection((host, int(port)))
-            near.sendall(b"\n")  # now the other side may speak: the line above was read through a buffer
+            try:
+                host, port = near.makefile("r", buffering=1, newline="\n").readline().split()
+                far = socket.create_connection((host, int(port)))
+                near.sendall(b"\n")  # now the other side may speak: the line above was read through a buffer
+            except (OSError, ValueError):  # nobody listens there yet, or the process was killed
+                near.close()
+                continue
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        while read := source.recv(65536):
-            if not self._cut.is_set():
-                target.sendall(read)
-        target.close()
+        """Until one side ends; then the other side's connection ends too. Each of the two threads closes its source."""
+        with source:
+            with contextlib.suppress(OSError):  # a process that is killed resets its connections
+                while read := source.recv(65536):
+                    if not self._cut.is_set():
+                        target.sendall(read)
+            with contextlib.suppress(OSError):
+                target.shutdown(socket.SHUT_RDWR)
 
 
 def through_cable(port: int) -> None:
@@ -129,7 +138,9 @@ def through_cable(port: int) -> None:
     def connect(address: tuple[str, int], timeout: float) -> socket.socket:
         made = direct(("127.0.0.1", port), timeout)
         made.sendall("{} {}\n".format(*address).encode())
-        assert made.recv(1) == b"\n"
+        if made.recv(1) != b"\n":
+            made.close()
+            raise ConnectionRefusedError("nobody listens at the other end of the cable")
         return made
 
     connections.socket.create_connection = connect
