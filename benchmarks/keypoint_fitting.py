@@ -91,11 +91,12 @@ def _line(name: str, body: BodyModel, people: People, fit: KeypointFit, seconds:
     print(f"{name:<34} {quantiles}  {betas:>6.3f}   {len(whole) / seconds:>6.1f}", flush=True)
 
 
-def main(people: int = 1000) -> None:
+def main(people: int = 1000, masks: bool = True) -> None:
     """Prints a line for each kind of keypoints: median and 90 % quantile of each error, betas, and people per second.
 
     Args:
         people: number of people.
+        masks: whether to fit masks, too; they take most of the time.
     """
     body = load_body_model("default")
     true = synthetic_people(body, people)
@@ -112,8 +113,9 @@ def main(people: int = 1000) -> None:
     exact = in_image(true.keypoints_2d, np.full(shape, 0.05), true.focal_length, true.center)
     _line("2-D, exact", body, true, *timed([exact]))
     box = np.array([0.0, 0, _SIZE, _SIZE])
-    mask = in_mask(masks_of(body, true), box, _OF_MASKS, true.focal_length, true.center)
-    _line("  and masks", body, true, *timed([exact, mask]))
+    outlines = [in_mask(masks_of(body, true), box, _OF_MASKS, true.focal_length, true.center)] if masks else []
+    if masks:
+        _line("  and masks", body, true, *timed([exact, *outlines]))
     solid = in_space(true.keypoints_3d, np.full(shape, 0.0005))
     _line("3-D, exact", body, true, *timed([solid]))
     points = linearise(keypoint_points(body, "smpl_45"), body.parents, true.pose).points
@@ -125,7 +127,8 @@ def main(people: int = 1000) -> None:
     seen = in_image(noisy, sigma, true.focal_length, true.center)
     fit, seconds = timed([seen])
     _line("2-D, noise of 2 px, 20 % missing", body, true, fit, seconds)
-    _line("  and masks", body, true, *timed([seen, mask]))
+    if masks:
+        _line("  and masks", body, true, *timed([seen, *outlines]))
     known = fitter([seen], start=true.pose)
     _line("  the same, started at the truth", body, true, known, np.inf)
     off = np.sqrt(((fit.keypoints - true.keypoints_3d) ** 2).sum(-1).mean(1))
@@ -136,7 +139,8 @@ def main(people: int = 1000) -> None:
     fit, seconds = timed([seen, *near], start=start, steps=8)
     _line("a network's start", body, true, fitter([seen, *near], start, steps=0), np.inf)
     _line("  refined, 8 steps", body, true, fit, seconds)
-    _line("  refined with masks, too", body, true, *timed([seen, mask, *near], start=start, steps=8))
+    if masks:
+        _line("  refined with masks, too", body, true, *timed([seen, *outlines, *near], start=start, steps=8))
 
 
 def network_like(pose: Pose, rng: np.random.Generator) -> tuple[Pose, list]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tflite_skeleton import fill, image
@@ -13,6 +14,7 @@ from hmr_jax.checkpoints import load_for_inference
 from hmr_jax.checkpoints.converted import BACKBONE, load_network
 from hmr_jax.models.backbones.blazepose import SIZES, BlazePose
 from hmr_jax.models.backbones.blazepose_detector import BlazePoseDetector, anchor_centres
+from hmr_jax.ops.stem import stem_convolution
 from hmr_jax.weights.blazepose import convert_blazepose
 from hmr_jax.weights.convert import convert
 from hmr_jax.weights.tflite_file import parse_tflite, read_tflite
@@ -184,6 +186,22 @@ def test_quantised_weights_are_refused():
             except ValueError as error:
                 messages.add(str(error))
     assert "it is quantised: take the float version of the network." in messages
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 96, 3), (3, 8, 8, 3), (2, 6, 10, 1)])
+def test_the_first_convolution_on_cpus_equals_that_of_xla(shape, monkeypatch):
+    x, kernel = jax.random.normal(jax.random.key(0), shape), jax.random.normal(jax.random.key(1), (3, 3, shape[-1], 24))
+
+    def convolve(x, kernel):
+        return stem_convolution(x, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+    results = []
+    for plain in ("0", "1"):
+        monkeypatch.setenv("HMR_JAX_PLAIN", plain)
+        y, backward = jax.vjp(convolve, x, kernel)
+        results.append((y, *backward(jnp.cos(y))))
+    for mine, reference in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-4, atol=1e-4)
 
 
 def test_other_images_and_variants_are_refused():

@@ -14,7 +14,7 @@ from hmr_jax.models import build_model
 from hmr_jax.models.parameters import init_params, to_variables
 from hmr_jax.ops import attend, depthwise_convolution, sample_points
 
-KERNELS = ("hmr_jax.sample", "hmr_jax.depthwise")
+KERNELS = ("hmr_jax.sample", "hmr_jax.depthwise_gradients")
 HMR2 = dataclasses.replace(
     tiny.MODEL, decoder=dataclasses.replace(tiny.MODEL.decoder, queries="single", attention="plain")
 )

@@ -1,5 +1,7 @@
 """Upright crops: the turn is found, what the network says is turned back exactly, and crops turn about their centre."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +9,12 @@ from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from hmr_jax.batch import Prediction
+from hmr_jax.detection import Detections
 from hmr_jax.geometry.crops import CropInTurns, extract_crop
+from hmr_jax.geometry.intrinsics import image_camera
 from hmr_jax.geometry.upright import rotation_z, tilt
+from hmr_jax.inference.asked import people_asked_for
+from hmr_jax.inference.photo import Photo
 from hmr_jax.inference.upright import find_turns, look_upright, turn_back
 
 TILTS = np.array([0.0, 8.0, -40.0, 100.0, 179.0, -170.0])
@@ -25,6 +31,27 @@ def standing(degrees: np.ndarray) -> np.ndarray:
 def test_tilt_is_the_angle_of_the_trunk():
     points = standing(TILTS)
     np.testing.assert_allclose(tilt(points[:, [23, 24]], points[:, [11, 12]]), TILTS, atol=1e-9)
+
+
+def test_the_search_starts_as_the_detector_saw_people_lean():
+    image = np.zeros((90, 120, 3), np.uint8)
+    photo = Photo(Path("image"), image, image_camera((120, 90), None))
+    boxes = np.tile([20.0, 10.0, 70.0, 80.0], (len(TILTS), 1))
+    landmarks = 40 + 30 * standing(TILTS)[:, :33]
+    found = [Detections(boxes, np.ones(len(TILTS)), landmarks), Detections(boxes[:2], np.ones(2)), boxes[:1]]
+
+    def starts(turns=None, upright=True):
+        asked = people_asked_for([photo] * 3, found, 1.0, [None] * 3, turns, upright)
+        return [one["box_turn"] for one in asked]
+
+    np.testing.assert_allclose(starts(), [*TILTS, 0, 0, 0], atol=1e-9)
+    given = [np.full(len(TILTS), 3.0), np.full(2, 4.0), np.full(1, 5.0)]
+    np.testing.assert_allclose(starts(given), np.concatenate(given))
+    assert not any(starts(given, upright=False))
+    two = found[0].take(np.array([True, True, *[False] * (len(TILTS) - 2)]))
+    np.testing.assert_array_equal(two.landmarks, landmarks[:2])
+    np.testing.assert_allclose(two.leaning, TILTS[:2], atol=1e-9)
+    assert Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 33, 2))).leaning.shape == (0,)
 
 
 def test_turns_of_exact_landmarks_are_the_tilts():

@@ -52,6 +52,17 @@ def test_two_people_who_cross_become_two_files_a_summary_and_an_overlay(tmp_path
     assert len(list(read_frames(out / "walk_overlay.mp4"))) == 24
 
 
+def test_results_have_the_lens_that_was_given(tmp_path):
+    lens = [-0.2, 0.05, 0.001, 0, 0]
+    intrinsics = {"matrix": [200, 200, 80, 60], "distortion": lens}
+    run(clips.clip(tmp_path / "a.mp4", 8), tmp_path, intrinsics=intrinsics)
+    camera = json.loads((tmp_path / "out" / "a_video.json").read_text())["camera"]
+    assert camera["lens"] == {"model": "brown", "coefficients": lens}
+    with np.load(tmp_path / "out" / "a_person_0.npz") as file:
+        assert file["lens_model"] == "brown"
+        np.testing.assert_allclose(file["lens_coefficients"], lens)
+
+
 def test_smoothed_bodies_have_one_shape_and_stay_where_they_were_seen(tmp_path):
     result = run(clips.clip(tmp_path / "a.mp4"), tmp_path, kinds=("npz", "glb", "bvh"))
     motion, before = result.people[0].motion, result.people[0].unsmoothed

@@ -8,6 +8,7 @@ from standing import FRAMES, standing_person
 
 from hmr_jax.body import load_body_model
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
+from hmr_jax.geometry.distortion import make_lens
 from hmr_jax.video.footing import POINTS
 from hmr_jax.video.motion import Motion, posed_again, smoothed
 from hmr_jax.video.posing import Posing
@@ -84,6 +85,25 @@ def test_feet_that_stand_do_not_slide_unless_they_may(refiner, predicted, truth,
     speeds = [np.linalg.norm(np.diff(path, axis=0), axis=-1).mean() * 30 for path in paths]
     assert speeds[0] < 0.5 * speeds[1]
     assert speeds[0] < STANDING
+
+
+def test_a_lens_is_taken_into_account(refiner, predicted, truth, posing):
+    lens = make_lens([-1.0, 0.1, 0.01, 0, 0])
+    bent = posed_again(replace(truth, lens=lens), posing)
+    assert np.abs(bent.keypoints_image - truth.keypoints_image).max() > 5
+    shift = bent.keypoints_image - truth.keypoints_image
+    through = replace(predicted, lens=lens, keypoints_image=predicted.keypoints_image + shift)
+    start = smoothed(through, posing)
+    refined = refiner(seeing(through, bent), start)
+    assert errors(refined, truth).mean() < 0.6 * errors(start, truth).mean()
+    away = {
+        name: np.linalg.norm(motion.translation - truth.translation, axis=-1).mean()
+        for name, motion in {"lens": start, "no lens": smoothed(replace(through, lens=None), posing)}.items()
+    }
+    assert away["lens"] < 0.7 * away["no lens"], away
+    np.testing.assert_allclose(
+        start.camera.project(bent.keypoints_3d + bent.translation[:, None]), bent.keypoints_image
+    )
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from PIL import Image
 from hmr_commands.demo.storage import Kept
 from hmr_commands.demo.worker import Progress
 from hmr_jax.detection import find_people
-from hmr_jax.geometry.boxes import as_boxes, check_box, usable_boxes
+from hmr_jax.geometry.boxes import as_boxes, check_box
 from hmr_jax.geometry.intrinsics import FOCAL_RANGE, image_camera
 from hmr_jax.inference import People, PersonPrediction, Predictor
 from hmr_jax.io.exif import focal_length_of_file
@@ -63,9 +63,7 @@ def look_at(predictor: Predictor, upload: Kept, progress: Progress) -> dict[str,
     progress("Finding people")
     if predictor.detector is None:
         raise TypeError("the predictor has no detector")
-    boxes, scores, *_ = find_people(predictor.detector, [image])[0]
-    usable = usable_boxes(boxes, (width, height))
-    boxes, scores = np.asarray(boxes)[usable].reshape(-1, 4), np.asarray(scores)[usable]
+    boxes, scores, _ = find_people(predictor.detector, [image])[0]
     upload.facts["found"] = boxes, scores
     camera = image_camera((width, height), None, focal_length_of_file(path), predictor.crop_focal_length)
     return {

@@ -10,6 +10,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from hmr_jax.geometry.boxes import usable_boxes
+from hmr_jax.geometry.upright import tilt
+from hmr_jax.models.backbones.blazepose import HIPS, SHOULDERS
+
 
 class Detections(NamedTuple):
     """People of one image, the surest first."""
@@ -21,6 +25,18 @@ class Detections(NamedTuple):
     landmarks: np.ndarray | None = None
     """(n, 33, 2) BlazePose's landmarks, px of the image, from the built-in detector."""
 
+    def take(self, indices: np.ndarray) -> "Detections":
+        """Some of the people, by their indices (m,) or by a mask (n,)."""
+        landmarks = None if self.landmarks is None else np.asarray(self.landmarks)[indices]
+        return Detections(np.asarray(self.boxes)[indices], np.asarray(self.scores)[indices], landmarks)
+
+    @property
+    def leaning(self) -> np.ndarray:
+        """(n,) degrees clockwise from upright, by the landmarks; 0 without them."""
+        if self.landmarks is None:
+            return np.zeros(len(self.boxes))
+        return tilt(self.landmarks[:, HIPS], self.landmarks[:, SHOULDERS])
+
 
 class PersonDetector(Protocol):
     """Finds the people of an image."""
@@ -31,9 +47,17 @@ class PersonDetector(Protocol):
 
 
 def find_people(detector: PersonDetector, images: np.ndarray | Sequence[np.ndarray]) -> list[Detections]:
-    """The people of each image (H, W, 3), several images at once: a network alone does not use all cores."""
+    """The people of each image (H, W, 3), without those whose boxes are too small to use.
+
+    Several images are searched at once: a network alone does not use all cores.
+    """
+
+    def find(image: np.ndarray) -> Detections:
+        found = detector(image)
+        return found.take(usable_boxes(found.boxes, (image.shape[1], image.shape[0])))
+
     with ThreadPoolExecutor(max(min(len(images), os.cpu_count() or 1, 8), 1)) as threads:
-        return list(threads.map(detector, images))
+        return list(threads.map(find, images))
 
 
 def check_image(image: np.ndarray) -> None:

@@ -169,6 +169,26 @@ def invert(points: Array, coefficients: Array, fisheye: bool = False) -> tuple[A
     return xp.where(inside[..., None], ideal, 0.0), inside
 
 
+def shown(points: np.ndarray, lens: Lens | None) -> np.ndarray:
+    """Where a lens shows ideal points (..., 2); without a lens they stay.
+
+    What is beyond the range in which the lens is monotonic is moved as what is at its border.
+    """
+    if lens is None:
+        return points
+    out = np.linalg.norm(points, axis=-1, keepdims=True)
+    share = np.minimum(1.0, monotonic_radius(lens.coefficients, lens.fisheye) / np.maximum(out, 1e-12))
+    return distort(points * share, *lens) / share
+
+
+def straightened(points: np.ndarray, lens: Lens | None) -> np.ndarray:
+    """Ideal points (..., N, 2) from distorted ones, NaN where the lens shows nothing; without a lens they stay."""
+    if lens is None:
+        return points
+    ideal, inside = invert(points, *lens)
+    return np.where(inside[..., None], ideal, np.nan)
+
+
 def undistort(points: np.ndarray, coefficients: np.ndarray, fisheye: bool = False) -> np.ndarray:
     """Ideal points (..., N, 2) from distorted ones, of NumPy; `invert` is for JAX and for points that may be outside.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from hmr_jax.geometry.calibrated import Camera
 from hmr_jax.geometry.cameras import NOMINAL_CROP
-from hmr_jax.geometry.distortion import Lens, invert, make_lens
+from hmr_jax.geometry.distortion import Lens, invert, make_lens, shown, straightened
 
 Source = Literal["given", "exif", "people", "default", "hmr2"]
 """Where a camera is from."""
@@ -45,6 +45,17 @@ class ImageCamera(NamedTuple):
     def relative_uncertainty(self) -> float | None:
         """Of the focal length, about one standard deviation; None: it is not meant to be true."""
         return UNCERTAINTY[self.source] if self.uncertainty is None else self.uncertainty
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) metres in the camera's axes -> (..., 2) px, as the lens shows them."""
+        return shown(points[..., :2] / points[..., 2:], self.lens) * self.focal_length + self.principal_point
+
+    def straightened(self, pixels: np.ndarray) -> np.ndarray:
+        """(..., N, 2) px -> where the camera without its lens has the same; NaN where the lens shows nothing."""
+        if self.lens is None:
+            return pixels
+        ideal = straightened((pixels - self.principal_point) / self.focal_length, self.lens)
+        return ideal * self.focal_length + self.principal_point
 
     def describe(self) -> dict[str, Any]:
         """As result files have it: with the lens, if it distorts."""

@@ -184,14 +184,14 @@ def _usable(chunk: Sequence[int], reading: Sequence[Future[Photo]], problems: li
     return loaded
 
 
-def _loaded_boxes(predictor: Predictor, boxes: Boxes, loaded: dict[int, np.ndarray], images: Sequence[Path]) -> Boxes:
-    """Boxes of the loaded images, given or found."""
+def _loaded_boxes(predictor: Predictor, boxes: Boxes, loaded: dict[int, np.ndarray], images: Sequence[Path]) -> Any:
+    """Boxes of the loaded images, given or found, as for `Predictor`."""
     if isinstance(boxes, str):
         return boxes
     if boxes is not None:
         return [boxes[i] for i in loaded]
-    found = predictor.find_boxes(list(loaded.values()))
-    if empty := [images[i].name for i, own in zip(loaded, found, strict=True) if not len(own)]:
+    found = predictor.detect(list(loaded.values()))
+    if empty := [images[i].name for i, own in zip(loaded, found, strict=True) if not len(own.boxes)]:
         warnings.warn(f"No people were found in {', '.join(empty)}.", stacklevel=3)
     return found
 

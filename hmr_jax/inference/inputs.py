@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from PIL import Image
 
-from hmr_jax.geometry.boxes import usable_boxes
 from hmr_jax.geometry.intrinsics import image_camera, intrinsics_of_each
 from hmr_jax.inference.photo import Photo
 from hmr_jax.io.exif import focal_length, focal_length_of_file
@@ -87,11 +86,6 @@ def _rgb_array(image: Any, index: int) -> np.ndarray:
     if array.ndim != 3 or array.shape[2] not in (1, 3) or array.dtype != np.uint8 or not array.size:
         raise ValueError(f"Image {index} is {image.dtype}{image.shape}; expected uint8 (H, W, 3), RGB, or (H, W).")
     return np.broadcast_to(array, (*array.shape[:2], 3))
-
-
-def usable(boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The boxes (n, 4) that `check_box` accepts for an image (H, W, ...)."""
-    return np.asarray(boxes)[usable_boxes(boxes, (shape[1], shape[0]))].reshape(-1, 4)
 
 
 def whole_boxes(text: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 from hmr_jax.batch import Prediction
 from hmr_jax.geometry import crop_translation, full_image_translation, project
 from hmr_jax.geometry.cameras import NEAREST, NOMINAL_CROP, fit_translation
-from hmr_jax.geometry.distortion import Lens, distort, invert, monotonic_radius
+from hmr_jax.geometry.distortion import Lens, shown, straightened
 from hmr_jax.geometry.intrinsics import ImageCamera, camera_of
 from hmr_jax.inference.person import PersonPrediction
 
@@ -56,30 +56,25 @@ def through_lens(person: PersonPrediction) -> PersonPrediction:
 
     Where the lens shows none of the keypoints, the person stays as it is.
     """
-    assert person.lens is not None
-    shown = (person.keypoints_image.astype(np.float64) - person.principal_point) / person.focal_length
-    ideal, inside = invert(shown, *person.lens)
+    in_image = (person.keypoints_image.astype(np.float64) - person.principal_point) / person.focal_length
+    ideal = straightened(in_image, person.lens)
+    inside = np.isfinite(ideal).all(-1)
     in_crop = np.abs((person.keypoints_image - person.box_center) / person.box_size).max(-1) < 0.5
     if inside.sum() < 2:
         return person
     weights = np.where(in_crop, 1.0, OUTSIDE) * inside
     points = person.keypoints_3d.astype(np.float64)
+    ideal = np.where(inside[:, None], ideal, 0.0)
     translation = fit_translation(points[None], ideal[None], np.ones(2), np.zeros(2), weights[None])[0]
     return replace(person, translation=translation.astype(np.float32))
 
 
 def bend(points: np.ndarray, lens: Lens | None) -> np.ndarray:
-    """Points (..., 3) of the camera moved to where a pinhole shows them as the lens does: to draw over its images.
-
-    What is beyond the range in which the lens is monotonic is moved as what is at its border.
-    """
+    """Points (..., 3) of the camera moved to where a pinhole shows them as the lens does: to draw over its images."""
     if lens is None:
         return points
-    ideal = points[..., :2] / np.maximum(points[..., 2:], NEAREST)
-    out = np.linalg.norm(ideal, axis=-1, keepdims=True)
-    share = np.minimum(1.0, monotonic_radius(lens.coefficients, lens.fisheye) / np.maximum(out, 1e-12))
-    shown = distort(ideal * share, *lens) / share
-    return np.concatenate([shown * np.maximum(points[..., 2:], NEAREST), points[..., 2:]], -1).astype(points.dtype)
+    depth = np.maximum(points[..., 2:], NEAREST)
+    return np.concatenate([shown(points[..., :2] / depth, lens) * depth, points[..., 2:]], -1).astype(points.dtype)
 
 
 def placed_for_drawing(

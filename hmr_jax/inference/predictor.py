@@ -25,7 +25,7 @@ from hmr_jax.body import BodyModel
 from hmr_jax.checkpoints import SHIPPED_MODEL
 from hmr_jax.config import Config
 from hmr_jax.depth import DepthMap
-from hmr_jax.detection import Detector, PersonDetector, find_people
+from hmr_jax.detection import Detections, Detector, PersonDetector, find_people
 from hmr_jax.export import ExportedNetwork
 from hmr_jax.geometry.boxes import ENLARGE, LARGEST
 from hmr_jax.geometry.crops import CropInTurns, extract_crop
@@ -33,7 +33,7 @@ from hmr_jax.inference.asked import people_asked_for
 from hmr_jax.inference.batches import in_batches, pad
 from hmr_jax.inference.depth_of_crops import check_depth, crop_depths
 from hmr_jax.inference.ground import cameras_by_people
-from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, usable, whole_boxes
+from hmr_jax.inference.inputs import Images, image_list, is_one, photos_of, whole_boxes
 from hmr_jax.inference.keypoint_files import boxes_of_keypoints, given_keypoints
 from hmr_jax.inference.landmarks import landmarks_in_image
 from hmr_jax.inference.loading import load
@@ -177,7 +177,7 @@ class Predictor:
     def __call__(
         self,
         images: Images,
-        boxes: Sequence | np.ndarray | Literal["whole"] | None = None,
+        boxes: Sequence | np.ndarray | Detections | Literal["whole"] | None = None,
         intrinsics: Sequence | np.ndarray | None = None,
         enlarge: float = ENLARGE,
         depth: DepthMap | Sequence[DepthMap | None] | None = None,
@@ -190,8 +190,8 @@ class Predictor:
         Args:
             images: list of images, or one: (H, W, 3) uint8 RGB or (H, W) grey, of NumPy or JAX; PIL images; or paths of
                 files. See `hmr_jax.io.images`.
-            boxes: per image (n, 4) or (4,) left, top, right, bottom in px; for one image, its array. None: those
-                of `find_boxes`. "whole": each whole image is the box of one person.
+            boxes: per image (n, 4) or (4,) left, top, right, bottom in px, or `Detections`; for one image, its own.
+                None: those of `detect`. "whole": each whole image is the box of one person.
             intrinsics: (3, 3), or fx, fy, cx, cy in px, of all images; with a lens, a calibrated `Camera` or a mapping,
                 see `image_camera`; or one of these, an `ImageCamera` or None, per image. None: that of a PIL image's
                 EXIF, of many people, or the default of the predictor's `camera`.
@@ -202,7 +202,7 @@ class Predictor:
                 box, or None; for one image, its array. Bodies are moved onto them. Without boxes they say where people
                 are.
             turns: per image (n,) degrees clockwise from which on upright crops are looked for, as when the frame before
-                is known: images are frames of a video then, and their people tell no camera; None: 0.
+                is known: images are frames of a video then, and their people tell no camera. None: as detections lean.
             refine: see the class, which it overrides.
 
         Returns:
@@ -227,12 +227,12 @@ class Predictor:
         if boxes is None and keypoints is not None:
             boxes = boxes_of_keypoints(points)
         elif boxes is None:
-            boxes = self.find_boxes(arrays)
+            boxes = self.detect(arrays)
         elif isinstance(boxes, str):
             boxes, enlarge = whole_boxes(boxes, arrays), 1.0  # an image has room around the person
 
         def predict(photos: Sequence[Photo], chosen: Collection[int]) -> Iterator[PersonPrediction]:
-            asked = people_asked_for(photos, boxes, enlarge, points, turns if self.upright else None)
+            asked = people_asked_for(photos, boxes, enlarge, points, turns, self.upright)
             people = [one for one in asked if one["image_index"] in chosen]  # all boxes are checked before a batch runs
             return in_batches(lambda batch: self._run(arrays, batch, depth, refine), people, self.batch_size)
 
@@ -249,17 +249,21 @@ class Predictor:
         """The people of a video and their motion: `hmr_jax.video.predict_video`, which has the options."""
         return importlib.import_module("hmr_jax.video").predict_video(self, path, output, **options)  # stands above
 
-    def find_boxes(self, images: Images) -> list[np.ndarray]:
-        """Boxes (n, 4) of the people in each image, by `detector`, of none (0, 4); without those too small to use."""
+    def detect(self, images: Images) -> list[Detections]:
+        """The people in each image, by `detector`, without those too small to use."""
         if self.detector is None:
             self.detector = Detector()
-        found = zip(find_people(self.detector, arrays := image_list(images)), arrays, strict=True)
-        return [usable(one.boxes, image.shape) for one, image in found]
+        return find_people(self.detector, image_list(images))
+
+    def find_boxes(self, images: Images) -> list[np.ndarray]:
+        """Boxes (n, 4) of the people whom `detect` finds in each image."""
+        return [one.boxes.reshape(-1, 4) for one in self.detect(images)]
 
     def _run(self, images, batch: Sequence[dict], depth, refine: bool | None) -> list[PersonPrediction]:
         """Runs the network on a batch, and refines what it says."""
         crops, inputs = self._inputs(images, batch, depth)
-        geometry = [np.array([person[name] for person in batch], np.float32) for name in _GEOMETRY]
+        names = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")
+        geometry = [np.array([person[name] for person in batch], np.float32) for name in names]
         inputs = {name: pad(array, self.batch_size) for name, array in inputs.items()}
         fields = self._step(self._params, inputs, *(pad(array, self.batch_size) for array in geometry))
         arrays = jax.device_get(fields)
@@ -280,10 +284,8 @@ class Predictor:
             turns, crops, encoded = look_upright(lambda number, turn: squares[number](turn), self._encoded, starts)
             for person, turn in zip(batch, turns, strict=True):
                 person["box_turn"] = float(turn)
-            squares_of = (
-                np.array([person[name] for person in batch]) for name in ("box_center", "box_size", "box_turn")
-            )
-            for person, found in zip(batch, landmarks_in_image(encoded["landmarks"], *squares_of), strict=True):
+            where = (np.array([person[name] for person in batch]) for name in ("box_center", "box_size", "box_turn"))
+            for person, found in zip(batch, landmarks_in_image(encoded["landmarks"], *where), strict=True):
                 person["landmarks"] = found
             return crops, encoded
         crops = np.stack([self._square(images, person, extract_crop) for person in batch])
@@ -315,6 +317,3 @@ class Predictor:
         wanted = {field.name for field in dataclasses.fields(PersonPrediction)}
         fields = {name: value for name, value in vars(prediction).items() if value is not None and name in wanted}
         return fields | {"translation": translation, "keypoints_image": seen}
-
-
-_GEOMETRY = ("box_center", "box_size", "box_turn", "focal_length", "principal_point")

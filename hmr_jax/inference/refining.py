@@ -28,7 +28,7 @@ from hmr_jax.body.fitting import (
 from hmr_jax.body.fitting.solver import robust_share
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.geometry.cameras import NOMINAL_CROP, fit_translation
-from hmr_jax.geometry.distortion import distort, invert
+from hmr_jax.geometry.intrinsics import ImageCamera
 from hmr_jax.geometry.upright import rotation_z
 from hmr_jax.inference.landmarks import LANDMARK_OF
 from hmr_jax.inference.person import PersonPrediction
@@ -162,9 +162,7 @@ class Refiner:
         self, person: PersonPrediction, fit: KeypointFit, i: int, vertices: np.ndarray, joints: np.ndarray
     ) -> PersonPrediction:
         translation, rotations = fit.translation[i], fit.rotations[i]
-        ideal = fit.keypoints[i, :, :2] / fit.keypoints[i, :, 2:]
-        shown = ideal if person.lens is None else distort(ideal, *person.lens)
-        pixels = shown * person.focal_length + person.principal_point
+        pixels = _camera(person).project(fit.keypoints[i])
         in_crop = (pixels - person.box_center) / person.box_size
         turn = rotation_z(np.array([person.box_turn]))[0, :2, :2]
         points = fit.keypoints[i] - translation
@@ -233,13 +231,12 @@ def _evidence(people: Sequence[PersonPrediction], keypoints: np.ndarray, sigma: 
 
 def _straight(people: Sequence[PersonPrediction], points: np.ndarray) -> np.ndarray:
     """Points (B, K, 2) px as a camera without a lens would have them; NaN where the lens shows nothing."""
-    points = np.array(points, np.float64)
-    for i, person in enumerate(people):
-        if person.lens is not None:
-            shown = (points[i] - person.principal_point) / person.focal_length
-            ideal, inside = invert(shown, *person.lens)
-            points[i] = np.where(inside[:, None], ideal * person.focal_length + person.principal_point, np.nan)
-    return points
+    each = zip(people, np.asarray(points, np.float64), strict=True)
+    return np.stack([_camera(person).straightened(own) for person, own in each])
+
+
+def _camera(person: PersonPrediction) -> ImageCamera:
+    return ImageCamera(person.focal_length, person.principal_point, "given", person.lens)
 
 
 def around_pelvis(points: np.ndarray, sigma: np.ndarray) -> KeypointsAround:

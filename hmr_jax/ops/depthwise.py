@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.ops.cpu import is_plain, is_portable
+from hmr_jax.ops.cpu.linear_call import Arrays, Call, linear_call
 
 
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad: int = 0) -> jax.Array:
@@ -32,8 +33,8 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
         )
     if is_plain():
         return _grouped(x, kernel, stride, pad)
-    # On CPUs XLA's grouped convolution takes 20 times as long as either of the other two.
-    on_cpus = _by_taps if is_portable() else _by_kernel
+    # On CPUs XLA's grouped convolution takes 20 times as long as a sum over the cells of the kernel.
+    on_cpus = _by_taps if is_portable() else _on_cpus
     return jax.lax.platform_dependent(
         x,
         kernel,
@@ -42,10 +43,37 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, stride: int = 1, pad:
     )
 
 
-def _by_kernel(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
-    from hmr_jax.ops.cpu.depthwise_kernels import depthwise_on_cpu  # Numba is loaded where it is needed
+def _on_cpus(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    return _by_taps_with_kernel(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
 
-    return depthwise_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride, pad).astype(x.dtype)
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _by_taps_with_kernel(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:
+    """The same as `_by_taps` of float32 arrays; XLA would take several times as long for its gradients."""
+    return _by_taps(jax.lax.optimization_barrier(x), kernel, stride, pad)  # x is computed once, not for each cell
+
+
+@_by_taps_with_kernel.defjvp
+def _derivative(stride: int, pad: int, primals: Arrays, tangents: Arrays) -> tuple[jax.Array, jax.Array]:
+    tangent, cotangents = _derivatives(stride, pad)
+    return _by_taps_with_kernel(*primals, stride, pad), linear_call(tangent, cotangents, primals, tangents)[0]
+
+
+@functools.cache
+def _derivatives(stride: int, pad: int) -> tuple[Call, Call]:
+    """Forward and reverse mode; cached, since JAX compares functions by identity."""
+    from hmr_jax.ops.cpu.depthwise_kernels import depthwise_gradients  # Numba is loaded where it is needed
+
+    def tangent(residuals: Arrays, tangents: Arrays) -> Arrays:
+        (x, kernel), (x_tangent, kernel_tangent) = residuals, tangents
+        moved = _by_taps_with_kernel(x_tangent, kernel, stride, pad)
+        return (moved + _by_taps_with_kernel(x, kernel_tangent, stride, pad),)
+
+    def cotangents(residuals: Arrays, given: Arrays) -> Arrays:
+        x, kernel = residuals
+        return depthwise_gradients(x, kernel, given[0], stride, pad)
+
+    return tangent, cotangents
 
 
 def _by_taps(x: jax.Array, kernel: jax.Array, stride: int, pad: int) -> jax.Array:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hmr_jax.inference.batches import in_batches
-from hmr_jax.inference.placing import placed_for_drawing
+from hmr_jax.inference.placing import bend, placed_for_drawing
 from hmr_jax.rendering.overlay import PALETTE, draw_bodies
 from hmr_jax.rendering.rerun_files import Body, View, write_rerun
 from hmr_jax.video.ahead import ahead
@@ -89,7 +89,7 @@ def _drawn(
         body = posing.vertices(motion.betas[row], motion.rotations[row]) + translation[0]
         if body[:, 2].min() > 0:
             color = PALETTE[person.number % len(PALETTE)]
-            bodies.append(body)
+            bodies.append(bend(body, motion.lens))
             colors.append(color if motion.predicted[row] else (color + 2 * _UNSURE) / 3)
     if not bodies:
         return image

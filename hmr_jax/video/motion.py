@@ -4,18 +4,20 @@ Shapes: F frames, K the 44 keypoints.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from hmr_jax.body.joints import KEYPOINTS_44, SMPL_24
-from hmr_jax.geometry import project
 from hmr_jax.geometry.cameras import NEAREST, fit_translation
+from hmr_jax.geometry.distortion import Lens
 from hmr_jax.geometry.intrinsics import ImageCamera
 from hmr_jax.video import smoothing
 from hmr_jax.video.posing import Posing, mean_shape
 
 _MARGIN = 0.1  # of the box's sides
 _FEWEST_SEEN = 8  # keypoints
+_NOWHERE = 1e-3  # weight of keypoints where the lens shows nothing
 _DEPTH = 2.0  # times the width of other values: the distance from the camera is the least certain
 # The keypoint that says most about a joint's rotation: the next one on the limb.
 _SHOWN_BY = {
@@ -61,11 +63,14 @@ class Motion:
     """(F,) metres by which refinement moved the joints on average, the pelvis at the origin. None: not refined."""
     camera_source: str = "default"
     """Where the focal length is from, see `PersonPrediction`."""
+    lens: Lens | None = None
+    """How the camera distorts; what is in px is in the distorted frames. None: not at all."""
 
     @property
     def camera(self) -> ImageCamera:
         """Of the video."""
-        return ImageCamera(self.focal_length, self.principal_point, self.camera_source)  # type: ignore[arg-type]
+        source: Any = self.camera_source
+        return ImageCamera(self.focal_length, self.principal_point, source, self.lens)
 
 
 def filled(motion: Motion, posing: Posing) -> Motion:
@@ -120,15 +125,18 @@ def smoothed(motion: Motion, posing: Posing, seconds: float = smoothing.HALF_WID
     rotations = smoothing.log(quaternions).astype(np.float32)
     made = posed_again(replace(motion, rotations=rotations, betas=betas.astype(np.float32)), posing)
     sizes = np.ones(points.shape) if motion.sigma is None else 1 / np.maximum(motion.sigma, 0.01) ** 2
-    sizes = sizes * _seen(pixels, motion.boxes)
+    straight = motion.camera.straightened(pixels)
+    shown = np.isfinite(straight).all(-1)
+    straight = np.where(shown[..., None], straight, pixels)
+    sizes = sizes * _seen(pixels, motion.boxes) * np.where(shown, 1.0, _NOWHERE)
     camera = motion.focal_length, motion.principal_point
     points_3d = made.keypoints_3d.astype(np.float64)
     nearest = NEAREST - points_3d[..., 2].min(1)
-    free = np.maximum(fit_translation(points_3d, pixels, *camera, sizes)[:, 2], NEAREST)
+    free = np.maximum(fit_translation(points_3d, straight, *camera, sizes)[:, 2], NEAREST)
     sure = np.where(known, 1.0, 0.05)
     depth = np.exp(smoothing.smooth_values(np.log(free)[:, None], times, _DEPTH * width, sure))[:, 0]
     depth = np.maximum(depth, nearest)
-    translation = fit_translation(points_3d, pixels, *camera, sizes, depth)
+    translation = fit_translation(points_3d, straight, *camera, sizes, depth)
     return replace(made, translation=translation.astype(np.float32), keypoints_image=pixels.astype(np.float32))
 
 
@@ -142,7 +150,7 @@ def _seen(pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def posed_again(motion: Motion, posing: Posing) -> Motion:
     """The motion with joints and keypoints of its rotations, betas and translation."""
     points = posing.points(motion.betas, motion.rotations)
-    pixels = project(points.keypoints, motion.translation, motion.focal_length, motion.principal_point)
+    pixels = motion.camera.project(points.keypoints + motion.translation[:, None])
     return replace(motion, joints=points.joints, keypoints_3d=points.keypoints, keypoints_image=pixels)
 
 

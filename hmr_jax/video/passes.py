@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from hmr_jax.inference.inputs import usable
+from hmr_jax.geometry.boxes import usable_boxes
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.refining import is_seen, keypoints_of
 from hmr_jax.video.ahead import ahead
@@ -78,7 +78,8 @@ def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, b
         waiting.clear()
 
     def add(image: np.ndarray, found: np.ndarray) -> None:
-        found = usable(np.asarray(found, np.float32).reshape(-1, 4), image.shape)
+        found = np.asarray(found, np.float32).reshape(-1, 4)
+        found = found[usable_boxes(found, (image.shape[1], image.shape[0]))]
         rows["boxes"].append(found)
         rows["looks"].append(describe(image, found).astype(np.float16))
         rows["counts"].append(len(found))

@@ -24,7 +24,7 @@ from hmr_jax.geometry.intrinsics import image_camera
 from hmr_jax.inference import Predictor
 from hmr_jax.inference.earlier import file_identity, what_is_common
 from hmr_jax.inference.result_files import is_too_long
-from hmr_jax.rendering.export import Axes
+from hmr_jax.rendering.export import Axes, plain
 from hmr_jax.video.boxes import BoxTrack, box_track, shots_of
 from hmr_jax.video.cuts import find_cuts
 from hmr_jax.video.drawing import write_overlay, write_recording
@@ -81,7 +81,8 @@ def predict_video(
         output: folder of the results.
         boxes: left, top, right, bottom in px of the upright frame: (n, 4) of every frame, or by frame number, where
             frames without an entry are interpolated. None: the people are found.
-        intrinsics: (3, 3), or fx, fy, cx, cy in px of the upright frame. None: the default of `PersonPrediction`.
+        intrinsics: (3, 3), or fx, fy, cx, cy in px of the upright frame; with a lens as `Predictor` takes it. None: the
+            default of `PersonPrediction`.
         kinds: of files that are written, see `hmr_jax.video.kinds`.
         smooth: whether tracks are smoothed and get one shape each. Otherwise they are as predicted frame by frame.
         detect_every: frames from one search for people to the next. None: about 10 searches a second.
@@ -112,10 +113,8 @@ def predict_video(
     info = read_info(path)
     camera = None
     if intrinsics is not None:
-        given = image_camera((info.width, info.height), intrinsics, None, predictor.crop_focal_length)
-        if given.lens is not None:
-            raise ValueError("The lens of a video is not taken into account: undistort it, or give fx,fy,cx,cy only.")
-        camera = np.concatenate(given[:2]).tolist()
+        intrinsics = image_camera((info.width, info.height), intrinsics, None, predictor.crop_focal_length)
+        camera = plain(intrinsics.describe())
     every = max(round(info.rate / _SEARCHES), 1) if detect_every is None else detect_every
     if every < 1:
         raise ValueError(f"detect_every is {detect_every}: give 1 or more frames.")
@@ -133,7 +132,9 @@ def predict_video(
     posing = Posing(predictor.body)
     refiner = MotionRefiner(predictor.body, posing)
     people: list[PersonTrack] = []
+    lens = None if intrinsics is None else intrinsics.lens
     for number, motion in enumerate(_motions(work, tracks, times)):
+        motion = dataclasses.replace(motion, lens=lens)
         whole = filled(motion, posing)
         shown = smoothed(whole, posing, smoothing) if smooth else whole
         if smooth and predictor.refine and whole.seen is not None:

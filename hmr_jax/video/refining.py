@@ -86,9 +86,9 @@ def _evidence(motion: Motion) -> Evidence:
     inside = ((pixels > low[:, None] - margin) & (pixels < high[:, None] + margin)).all(-1)
     count = len(pixels)
     return Evidence(
-        keypoints=seen[..., :2],
+        keypoints=motion.camera.straightened(seen[..., :2]),
         sigma=LANDMARKS * seen[..., 2],
-        own=pixels,
+        own=motion.camera.straightened(pixels.astype(np.float64)),
         inside=inside & motion.predicted[:, None],
         side=(1 + 2 * _MARGIN) * side,
         focal_length=np.broadcast_to(motion.focal_length, (count, 2)),

@@ -66,6 +66,9 @@ class PersonTrack:
             "focal_length": motion.focal_length,
             "principal_point": motion.principal_point,
         }
+        if motion.lens is not None:
+            made["lens_model"] = np.array("fisheye" if motion.lens.fisheye else "brown")
+            made["lens_coefficients"] = motion.lens.coefficients
         if motion.sigma is not None:
             made["sigma"] = motion.sigma.astype(np.float32)
         if motion.moved is not None:
@@ -112,7 +115,7 @@ class VideoResult:
 
     def summary(self) -> dict[str, Any]:
         """What the video is, its shots, and who is in it when."""
-        camera = self.people[0].motion.camera._asdict() if self.people else None
+        camera = self.people[0].motion.camera.describe() if self.people else None
         shots: list[dict[str, Any]] = [{"first_frame": low, "last_frame": high - 1} for low, high in self.shots]
         for shot in shots:
             worlds = [

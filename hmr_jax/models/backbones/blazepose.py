@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from hmr_jax.ops.depthwise import depthwise_convolution
+from hmr_jax.ops.stem import stem_convolution
 
 IMAGE_SIZE = 256
 """Side of the input, px."""
@@ -124,8 +125,10 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """(B, H, W, C) -> (B, H / stride, W / stride, features)."""
+        halves = self.kernel == 3 and self.stride == 2
         x = nn.Conv(
-            self.features, (self.kernel,) * 2, self.stride, self.kernel // 2, dtype=self.dtype, name="conv"
+            self.features, (self.kernel,) * 2, self.stride, self.kernel // 2, dtype=self.dtype, name="conv",
+            conv_general_dilated=stem_convolution if halves else None,
         )(x)  # fmt: skip
         return _RELU6(x) if self.relu6 else x
 
