@@ -20,6 +20,7 @@ import numpy as np
 from hmr_jax import runtime
 from hmr_jax.body import load_body_model
 from hmr_jax.config import Config
+from hmr_jax.detection import Detections
 from hmr_jax.inference import PersonPrediction
 from hmr_jax.video import predict_video
 from hmr_jax.video.mp4 import writing_mp4
@@ -34,17 +35,18 @@ class Figure:
         self.body, self.config = load_body_model(), Config()
         self.checkpoint = {"name": "figure", "step": 0}
         self.detector, self.parameters_hash, self.upright, self.crop_focal_length = None, "figure", True, None
-        self.settings = {"network": "figure"}
+        self.settings, self.refine = {"network": "figure"}, False
         self._rng = np.random.default_rng(0)
         self._joints, self._points = self._rng.normal(0, 0.3, (24, 3)), self._rng.normal(0, 0.3, (44, 3))
 
-    def find_boxes(self, images: Any) -> list[np.ndarray]:
-        """Boxes (n, 4) of each image."""
+    def detect(self, images: Any, known: Detections | None = None) -> list[Detections]:
+        """The figure in each image."""
         columns = [np.flatnonzero(image[HEIGHT // 2, :, 0] > 150) for image in images]
-        return [np.array([[c.min(), 8, c.max() + 1, HEIGHT - 4]], np.float32) for c in columns]
+        boxes = [np.array([[c.min(), 8, c.max() + 1, HEIGHT - 4]], np.float32) for c in columns]
+        return [Detections(own, np.ones(1)) for own in boxes]
 
     def __call__(
-        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None
+        self, images: Any, boxes: Any = None, intrinsics: Any = None, *, turns: Any = None, refine: bool | None = None
     ) -> list[PersonPrediction]:
         """Predictions of the boxes of images."""
         return [self._person(i, image, box) for i, image in enumerate(images) for box in boxes[i]]

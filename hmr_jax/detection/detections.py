@@ -46,14 +46,22 @@ class PersonDetector(Protocol):
         ...
 
 
-def find_people(detector: PersonDetector, images: np.ndarray | Sequence[np.ndarray]) -> list[Detections]:
+def find_people(
+    detector: PersonDetector, images: np.ndarray | Sequence[np.ndarray], known: Detections | None = None
+) -> list[Detections]:
     """The people of each image (H, W, 3), without those whose boxes are too small to use.
 
     Several images are searched at once: a network alone does not use all cores.
+
+    Args:
+        detector: which may have a method `again`, see `Detector`.
+        images: that are searched.
+        known: people of an image that all are like; None: there is none.
     """
+    again = None if known is None else getattr(detector, "again", None)
 
     def find(image: np.ndarray) -> Detections:
-        found = detector(image)
+        found = detector(image) if again is None else again(image, known)
         return found.take(usable_boxes(found.boxes, (image.shape[1], image.shape[0])))
 
     with ThreadPoolExecutor(max(min(len(images), os.cpu_count() or 1, 8), 1)) as threads:

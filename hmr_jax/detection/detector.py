@@ -33,6 +33,8 @@ PATIENCE = 8
 CROWD, SMALL = 3, 0.3
 """Where there are so many people lower than this share of the image, there may be more: it is seen at twice the finest
 level, too."""
+ENOUGH = 100
+"""Px: who is at least so high on a level is mostly found there."""
 _DETAIL = 3  # times the finest level, px: larger images are shrunk by a whole factor first
 _NOSE = 0  # of the landmarks
 _LARGE_OVERLAP, _INSIDE, _NEAR = (
@@ -93,12 +95,38 @@ class Detector:
         Raises:
             ValueError: the image has another shape or type.
         """
+        return self._find(image, self.levels, may_be_crowded=True)
+
+    def again(self, image: np.ndarray, known: Detections) -> Detections:
+        """Finds the people of an image that is like another one, such as a frame of a video soon after another frame.
+
+        It is seen at no finer level than the people of the other image need, so smaller ones may be missed, unless
+        fewer people are found there than are known.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            known: people of the other image.
+
+        Raises:
+            ValueError: the image has another shape or type.
+        """
+        check_image(image)
+        heights = np.asarray(known.boxes).reshape(-1, 4) @ np.array([0, -1, 0, 1])
+        smallest = heights.min(initial=np.inf) / max(image.shape[:2])
+        enough = [number for number, level in enumerate(self.levels) if level * smallest >= ENOUGH]
+        if enough and enough[0] + 1 < len(self.levels):
+            found = self._find(image, self.levels[: enough[0] + 1], may_be_crowded=False)
+            if len(found.boxes) >= len(heights):
+                return found
+        return self(image)
+
+    def _find(self, image: np.ndarray, levels: tuple[int, ...], may_be_crowded: bool) -> Detections:
         check_image(image)
         seen = min(max(image.shape[:2]), LONGEST * min(image.shape[:2]))  # long images are seen in windows
         factor = max(int(seen / (_DETAIL * max(self.levels))), 1)
         picture = Image.fromarray(image).reduce(factor)
         with jax.numpy_rank_promotion("allow"):  # a user's check, which Flax itself would not pass
-            bodies = self._find_bodies(picture)
+            bodies = self._find_bodies(picture, levels, may_be_crowded)
         boxes = factor * np.array([body.box for body in bodies], np.float32).reshape(-1, 4)
         return Detections(
             np.minimum(boxes, np.tile(image.shape[1::-1], 2).astype(np.float32)),  # `reduce` rounds sides up
@@ -106,9 +134,9 @@ class Detector:
             factor * np.array([body.landmarks for body in bodies], np.float32).reshape(-1, 33, 2),
         )
 
-    def _find_bodies(self, picture: Image.Image) -> list[Body]:
-        bodies = self._look_at(picture, find_candidates(self._find_people, picture, self.levels, CANDIDATES))
-        if sum(body.box[3] - body.box[1] < SMALL * picture.height for body in bodies) >= CROWD:
+    def _find_bodies(self, picture: Image.Image, levels: tuple[int, ...], may_be_crowded: bool) -> list[Body]:
+        bodies = self._look_at(picture, find_candidates(self._find_people, picture, levels, CANDIDATES))
+        if may_be_crowded and sum(body.box[3] - body.box[1] < SMALL * picture.height for body in bodies) >= CROWD:
             finer = find_candidates(self._find_people, picture, (2 * max(self.levels),), CANDIDATES)
             bodies = distinct_bodies(bodies + self._look_at(picture, _without(finer, bodies)))
         return bodies

@@ -249,11 +249,11 @@ class Predictor:
         """The people of a video and their motion: `hmr_jax.video.predict_video`, which has the options."""
         return importlib.import_module("hmr_jax.video").predict_video(self, path, output, **options)  # stands above
 
-    def detect(self, images: Images) -> list[Detections]:
-        """The people in each image, by `detector`, without those too small to use."""
+    def detect(self, images: Images, known: Detections | None = None) -> list[Detections]:
+        """The people in each image, by `detector`; `known` are those of an image that all are like."""
         if self.detector is None:
             self.detector = Detector()
-        return find_people(self.detector, image_list(images))
+        return find_people(self.detector, image_list(images), known)
 
     def find_boxes(self, images: Images) -> list[np.ndarray]:
         """Boxes (n, 4) of the people whom `detect` finds in each image."""

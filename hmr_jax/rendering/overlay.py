@@ -63,9 +63,12 @@ def draw_bodies(
         color = np.repeat(np.asarray(colors)[np.arange(count) % len(colors)], size, 0)
         centered[:2, 2] -= left, top
         rendered, alpha = render(every, every_face, centered, bottom - top, right - left, color)
-        part, covered = made[top:bottom, left:right], alpha > 0
-        share = opacity * alpha[covered][:, None]
-        part[covered] = np.rint(part[covered] * (1 - share) + rendered[covered] * share)
+        part, share = made[top:bottom, left:right], np.float32(opacity) * alpha[..., None]
+        change = rendered.astype(np.float32)
+        change -= part
+        change *= share
+        change += part
+        part[:] = np.rint(change, out=change)
     return made
 
 

@@ -25,6 +25,13 @@ class Lights:
     strengths: tuple[float, ...] = (0.55, 0.22, 0.25)
     """Brightness of each."""
 
+    def on(self, normals: np.ndarray) -> np.ndarray:
+        """(N,) float32 brightness of surfaces with unit normals (N, 3)."""
+        directions = np.array(self.directions, np.float32).reshape(-1, 3)
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        strengths = np.asarray(self.strengths, np.float32)
+        return np.float32(self.ambient) + np.maximum(normals @ directions.T, 0) @ strengths
+
 
 STUDIO = Lights()
 
@@ -55,16 +62,12 @@ def render(
         Image (H, W, 3) uint8, not multiplied by alpha and black off the mesh; alpha (H, W) float32 in [0, 1].
     """
     vertices = np.asarray(vertices, np.float32)
-    colors = np.broadcast_to(np.asarray(CLAY if colors is None else colors, np.float32), vertices.shape).copy()
+    colors = np.broadcast_to(np.asarray(CLAY if colors is None else colors, np.float32), vertices.shape)
     points = project_points(vertices, intrinsics)
     points[:, :2] *= supersample
     raster = rasterize(points, faces, height * supersample, width * supersample)
-    directions = np.array(lights.directions, np.float32).reshape(-1, 3)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    strengths = np.asarray(lights.strengths, np.float32)
     shade = _shade_numpy if numba is None else _shade_numba
-    normals = vertex_normals(vertices, faces)
-    return shade(points, faces, raster, normals, colors, lights.ambient, directions, strengths, supersample)
+    return shade(points, faces, raster, colors * lights.on(vertex_normals(vertices, faces))[:, None], supersample)
 
 
 def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
@@ -77,13 +80,9 @@ def project_points(vertices: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     return np.concatenate([plane, depth], 1).astype(np.float32)
 
 
-def _shade_numpy(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
-    """What `render` returns."""
-    weights = barycentric(points, faces, raster)
-    normal = interpolate(normals, faces, raster, weights)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-    light = ambient + np.maximum(normal @ directions.T, 0) @ strengths
-    color = interpolate(colors, faces, raster, weights) * light[..., None]
+def _shade_numpy(points, faces, raster: Raster, lit, supersample):
+    """What `render` returns; `lit` (V, 3) are the colours in the light."""
+    color = interpolate(lit, faces, raster, barycentric(points, faces, raster))
     height, width = (side // supersample for side in raster.face_index.shape)
     blocks = (height, supersample, width, supersample)
     sums, hits = color.reshape(*blocks, 3).sum((1, 3)), (raster.face_index >= 0).reshape(blocks).sum((1, 3))
@@ -92,19 +91,16 @@ def _shade_numpy(points, faces, raster: Raster, normals, colors, ambient, direct
     return image, hits.astype(np.float32) / supersample**2
 
 
-def _shade_numba(points, faces, raster: Raster, normals, colors, ambient, directions, strengths, supersample):
+def _shade_numba(points, faces, raster: Raster, lit, supersample):
     height, width = (side // supersample for side in raster.face_index.shape)
     image, alpha = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
-    faces = np.asarray(faces, np.int32)
-    _shade_kernel(
-        points, faces, raster.face_index, normals, colors, ambient, directions, strengths, supersample, image, alpha
-    )
+    _shade_kernel(points, np.asarray(faces, np.int32), raster.face_index, lit, supersample, image, alpha)
     return image, alpha
 
 
-def _shade_kernel(points, faces, face_index, normals, colors, ambient, directions, strengths, step, image, alpha):
+def _shade_kernel(points, faces, face_index, lit, step, image, alpha):
     weight, total = np.empty(3, np.float32), np.empty(3, np.float32)
-    zero, tiny = np.float32(0), np.float32(1e-12)
+    zero, most = np.float32(0), np.float32(255)
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):
             hits = 0
@@ -116,23 +112,14 @@ def _shade_kernel(points, faces, face_index, normals, colors, ambient, direction
                         continue
                     corner_weights(points, faces, f, x, y, weight)
                     a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                    u, v, w = weight[0], weight[1], weight[2]
-                    nx = u * normals[a, 0] + v * normals[b, 0] + w * normals[c, 0]
-                    ny = u * normals[a, 1] + v * normals[b, 1] + w * normals[c, 1]
-                    nz = u * normals[a, 2] + v * normals[b, 2] + w * normals[c, 2]
-                    scale = np.float32(1) / (np.sqrt(nx * nx + ny * ny + nz * nz) + tiny)
-                    light = np.float32(ambient)
-                    for i in range(directions.shape[0]):
-                        cosine = nx * directions[i, 0] + ny * directions[i, 1] + nz * directions[i, 2]
-                        light += strengths[i] * max(cosine, zero) * scale
                     hits += 1
                     for k in range(3):
-                        total[k] += (u * colors[a, k] + v * colors[b, k] + w * colors[c, k]) * light
+                        total[k] += weight[0] * lit[a, k] + weight[1] * lit[b, k] + weight[2] * lit[c, k]
             if hits:
                 alpha[row, column] = np.float32(hits) / np.float32(step * step)
                 for k in range(3):
-                    level = np.float32(255) * total[k] / np.float32(hits) + np.float32(0.5)
-                    image[row, column, k] = np.uint8(min(max(level, zero), np.float32(255)))
+                    level = most * total[k] / np.float32(hits) + np.float32(0.5)
+                    image[row, column, k] = np.uint8(min(max(level, zero), most))
 
 
 def corner_weights(points: np.ndarray, faces: np.ndarray, f: int, x: int, y: int, weight: np.ndarray) -> None:

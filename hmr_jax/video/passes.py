@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
+from hmr_jax.detection import Detections
 from hmr_jax.geometry.boxes import usable_boxes
 from hmr_jax.inference.person import PersonPrediction
 from hmr_jax.inference.refining import is_seen, keypoints_of
@@ -45,8 +46,8 @@ class VideoPredictor(Protocol):
         """Predictions of the boxes of images."""
         ...
 
-    def find_boxes(self, images: Any) -> list[np.ndarray]:
-        """Boxes (n, 4) of each image."""
+    def detect(self, images: Any, known: Detections | None = None) -> list[Detections]:
+        """The people of each image; `known` are those of an image that all are like."""
         ...
 
 
@@ -57,6 +58,8 @@ def progress(info: VideoInfo, what: str, start: int = 0) -> tqdm:
 
 def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, boxes: GivenBoxes, every: int) -> None:
     """Finds people in each `every`-th frame and in those that may begin a shot, or takes the boxes given.
+
+    The first frames of groups and shots are searched thoroughly, the others as finely as their people need.
 
     Parts "search": of each frame, "times", "differences" (`cuts.difference`), "searched", "counts" (n); of each box,
     "boxes" (4,) and "looks" (192,).
@@ -73,8 +76,11 @@ def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, b
     stop = start
 
     def find() -> None:
-        for image, found in zip(waiting, predictor.find_boxes(waiting) if waiting else [], strict=True):
-            add(image, found)
+        found = predictor.detect(waiting[:1]) if waiting else []
+        if len(waiting) > 1:
+            found += predictor.detect(waiting[1:], found[0])
+        for image, one in zip(waiting, found, strict=True):
+            add(image, one.boxes)
         waiting.clear()
 
     def add(image: np.ndarray, found: np.ndarray) -> None:
@@ -113,6 +119,8 @@ def search(predictor: VideoPredictor, path: Path, info: VideoInfo, work: Work, b
             if given is not None:
                 add(image, given)
             elif searched:
+                if change > CUT:
+                    find()
                 waiting.append(image)
             if len(waiting) == _IMAGES:
                 find()
