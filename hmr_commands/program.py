@@ -24,6 +24,7 @@ COMMANDS = {
     "train": Command("hmr_commands.train", "train a model, or resume a run"),
     "eval": Command("hmr_commands.evaluate", "score checkpoints or external predictions under named protocols"),
     "predict": Command("hmr_commands.predict", "predict the bodies of people in images"),
+    "live": Command("hmr_commands.live", "show the bodies of whom a camera sees, in a browser, while it sees them"),
     "view": Command("hmr_commands.view", "serve a live scene of results in a browser"),
     "capture": Command("hmr_commands.capture", "one body for each moment of several calibrated cameras"),
     "export": Command("hmr_commands.export", "write a network as StableHLO, SavedModel or ONNX"),

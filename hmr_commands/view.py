@@ -13,7 +13,7 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from hmr_jax import cli
-from hmr_jax.rendering.live_scene import Moment, check_viser, serve_scene
+from hmr_jax.rendering.live_scene import Moment, check_viser, serve_scene, view_angle
 
 Scene = tuple[np.ndarray, Callable[[int], Moment], list[str]]
 """Faces (F, 3), moments by number, and their names."""
@@ -88,7 +88,9 @@ def _of_images(files: list[Mapping[str, Any]], folder: Path | None) -> Scene:
         width, height = header["image"]["width"], header["image"]["height"]
         file = None if folder is None else folder / names[number]
         image = None if file is None or not file.is_file() else read_image(file)
-        return Moment(dict(enumerate(placed)), _fov(height, header["camera"]["focal_length"][1]), width / height, image)
+        return Moment(
+            dict(enumerate(placed)), view_angle(height, header["camera"]["focal_length"][1]), width / height, image
+        )
 
     return files[0]["faces"], functools.lru_cache(8)(moment), names
 
@@ -104,7 +106,7 @@ def _of_video(files: list[Mapping[str, Any]], path: Path | None) -> Scene:
     frames = np.unique(np.concatenate([one["frames"] for one in files]))
     times = dict(itertools.chain(*(zip(one["frames"].tolist(), one["times"], strict=True) for one in files)))
     width, height = 2 * files[0]["principal_point"]
-    fov = _fov(height, files[0]["focal_length"][1])
+    fov = view_angle(height, files[0]["focal_length"][1])
 
     def moment(number: int) -> Moment:
         bodies = {}
@@ -115,10 +117,6 @@ def _of_video(files: list[Mapping[str, Any]], path: Path | None) -> Scene:
         return Moment(bodies, fov, width / height)
 
     return model.faces, moment, [f"frame {frame}, {times[frame]:.2f} s" for frame in frames.tolist()]
-
-
-def _fov(height: float, focal_length: float) -> float:
-    return float(2 * np.arctan2(height / 2, focal_length))
 
 
 if __name__ == "__main__":

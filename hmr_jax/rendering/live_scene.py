@@ -27,6 +27,11 @@ class Moment(NamedTuple):
     """(H, W, 3) uint8 RGB."""
 
 
+def view_angle(height: float, focal_length: float) -> float:
+    """Radians from top to bottom of an image of a height, for a focal length along y, both in px."""
+    return float(2 * np.arctan2(height / 2, focal_length))
+
+
 def check_viser() -> Any:
     """The package viser; ImportError with what to do where it is missing."""
     try:
@@ -36,17 +41,63 @@ def check_viser() -> Any:
     return viser
 
 
+class LiveScene:
+    """A page on which one moment after the other is shown."""
+
+    def __init__(self, faces: np.ndarray, host: str = "127.0.0.1", port: int = 8080):
+        """Serves an empty scene; viser prints the address.
+
+        Args:
+            faces: (F, 3) of the bodies.
+            host: address to listen at.
+            port: to listen at; where it is taken, the next free one is.
+
+        Raises:
+            ImportError: viser is not installed.
+        """
+        self.server = check_viser().ViserServer(host, port, label="hmr_jax", verbose=False)
+        """viser's: `get_port()` and `stop()`."""
+        self.server.scene.set_up_direction("-y")
+        self.server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing sends it to the internet
+        self._faces, self._meshes = faces, dict[int, Any]()
+        self._name = self.server.gui.add_markdown("")
+
+    def look_at(self, moment: Moment) -> None:
+        """Lets who opens the page look at the bodies of a moment, from the right and above."""
+        focus = np.mean([body.mean(0) for body in moment.bodies.values()] or [[0.0, 0.0, 3.0]], axis=0)
+        self.server.initial_camera.position = np.array([focus[0] + _ASIDE, -_ABOVE, -_BACK])
+        self.server.initial_camera.look_at = focus
+
+    def show(self, moment: Moment, name: str) -> None:
+        """Shows a moment in place of the last one, and its name."""
+        scene = self.server.scene
+        with self.server.atomic():
+            for person, vertices in moment.bodies.items():
+                if person in self._meshes:
+                    self._meshes[person].vertices = vertices.astype(np.float32)
+                else:
+                    color = tuple((255 * PALETTE[person % len(PALETTE)]).astype(int).tolist())
+                    mesh = scene.add_mesh_simple(f"/person_{person}", vertices, self._faces, color=color)
+                    self._meshes[person] = mesh
+            for person, mesh in self._meshes.items():
+                mesh.visible = person in moment.bodies
+            scene.add_camera_frustum(
+                "/camera", moment.fov, moment.aspect, scale=_NEAR, image=moment.image, format="jpeg"
+            )
+            self._name.content = name
+
+
 def serve_scene(
     faces: np.ndarray, at: Callable[[int], Moment], names: list[str], host: str = "127.0.0.1", port: int = 8080
 ) -> Any:
-    """Serves a scene until its `stop` is called; viser prints the address.
+    """Serves a scene until its `stop` is called.
 
     Args:
-        faces: (F, 3) of the bodies.
+        faces: as of `LiveScene`.
         at: the moment of a number.
         names: of the moments, one or more; several have a slider.
-        host: address to listen at.
-        port: to listen at; where it is taken, the next free one is.
+        host: as of `LiveScene`.
+        port: as of `LiveScene`.
 
     Returns:
         viser's server: `get_port()` and `stop()`.
@@ -54,33 +105,10 @@ def serve_scene(
     Raises:
         ImportError: viser is not installed.
     """
-    server = check_viser().ViserServer(host, port, label="hmr_jax", verbose=False)
-    server.scene.set_up_direction("-y")
-    server.gui.configure_theme(show_logo=False, show_share_button=False)  # sharing would send it out of this computer
-    shown: dict[int, Any] = {}
-    name = server.gui.add_markdown("")
-    focus = np.mean([body.mean(0) for body in at(0).bodies.values()] or [[0.0, 0.0, 3.0]], axis=0)
-    server.initial_camera.position = np.array([focus[0] + _ASIDE, -_ABOVE, -_BACK])
-    server.initial_camera.look_at = focus
-
-    def show(number: int) -> None:
-        moment = at(number)
-        with server.atomic():
-            for person, vertices in moment.bodies.items():
-                if person in shown:
-                    shown[person].vertices = vertices.astype(np.float32)
-                else:
-                    color = tuple((255 * PALETTE[person % len(PALETTE)]).astype(int).tolist())
-                    shown[person] = server.scene.add_mesh_simple(f"/person_{person}", vertices, faces, color=color)
-            for person, mesh in shown.items():
-                mesh.visible = person in moment.bodies
-            server.scene.add_camera_frustum(
-                "/camera", moment.fov, moment.aspect, scale=_NEAR, image=moment.image, format="jpeg"
-            )
-            name.content = names[number]
-
-    show(0)
+    scene = LiveScene(faces, host, port)
+    scene.look_at(at(0))
+    scene.show(at(0), names[0])
     if len(names) > 1:
-        slider = server.gui.add_slider("moment", 0, len(names) - 1, 1, 0)
-        slider.on_update(lambda _: show(slider.value))
-    return server
+        slider = scene.server.gui.add_slider("moment", 0, len(names) - 1, 1, 0)
+        slider.on_update(lambda _: scene.show(at(slider.value), names[slider.value]))
+    return scene.server

@@ -1,4 +1,4 @@
-"""Items that a thread makes before they are asked for, such as the frames of a video."""
+"""Items that a thread makes while others are in use: the frames of a video, or the newest one of a camera."""
 
 import queue
 import threading
@@ -54,6 +54,51 @@ def ahead(items: Iterable[Item], count: int = AHEAD) -> Iterator[Item]:
             if kind == "end":
                 return
             yield value
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def newest(items: Iterable[Item]) -> Iterator[Item]:
+    """The item that was made last, whenever one is asked for; those that nobody asked for in time are left out.
+
+    Args:
+        items: only one thread at a time asks for them.
+
+    Raises:
+        Exception: what `items` raises, after the item before.
+    """
+    last: list[Item] = []
+    ended: list[BaseException | None] = []
+    changed, stopped = threading.Condition(), threading.Event()
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                with changed:
+                    last[:] = [item]
+                    changed.notify()
+                if stopped.is_set():
+                    break
+        except BaseException as raised:  # raised where the items are used
+            error = raised
+        with changed:
+            ended.append(error)
+            changed.notify()
+
+    thread = threading.Thread(target=work, name="newest", daemon=True)
+    thread.start()
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: last or ended)
+                if not last:
+                    if ended[0] is not None:
+                        raise ended[0]
+                    return
+                item = last.pop()
+            yield item
     finally:
         stopped.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""Recording what a camera at the computer sees, as a video that is then predicted like any other.
+"""What a camera at the computer sees: frame by frame, or recorded as a video that is then predicted like any other.
 
 A camera is named "webcam:0" by its number, or "webcam:DEVICE" by what the system calls it; DEVICE may also be a file
 or a pipe with a video.
@@ -8,11 +8,12 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hmr_jax.io.images import WEBCAM
-from hmr_jax.video.frames import frames_of, import_av, rate_of, video_stream
+from hmr_jax.video.frames import Frame, frames_of, import_av, rate_of, video_stream
 from hmr_jax.video.mp4 import writing_mp4
 
 
@@ -41,28 +42,49 @@ def record(camera: str | Path, output: Path, seconds: float = 0.0) -> Path:
     """
     if not seconds >= 0:
         raise ValueError(f"{seconds} seconds cannot be recorded: give a number from 0 on.")
-    device = str(camera).removeprefix(WEBCAM)
-    source = _source(device)
+    device = _device(camera)
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"webcam_{Path(device).stem}.mp4"
+    with camera_frames(camera) as (frames, rate):
+        first = next(frames)
+        until = f"for {seconds:g} seconds" if seconds else "until Ctrl+C"
+        print(f"Recording the camera {device} {until}.", file=sys.stderr, flush=True)
+        with (
+            writing_mp4(path, (first.image.shape[1], first.image.shape[0]), rate) as writer,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            for frame in itertools.chain([first], frames):
+                if seconds and frame.time > seconds:
+                    break
+                writer.write(frame.image, frame.time)
+    return path
+
+
+@contextlib.contextmanager
+def camera_frames(camera: str | Path) -> Iterator[tuple[Iterator[Frame], Fraction]]:
+    """The frames of a camera, of which there is at least one, from 0 s on, and how many a second it says it takes.
+
+    Args:
+        camera: as for `record`.
+
+    Raises:
+        ValueError: there is no such camera, it cannot be read, or it shows nothing.
+        ImportError: PyAV is not installed.
+    """
+    device = _device(camera)
+    source = _source(device)
     with _opened(source, device) as container:
         stream = video_stream(container, Path(source.file))
         frames = (frame for frame in frames_of(container, stream, Path(source.file)) if frame is not None)
         first = next(frames, None)
         if first is None:
             raise ValueError(f"The camera {device} shows nothing: is another program using it?")
-        until = f"for {seconds:g} seconds" if seconds else "until Ctrl+C"
-        print(f"Recording the camera {device} {until}.", file=sys.stderr, flush=True)
-        with (
-            writing_mp4(path, (first.image.shape[1], first.image.shape[0]), rate_of(stream)) as writer,
-            contextlib.suppress(KeyboardInterrupt),
-        ):
-            for frame in itertools.chain([first], frames):
-                time = frame.time - first.time
-                if seconds and time > seconds:
-                    break
-                writer.write(frame.image, time)
-    return path
+        every = itertools.chain([first], frames)
+        yield (frame._replace(time=frame.time - first.time) for frame in every), rate_of(stream)
+
+
+def _device(camera: str | Path) -> str:
+    return str(camera).removeprefix(WEBCAM)
 
 
 def _source(device: str) -> _Source:
