@@ -119,14 +119,15 @@ class Cable:
                 threading.Thread(target=self._carry, args=pair, daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        """Until one side ends; then the other side's connection ends too. Each of the two threads closes its source."""
+        """Until one side ends; then the other side's connection ends too, unless the cable is cut."""
         with source:
             with contextlib.suppress(OSError):  # a process that is killed resets its connections
                 while read := source.recv(65536):
                     if not self._cut.is_set():
                         target.sendall(read)
-            with contextlib.suppress(OSError):
-                target.shutdown(socket.SHUT_RDWR)
+            if not self._cut.is_set():
+                with contextlib.suppress(OSError):
+                    target.shutdown(socket.SHUT_RDWR)  # its own thread closes it
 
 
 def through_cable(port: int) -> None:
