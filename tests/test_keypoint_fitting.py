@@ -205,6 +205,7 @@ def test_errors_under_noise_are_those_that_the_fit_states(fitter, people):
     assert 0.2 < np.median(ratio) < 1.3
 
 
+@pytest.mark.slow
 def test_several_cameras_determine_the_body(people):
     count = 4
     matrices = Rotation.from_rotvec(np.pi / 2 * np.arange(count)[:, None] * [0.0, 1, 0]).as_matrix()
@@ -225,6 +226,7 @@ def test_several_cameras_determine_the_body(people):
 # ---- bad input
 
 
+@pytest.mark.slow
 def test_a_keypoint_far_off_is_left_alone(fitter, people):
     wrong = dict(people, keypoints_2d=people["keypoints_2d"].copy())
     wrong["keypoints_2d"][:, 4, :2] += 500  # right wrist
@@ -232,6 +234,7 @@ def test_a_keypoint_far_off_is_left_alone(fitter, people):
     assert np.median(vertex_errors(spoiled, people)) < 1.5 * np.median(vertex_errors(sound, people)) + 10
 
 
+@pytest.mark.slow
 def test_swapped_sides_give_a_body_of_high_cost(fitter, people):
     swapped = dict(people, keypoints_2d=people["keypoints_2d"][:, KEYPOINTS_44_FLIP])
     fit = fitter([seen(swapped, 1.0, robust=100.0)])

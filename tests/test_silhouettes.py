@@ -14,6 +14,8 @@ from hmr_jax.body.fitting.silhouettes import nearest_across, surface_points
 from hmr_jax.geometry import axis_angle_to_matrix
 from hmr_jax.rendering.rasterize import rasterize
 
+pytestmark = pytest.mark.slow
+
 COUNT, SIZE = 8, 256
 BOX = np.array([0.0, 0, SIZE, SIZE])
 BODY = load_body_model("default")
