@@ -45,9 +45,28 @@ DATA = Path(__file__).parent / "data"
 LONG = ("test_train.py", "test_transformations.py", "test_predict.py", "test_d2a_train.py")
 
 
+ONE_PYTHON = frozenset(f"test_{name}.py" for name in (
+    "animation", "bad_files", "bedlam", "benchmarks", "box_files", "build", "build_blocks", "build_depth",
+    "calibration", "capture", "capture_landmarks", "demo", "demo_page", "demo_requests", "docs", "doubtful",
+    "emdb", "evaluation_comparison", "evaluation_report", "exif_orientation", "fitted_records", "fuzz",
+    "fuzz_bodies", "fuzz_configs", "fuzz_inputs", "fuzz_predictor", "fuzz_scores", "fuzz_weights",
+    "hmr2_tars", "inspect", "keypoint_files", "labelled_bodies", "layering", "live", "mlb_pitch",
+    "mpi_inf_3dhp", "npz_builders", "page", "people", "pipeline_errors", "pseudo_depth", "pseudo_labels",
+    "real_capture", "rerun", "rich", "scoring_files", "three_dpw", "turntable", "unlabelled", "usd",
+    "video_command", "video_files", "video_footing", "video_frames", "video_motion", "video_smoothing",
+    "video_tracks", "video_world", "view", "webcam",
+))  # fmt: skip
+"""Files of tests that are about files, labels and pages, and not about what differs between versions of Python and jax:
+like the slow ones they run under one Python in continuous integration."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The longest files first: one that comes last keeps one process busy while the other has nothing to do."""
     items.sort(key=lambda item: "slow" not in item.keywords and item.path.name not in LONG)
+    for item in items:
+        if item.path.name in ONE_PYTHON:
+            item.add_marker("slow")
 
 
 @pytest.fixture
