@@ -1,6 +1,5 @@
 """Shows the bodies of whom a camera sees, while it sees them, in a browser: hmr live webcam:0"""
 
-import contextlib
 import time
 import webbrowser
 from collections import deque
@@ -47,6 +46,7 @@ def main(
         open_page: open the page in a browser.
     """
     from hmr_jax.detection import named_detector
+    from hmr_jax.geometry.intrinsics import intrinsics_of_each
     from hmr_jax.inference import Predictor
     from hmr_jax.inference.given import read_intrinsics
     from hmr_jax.video.ahead import newest
@@ -55,26 +55,28 @@ def main(
 
     check_viser()
     runtime.set_up(inference=True)
-    (given,) = read_intrinsics(intrinsics, [Path(camera)]) or [None]
+    (given,) = intrinsics_of_each(read_intrinsics(intrinsics, [Path(camera)]), 1)
     predictor = Predictor.from_checkpoint(checkpoint, body=body, refine=refine)
     predictor.detector = named_detector(detector)
     with camera_frames(camera) as (frames, _):
         scene = LiveScene(predictor.body.faces, host, port)
         if open_page:
             webbrowser.open(f"http://{host}:{scene.server.get_port()}")
-        with contextlib.suppress(KeyboardInterrupt):
-            times: deque[float] = deque(maxlen=10)
+        times: deque[float] = deque(maxlen=10)
+        try:
             for frame, people in live_people(predictor, newest(as_they_come(frames)), given):
-                if not times:
-                    size = frame.image.shape[1], frame.image.shape[0]
-                    seen_by = image_camera(size, given, None, predictor.crop_focal_length)
+                size = frame.image.shape[1], frame.image.shape[0]
+                seen_by = image_camera(size, given, None, predictor.crop_focal_length)
                 moment = moment_of(frame.image, people, seen_by)
                 if not times:
                     scene.look_at(moment)
                 times.append(time.monotonic())
                 rate = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
                 scene.show(moment, f"{len(people)} people, {rate:.1f} frames a second")
-        scene.server.stop()
+        except KeyboardInterrupt:  # how one ends it
+            pass
+        finally:
+            scene.server.stop()
 
 
 def moment_of(image: np.ndarray, people: Mapping[int, PersonPrediction], camera: ImageCamera) -> Moment:

@@ -1,6 +1,5 @@
 """Live cameras: the newest frame counts, people keep their numbers, and the page shows them."""
 
-import contextlib
 import itertools
 import threading
 import time
@@ -55,10 +54,9 @@ def test_what_ends_or_fails_ends_or_fails_where_it_is_used():
         raise ValueError("no more")
 
     stream = newest(failing())
-    with contextlib.suppress(ValueError):  # the item may be left out
-        assert next(stream) == 1
-        with pytest.raises(ValueError, match="no more"):
-            next(stream)
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(stream)
 
 
 def test_a_file_that_stands_for_a_camera_takes_its_time():
@@ -113,11 +111,34 @@ def test_the_command_shows_people_until_the_camera_ends(tmp_path, tiny_checkpoin
     add = viser.SceneApi.add_camera_frustum
     monkeypatch.setattr(viser.SceneApi, "add_camera_frustum", lambda *a, **k: shown.append(k["image"]) or add(*a, **k))
     clip = clips.clip(tmp_path / "walk.mp4", 24)
-    program.main(["live", f"webcam:{clip}", "--checkpoint", str(tiny_checkpoint), "--port", "8123"])
+    options = ["--checkpoint", str(tiny_checkpoint), "--port", "8123", "--intrinsics", "200,200,80,60"]
+    program.main(["live", f"webcam:{clip}", *options])
     assert shown
     assert all(image.shape == (clips.HEIGHT, clips.WIDTH, 3) for image in shown)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["webcam:none.mp4"], "There is no camera none.mp4"),
+        (["webcam:empty.mp4"], "The camera empty.mp4 (empty.mp4) cannot be read"),
+        (["webcam:walk.mp4", "--intrinsics", "1,2"], "give four numbers, fx,fy,cx,cy"),
+        (["webcam:walk.mp4", "--intrinsics", "200,200,80,60,1"], "give four numbers, fx,fy,cx,cy"),
+        (["webcam:walk.mp4", "--checkpoint", "none"], "none"),
+        (["webcam:walk.mp4", "--detector", "none.onnx"], "none.onnx"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_sentence(options, words, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("viser")
+    monkeypatch.chdir(tmp_path)
+    clips.clip(tmp_path / "walk.mp4", 3)
+    (tmp_path / "empty.mp4").touch()
     with pytest.raises(SystemExit):
-        program.main(["live", f"webcam:{tmp_path / 'none.mp4'}"])
+        program.main(["live", *options])
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+    assert error.count("error:") == 1
 
 
 def test_threads_of_streams_that_are_left_end():
