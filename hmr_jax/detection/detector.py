@@ -95,6 +95,7 @@ class Detector:
         Raises:
             ValueError: the image has another shape or type.
         """
+        check_image(image)
         return self._find(image, self.levels, may_be_crowded=True)
 
     def again(self, image: np.ndarray, known: Detections) -> Detections:
@@ -121,7 +122,6 @@ class Detector:
         return self(image)
 
     def _find(self, image: np.ndarray, levels: tuple[int, ...], may_be_crowded: bool) -> Detections:
-        check_image(image)
         seen = min(max(image.shape[:2]), LONGEST * min(image.shape[:2]))  # long images are seen in windows
         factor = max(int(seen / (_DETAIL * max(self.levels))), 1)
         picture = Image.fromarray(image).reduce(factor)

@@ -4,10 +4,12 @@ Shapes: S side of the crop, V vertices, L layers, G groups of channels, N sampli
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hmr_jax.geometry.distortion import Lens
+from hmr_jax.geometry.intrinsics import ImageCamera
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,9 @@ class PersonPrediction:
     """Metres by which refinement moved the vertices on average, the pelvis at the origin. None: not refined."""
     keypoints_given: np.ndarray | None = None
     """(44, 3) as given to the call: x and y in px of the image, and confidence, 0 where there is none."""
+
+    @property
+    def image_camera(self) -> ImageCamera:
+        """Of the image."""
+        source: Any = self.camera_source
+        return ImageCamera(self.focal_length, self.principal_point, source, self.lens)

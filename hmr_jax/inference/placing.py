@@ -12,7 +12,7 @@ import numpy as np
 from hmr_jax.batch import Prediction
 from hmr_jax.geometry import crop_translation, full_image_translation, project
 from hmr_jax.geometry.cameras import NEAREST, NOMINAL_CROP, fit_translation
-from hmr_jax.geometry.distortion import Lens, shown, straightened
+from hmr_jax.geometry.distortion import Lens, shown
 from hmr_jax.geometry.intrinsics import ImageCamera, camera_of
 from hmr_jax.inference.person import PersonPrediction
 
@@ -56,16 +56,16 @@ def through_lens(person: PersonPrediction) -> PersonPrediction:
 
     Where the lens shows none of the keypoints, the person stays as it is.
     """
-    in_image = (person.keypoints_image.astype(np.float64) - person.principal_point) / person.focal_length
-    ideal = straightened(in_image, person.lens)
-    inside = np.isfinite(ideal).all(-1)
+    straight = person.image_camera.straightened(person.keypoints_image.astype(np.float64))
+    inside = np.isfinite(straight).all(-1)
     in_crop = np.abs((person.keypoints_image - person.box_center) / person.box_size).max(-1) < 0.5
     if inside.sum() < 2:
         return person
     weights = np.where(in_crop, 1.0, OUTSIDE) * inside
     points = person.keypoints_3d.astype(np.float64)
-    ideal = np.where(inside[:, None], ideal, 0.0)
-    translation = fit_translation(points[None], ideal[None], np.ones(2), np.zeros(2), weights[None])[0]
+    straight = np.where(inside[:, None], straight, 0.0)
+    camera = person.focal_length.astype(np.float64), person.principal_point.astype(np.float64)
+    translation = fit_translation(points[None], straight[None], *camera, weights[None])[0]
     return replace(person, translation=translation.astype(np.float32))
 
 

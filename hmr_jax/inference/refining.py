@@ -28,7 +28,6 @@ from hmr_jax.body.fitting import (
 from hmr_jax.body.fitting.solver import robust_share
 from hmr_jax.body.joints import PELVIS_44
 from hmr_jax.geometry.cameras import NOMINAL_CROP, fit_translation
-from hmr_jax.geometry.intrinsics import ImageCamera
 from hmr_jax.geometry.upright import rotation_z
 from hmr_jax.inference.landmarks import LANDMARK_OF
 from hmr_jax.inference.person import PersonPrediction
@@ -162,7 +161,7 @@ class Refiner:
         self, person: PersonPrediction, fit: KeypointFit, i: int, vertices: np.ndarray, joints: np.ndarray
     ) -> PersonPrediction:
         translation, rotations = fit.translation[i], fit.rotations[i]
-        pixels = _camera(person).project(fit.keypoints[i])
+        pixels = person.image_camera.project(fit.keypoints[i])
         in_crop = (pixels - person.box_center) / person.box_size
         turn = rotation_z(np.array([person.box_turn]))[0, :2, :2]
         points = fit.keypoints[i] - translation
@@ -232,11 +231,7 @@ def _evidence(people: Sequence[PersonPrediction], keypoints: np.ndarray, sigma: 
 def _straight(people: Sequence[PersonPrediction], points: np.ndarray) -> np.ndarray:
     """Points (B, K, 2) px as a camera without a lens would have them; NaN where the lens shows nothing."""
     each = zip(people, np.asarray(points, np.float64), strict=True)
-    return np.stack([_camera(person).straightened(own) for person, own in each])
-
-
-def _camera(person: PersonPrediction) -> ImageCamera:
-    return ImageCamera(person.focal_length, person.principal_point, "given", person.lens)
+    return np.stack([person.image_camera.straightened(own) for person, own in each])
 
 
 def around_pelvis(points: np.ndarray, sigma: np.ndarray) -> KeypointsAround:
